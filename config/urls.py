@@ -1,0 +1,1 @@
+"""All doors under one roof."""
