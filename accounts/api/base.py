@@ -1,0 +1,132 @@
+"""The base of every REST view: who acts, in which project, and answers that repeat for a repeated key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, wraps
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from accounts.choices import Door, Right
+from accounts.models import ApiToken, Project, User
+from accounts.permissions import Actor, find_project, require
+from common import answers
+from common.api.pagination import CursorPages
+from common.api.problems import request_id_of
+from common.checks import shorten
+from common.errors import Invalid, Unauthenticated
+
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
+Handler = Callable[..., Response]
+
+
+class SignedIn(BasePermission):
+    """Deny by default: nobody gets past the base view without a user."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not request.user.is_authenticated:
+            raise Unauthenticated(
+                "This needs an API token.", "Send it in the header Authorization: Bearer podstack_…"
+            )
+        return True
+
+
+def actor_of(request: Request) -> Actor:
+    """Who acts: the token's user, or the session's; the SDK and the command line say so in User-Agent."""
+    assert isinstance(request.user, User)
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    agent = request.headers.get("User-Agent", "")
+    door = Door.CLI if agent.startswith("podstack-cli/") else Door.SDK if agent.startswith("podstack/") else Door.REST
+    return Actor(user=request.user, door=door, token=token, request_id=request_id_of(request))
+
+
+class ApiView(APIView):
+    """Signed in, with an actor; each POST honours Idempotency-Key."""
+
+    permission_classes = [SignedIn]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "post" in cls.__dict__:
+            cls.post = idempotent(cls.post)  # type: ignore[attr-defined]
+
+    @cached_property
+    def actor(self) -> Actor:
+        return actor_of(self.request)
+
+    def page(
+        self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]], ordering: Sequence[str] = ("-id",)
+    ) -> Response:
+        """One cursor page of `rows`."""
+        pages = CursorPages(ordering)
+        found = pages.paginate_queryset(rows, self.request, view=self)
+        return pages.get_paginated_response(serializer(found, many=True, context=self.context).data)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {"request": self.request}
+
+    def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+        """The request's body as `serializer` understands it; with partial, only what was sent."""
+        checked = serializer(data=self.request.data, partial=partial)
+        checked.is_valid(raise_exception=True)
+        return dict(checked.validated_data)
+
+
+class ProjectView(ApiView):
+    """A view below /projects/{project}/. `right` is what even reading here asks for; verbs ask for their own."""
+
+    right = Right.READ
+
+    @cached_property
+    def project(self) -> Project:
+        return find_project(self.actor, self.kwargs["project"])
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        require(self.actor, self.project, self.right)
+
+
+def idempotent(handler: Handler) -> Handler:
+    """One transaction around the verb and its stored answer: a key that comes again gets that answer again.
+
+    Of two that come at once, the second waits on the unique index, undoes its own work and repeats the first's.
+    Refusals are not stored: the verb did nothing, so asking again is safe.
+    """
+
+    @wraps(handler)
+    def wrapped(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return handler(view, request, *args, **kwargs)
+        question = _question(view, request, key)
+        found = answers.earlier(question)
+        if found is None:
+            try:
+                with transaction.atomic():
+                    response = handler(view, request, *args, **kwargs)
+                    answers.remember(question, response.status_code, response.data)
+                return response
+            except IntegrityError:
+                found = answers.earlier(question)
+                if found is None:
+                    raise
+        return Response(found.body, status=found.status, headers={"Idempotent-Replay": "true"})
+
+    return wrapped
+
+
+def _question(view: ApiView, request: Request, key: str) -> answers.Question:
+    if not KEY.fullmatch(key):
+        raise Invalid(f"Idempotency-Key is {shorten(key)}; it must be 1 to 200 visible ASCII characters.")
+    actor = view.actor
+    owner = f"token:{actor.token.pk}" if actor.token else f"user:{actor.user.pk}"
+    return answers.ask(owner, key, request.path, repr(request.data).encode("utf-8", "backslashreplace"))

@@ -1,0 +1,103 @@
+"""The REST door of accounts."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import services
+from accounts.api.base import ApiView, ProjectView
+from accounts.api.serializers import (
+    AuditSerializer,
+    MemberInput,
+    MemberSerializer,
+    MeSerializer,
+    NewTokenSerializer,
+    TokenInput,
+    TokenSerializer,
+)
+from accounts.choices import Right
+from accounts.filters import AuditFilter
+from accounts.models import ApiToken, AuditEntry, Membership
+from common.api.filters import filtered
+from common.version import VERSION
+
+
+class MeView(ApiView):
+    @extend_schema(operation_id="me", summary="Who this token is", responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        token = self.actor.token
+        memberships = Membership.objects.filter(user=self.actor.user).select_related("project")
+        if token is not None and token.project_id is not None:
+            memberships = memberships.filter(project=token.project_id)
+        me = {
+            "user": self.actor.user,
+            "token": token,
+            "projects": memberships.order_by("project__slug"),
+            "server": {"version": VERSION},
+        }
+        return Response(MeSerializer(me).data)
+
+
+class TokensView(ProjectView):
+    """The actor's own tokens for this project."""
+
+    def _mine(self) -> QuerySet[ApiToken]:
+        return ApiToken.objects.filter(user=self.actor.user, project=self.project).select_related("project")
+
+    @extend_schema(operation_id="list_tokens", summary="List my tokens", responses=TokenSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        return self.page(self._mine(), TokenSerializer)
+
+    @extend_schema(
+        operation_id="create_token", summary="Make a token", request=TokenInput, responses={201: NewTokenSerializer}
+    )
+    def post(self, request: Request, project: str) -> Response:
+        token, text = services.create_token(actor=self.actor, project=self.project, **self.data(TokenInput))
+        token.token = text  # type: ignore[attr-defined]
+        return Response(NewTokenSerializer(token).data, status=201)
+
+
+class TokenView(ProjectView):
+    @extend_schema(operation_id="revoke_token", summary="Revoke a token", responses={204: None})
+    def delete(self, request: Request, project: str, prefix: str) -> Response:
+        services.revoke_token(actor=self.actor, prefix=prefix)
+        return Response(status=204)
+
+
+class MembersView(ProjectView):
+    @extend_schema(operation_id="list_members", summary="List members", responses=MemberSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        return self.page(Membership.objects.filter(project=self.project).select_related("user"), MemberSerializer)
+
+
+class MemberView(ProjectView):
+    @extend_schema(
+        operation_id="set_member", summary="Add a member or change a role", request=MemberInput, responses=MemberSerializer
+    )
+    def put(self, request: Request, project: str, username: str) -> Response:
+        membership = services.set_member(
+            actor=self.actor, project=self.project, username=username, **self.data(MemberInput)
+        )
+        return Response(MemberSerializer(membership).data)
+
+    @extend_schema(operation_id="remove_member", summary="Remove a member", responses={204: None})
+    def delete(self, request: Request, project: str, username: str) -> Response:
+        services.remove_member(actor=self.actor, project=self.project, username=username)
+        return Response(status=204)
+
+
+class AuditView(ProjectView):
+    right = Right.MAINTAIN
+
+    @extend_schema(
+        operation_id="list_audit",
+        summary="Read the audit trail",
+        filters=True,
+        responses=AuditSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        rows = AuditEntry.objects.filter(project=self.project).select_related("actor")
+        return self.page(filtered(AuditFilter, rows, request), AuditSerializer)

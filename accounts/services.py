@@ -1,0 +1,202 @@
+"""Verbs on users, projects, members and tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.choices import Right, Role, Scope
+from accounts.models import ApiToken, Membership, Project, User
+from accounts.permissions import Actor, may, require
+from common.checks import check_pattern, check_text, check_whole, shorten
+from common.errors import Conflict, Denied, Invalid, Missing, Unauthenticated
+
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+TOKEN = re.compile(r"podstack_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
+LAST_USE_EVERY = timedelta(minutes=1)
+
+
+def create_project(*, actor: Actor, slug: str, name: str = "", description: str = "") -> Project:
+    """A new project with `actor` as its admin. Only superusers and the system make projects."""
+    if not (actor.user.is_superuser or actor.user.is_system):
+        raise Denied("Only an operator may create a project.", "Ask your operator for one.")
+    check_pattern("slug", slug, SLUG, "lower-case letters, digits and inner hyphens", max_length=63)
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                project = Project.objects.create(slug=slug, name=name or slug, description=description)
+        except IntegrityError as error:
+            raise Conflict(f"A project {slug!r} exists already.", "Choose another slug.") from error
+        if not actor.user.is_system:
+            Membership.objects.create(project=project, user=actor.user, role=Role.ADMIN)
+        record(actor, "create_project", "project", slug, project=project, after={"name": project.name})
+    return project
+
+
+def set_member(*, actor: Actor, project: Project, username: str, role: str) -> Membership:
+    """Adds a member, or gives one another role; a project always keeps at least one admin."""
+    require(actor, project, Right.ADMIN)
+    if role not in Role.values:
+        raise Invalid.field("role", f"role is {shorten(role)}; it must be one of {', '.join(Role.values)}.")
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)
+        user = _find_user(username)
+        before = Membership.objects.filter(project=project, user=user).first()
+        if before and before.role == Role.ADMIN and role != Role.ADMIN:
+            _keep_one_admin(project, user)
+        membership, _ = Membership.objects.update_or_create(
+            project=project, user=user, defaults={"role": role}
+        )
+        record(
+            actor,
+            "set_member",
+            "member",
+            username,
+            project=project,
+            before={"role": before.role if before else None},
+            after={"role": role},
+        )
+    return membership
+
+
+def remove_member(*, actor: Actor, project: Project, username: str) -> None:
+    """Takes a member out; the last admin stays."""
+    require(actor, project, Right.ADMIN)
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)
+        user = _find_user(username)
+        membership = Membership.objects.filter(project=project, user=user).first()
+        if membership is None:
+            raise Missing(f"{shorten(username)} is no member of {project.slug}.")
+        if membership.role == Role.ADMIN:
+            _keep_one_admin(project, user)
+        membership.delete()
+        record(
+            actor, "remove_member", "member", username, project=project, before={"role": membership.role}
+        )
+
+
+def _find_user(username: str) -> User:
+    user = User.objects.filter(username=username, is_system=False).first()
+    if user is None:
+        raise Missing(f"There is no user {shorten(username)}.", "An operator makes users in the admin.")
+    return user
+
+
+def _keep_one_admin(project: Project, leaving: User) -> None:
+    others = Membership.objects.filter(project=project, role=Role.ADMIN).exclude(user=leaving)
+    if not others.exists():
+        raise Conflict(
+            f"{leaving.username} is the last admin of {project.slug}.", "Make somebody else an admin first."
+        )
+
+
+def create_token(
+    *,
+    actor: Actor,
+    name: str,
+    scopes: Sequence[str],
+    project: Project | None = None,
+    expires_in_days: int | None = None,
+) -> tuple[ApiToken, str]:
+    """A token of the actor's own: the row and the text that is shown once.
+
+    A token made with a token never has more than that one: not more scopes, not more projects, not more time.
+    """
+    check_text("name", name, max_length=120, required=True)
+    wanted = _check_scopes(scopes)
+    if project is not None:
+        require(actor, project, Right.READ)
+    if actor.token is not None:
+        _within_own_token(actor.token, wanted, project)
+    expires_at = None
+    if expires_in_days is not None:
+        check_whole("expires_in_days", expires_in_days, low=1, high=3650)
+        expires_at = timezone.now() + timedelta(days=expires_in_days)
+    if actor.token is not None and actor.token.expires_at is not None:
+        expires_at = min(expires_at or actor.token.expires_at, actor.token.expires_at)
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            user=actor.user,
+            project=project,
+            name=name,
+            prefix=prefix,
+            secret_hash=_hash(secret),
+            scopes=wanted,
+            expires_at=expires_at,
+        )
+        record(
+            actor, "create_token", "token", prefix, project=project, after={"name": name, "scopes": wanted}
+        )
+    return token, f"podstack_{prefix}_{secret}"
+
+
+def revoke_token(*, actor: Actor, prefix: str) -> ApiToken:
+    """Ends a token at once: one's own, or, for a project's admins, one bound to their project."""
+    with transaction.atomic():
+        token = ApiToken.objects.select_for_update().filter(prefix=prefix).first()
+        if token is None or not _may_revoke(actor, token):
+            raise Missing(f"There is no token with the prefix {shorten(prefix)} that you may revoke.")
+        if token.revoked_at is None:
+            token.revoked_at = timezone.now()
+            token.save(update_fields=["revoked_at"])
+            record(actor, "revoke_token", "token", prefix, project=token.project, before={"name": token.name})
+    return token
+
+
+def authenticate_token(text: str) -> ApiToken:
+    """The usable token whose text this is, or Unauthenticated. Notes the last use at most once a minute."""
+    match = TOKEN.fullmatch(text)
+    if match is None:
+        raise Unauthenticated(
+            "The API token is malformed: it must look like podstack_<prefix>_<secret>.",
+            "Copy it again, or make a new one.",
+            code="token_malformed",
+        )
+    prefix, secret = match.groups()
+    token = ApiToken.objects.usable().select_related("user", "project").filter(prefix=prefix).first()
+    if token is None or not hmac.compare_digest(token.secret_hash, _hash(secret)):
+        raise Unauthenticated(
+            "The API token is unknown, expired or revoked.", "Make a new one.", code="token_refused"
+        )
+    now = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > LAST_USE_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _check_scopes(scopes: Sequence[str]) -> list[str]:
+    known = ", ".join(Scope.values)
+    if isinstance(scopes, str) or not scopes or any(s not in Scope.values for s in scopes):
+        raise Invalid.field(
+            "scopes", f"scopes is {shorten(scopes)}; it must be a list of one or more of {known}."
+        )
+    return sorted(set(scopes))
+
+
+def _within_own_token(own: ApiToken, scopes: list[str], project: Project | None) -> None:
+    if Scope.ADMIN not in own.scopes:
+        raise Denied(
+            "A token without the scope admin makes no tokens.", "Sign in to make one.", code="scope_missing"
+        )
+    if own.project_id is not None and (project is None or project.pk != own.project_id):
+        raise Denied("A token bound to one project makes tokens for that project only.")
+
+
+def _may_revoke(actor: Actor, token: ApiToken) -> bool:
+    if actor.is_operator or token.user_id == actor.user.pk:
+        return actor.token is None or Scope.ADMIN in actor.token.scopes or actor.token.pk == token.pk
+    return token.project is not None and may(actor, token.project, Right.ADMIN)

@@ -1,0 +1,53 @@
+"""The one verb that moves a stage."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from accounts.choices import Right
+from accounts.models import Project
+from accounts.permissions import Actor, require
+from common.checks import check_text, shorten
+from common.errors import Conflict, Invalid
+from registry import stages
+from registry.choices import Stage, VersionStatus
+from registry.models import StageTransition
+from registry.queries import find_model, find_version
+from registry.services import lock_version
+
+NOTE_LENGTH = 5000
+
+
+def transition_stage(
+    *, actor: Actor, project: Project, model_name: str, ref: str | int, stage: str, note: str = ""
+) -> StageTransition:
+    """Moves a version to another stage, at once; of two who ask at once for the same, one gets a Conflict."""
+    require(actor, project, Right.WRITE)
+    target = _check_stage(stage)
+    check_text("note", note, max_length=NOTE_LENGTH)
+    with transaction.atomic():
+        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        if version.stage == target:
+            raise Conflict(
+                f"Version {version.number} of {model_name} is in {target} already.", code="stage_unchanged"
+            )
+        if target in (Stage.STAGING, Stage.PRODUCTION) and version.status != VersionStatus.READY:
+            raise Conflict(
+                f"Version {version.number} is {version.status} and cannot move to {target}: {_why(version.status)}",
+                version.status_reason,
+                code="version_not_ready",
+            )
+        return stages.move(actor=actor, version=version, stage=target, note=note)
+
+
+def _check_stage(stage: object) -> Stage:
+    for known in Stage:
+        if isinstance(stage, str) and stage.lower() == known.value.lower():
+            return known
+    raise Invalid.field("stage", f"stage is {shorten(stage)}; it must be one of {', '.join(Stage.values)}.")
+
+
+def _why(status: str) -> str:
+    if status == VersionStatus.PENDING:
+        return "a worker is still looking at its files. Try again in a few seconds."
+    return "its files look dangerous. A maintainer can release it with a note."

@@ -1,0 +1,42 @@
+"""Serializer fields that several nouns share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.checks import check_number, plain_number
+from common.errors import Invalid
+
+NUMBER_SCHEMA = {
+    "oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]
+}
+
+
+@extend_schema_field(NUMBER_SCHEMA)
+class NumberField(serializers.Field[float, Any, Any, Any]):
+    """A 64-bit float; NaN and the infinities travel as text."""
+
+    def to_internal_value(self, data: Any) -> float:
+        try:
+            return check_number(self.field_name or "value", data)
+        except Invalid as error:
+            raise serializers.ValidationError(error.message) from error
+
+    def to_representation(self, value: float) -> float | str:
+        return plain_number(value)
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}], "nullable": True})
+class ScalarField(serializers.Field[Any, Any, Any, Any]):
+    """One JSON scalar."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict | list):
+            raise serializers.ValidationError("must be text, a number, true, false or null.")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value

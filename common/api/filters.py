@@ -1,0 +1,47 @@
+"""FilterSets and orderings as the REST API applies them: a wrong filter is a 400 that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+import django_filters
+from django.db.models import Model, QuerySet
+from rest_framework.request import Request
+
+from common.checks import shorten
+from common.errors import Invalid
+
+M = TypeVar("M", bound=Model)
+ALWAYS_KNOWN = {"cursor", "page_size", "ordering"}
+
+
+def filtered(
+    filter_set: type[django_filters.FilterSet],
+    rows: QuerySet[M],
+    request: Request,
+    *,
+    also: Collection[str] = (),
+) -> QuerySet[M]:
+    """`rows` as the query string narrows them; unknown and malformed filters are refused."""
+    unknown = set(request.query_params) - set(filter_set.base_filters) - ALWAYS_KNOWN - set(also)
+    if unknown:
+        name = sorted(unknown)[0]
+        known = ", ".join(sorted({*filter_set.base_filters, *ALWAYS_KNOWN, *also}))
+        raise Invalid.field(name[:80], f"{shorten(name)} is no filter of this list.", f"There are: {known}.")
+    found = filter_set(request.query_params, queryset=rows, request=request)
+    if not found.is_valid():
+        fields: dict[str, list[str]] = {k: [str(e) for e in v] for k, v in found.errors.items()}
+        name, sentences = next(iter(fields.items()))
+        raise Invalid(f"{name}: {sentences[0]}", fields=fields)
+    result: QuerySet[Any] = found.qs
+    return result
+
+
+def ordering_of(request: Request, allowed: Collection[str], default: str) -> tuple[str, str]:
+    """`?ordering=name` or `-name`, with the id in the same direction to break ties."""
+    text = request.query_params.get("ordering") or default
+    if text.lstrip("-") not in allowed or text.startswith("--"):
+        choices = ", ".join(f"{name}, -{name}" for name in allowed)
+        raise Invalid.field("ordering", f"ordering is {shorten(text)}; it must be one of {choices}.")
+    return text, "-id" if text.startswith("-") else "id"

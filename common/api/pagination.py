@@ -1,0 +1,46 @@
+"""Cursor pages: a page costs the same at the start and at the end of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+from common.checks import shorten
+from common.errors import Invalid
+
+MAX_PAGE_SIZE = 500
+
+
+class CursorPages(CursorPagination):
+    """`?page_size=` 1 to 500 (default 50) and `?cursor=` as found in `next` and `previous`."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = MAX_PAGE_SIZE
+
+    def __init__(self, ordering: Sequence[str] = ("-id",)) -> None:
+        self.ordering = tuple(ordering)
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        return tuple(self.ordering)
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get("page_size", "50")
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE_SIZE):
+            raise Invalid.field(
+                "page_size", f"page_size is {shorten(text)}; it must be a whole number from 1 to {MAX_PAGE_SIZE}."
+            )
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            return super().decode_cursor(request)
+        except NotFound as error:
+            raise Invalid.field(
+                "cursor", "cursor is not one that this list gave.", "Start again without it."
+            ) from error

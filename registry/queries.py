@@ -1,0 +1,113 @@
+"""Finding models and versions, and comparing versions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.models import Project
+from common.checks import shorten
+from common.errors import Invalid, Missing
+from registry.models import ModelVersion, RegisteredModel
+
+NUMBER = re.compile(r"v?([0-9]{1,9})")
+LATEST = "latest"
+MOST_COMPARED = 10
+
+
+def find_model(project: Project, name: str) -> RegisteredModel:
+    """The project's model of this name, or Missing."""
+    model = RegisteredModel.objects.alive().filter(project=project, name=name).first()
+    if model is None:
+        raise Missing(
+            f"There is no model {shorten(name)} in {project.slug}.",
+            "Register it first, or check the name.",
+            code="model_not_found",
+        )
+    model.project = project
+    return model
+
+
+def find_version(model: RegisteredModel, ref: str | int) -> ModelVersion:
+    """The version that `ref` names: a number, "v3", "latest" or an alias; else Missing."""
+    rows = ModelVersion.objects.with_details().filter(model=model, deleted_at=None)
+    text = str(ref)
+    match = NUMBER.fullmatch(text)
+    if match:
+        version = rows.filter(number=int(match[1])).first()
+    elif text == LATEST:
+        version = rows.order_by("-number").first()
+    else:
+        version = rows.filter(aliases__name=text).first()
+    if version is None:
+        what = f"version {match[1]}" if match else f"version or alias {shorten(text)}"
+        raise Missing(f"{model.name} has no {what}.", _what_there_is(model), code="version_not_found")
+    version.model = model
+    return version
+
+
+def _what_there_is(model: RegisteredModel) -> str:
+    latest = ModelVersion.objects.filter(model=model, deleted_at=None).order_by("-number").first()
+    return f"Its latest version is {latest.number}." if latest else "It has no versions yet."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One key over all compared versions; None where a version lacks it."""
+
+    key: str
+    values: tuple[Any, ...]
+    differs: bool
+
+
+@dataclass(frozen=True)
+class MetricRow(Row):
+    """A metric over all compared versions, and each one's difference to the first."""
+
+    differences: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Versions side by side, in the order asked for; rows that differ come first."""
+
+    versions: tuple[ModelVersion, ...]
+    metrics: tuple[MetricRow, ...]
+    params: tuple[Row, ...]
+    tags: tuple[Row, ...]
+
+
+def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
+    """Two to ten versions of one model side by side."""
+    if not 2 <= len(set(map(str, refs))) <= MOST_COMPARED:
+        raise Invalid.field(
+            "versions", f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones."
+        )
+    versions = tuple(find_version(model, ref) for ref in dict.fromkeys(map(str, refs)))
+    metrics = _rows([{m.key: m.value for m in v.metrics.all()} for v in versions])
+    return Comparison(
+        versions=versions,
+        metrics=tuple(MetricRow(r.key, r.values, r.differs, _differences(r.values)) for r in metrics),
+        params=tuple(_rows([{p.key: p.value for p in v.params.all()} for v in versions])),
+        tags=tuple(_rows([{t.key: t.value for t in v.tags.all()} for v in versions])),
+    )
+
+
+def _rows(columns: Sequence[dict[str, Any]]) -> list[Row]:
+    keys = sorted({key for column in columns for key in column})
+    rows = [Row(key, values, any(v != values[0] for v in values)) for key in keys if (values := _values(columns, key))]
+    return sorted(rows, key=lambda row: not row.differs)
+
+
+def _values(columns: Sequence[dict[str, Any]], key: str) -> tuple[Any, ...]:
+    return tuple(column.get(key) for column in columns)
+
+
+def _differences(values: tuple[Any, ...]) -> tuple[float | None, ...]:
+    first = values[0]
+    if first is None:
+        return tuple(None for _ in values)
+    return tuple(None if v is None or not math.isfinite(v - first) else v - first for v in values)
