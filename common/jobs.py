@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -209,3 +209,9 @@ def _requeue(row: Job, *, delay: float, error: str, attempts: int | None = None)
             _held(row).update(**waiting)
     except IntegrityError:
         _held(row).update(state=JobState.DONE, finished_at=timezone.now(), lease_until=None)
+
+
+def requeue(ids: Sequence[int]) -> int:
+    """Gives failed rows a new round of tries; others stay as they are. Returns how many."""
+    rows = Job.objects.filter(pk__in=ids, state=JobState.FAILED)
+    return rows.update(state=JobState.QUEUED, attempts=0, published_at=None, run_after=timezone.now())

@@ -1,1 +1,31 @@
 """All doors under one roof."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from accounts.api.views import MeView
+from common import health
+
+PROJECT_API = "api/v1/projects/<slug:project>/"
+ROOMS = ("accounts", "artifacts", "tracking", "registry", "approvals", "deployments", "lineage")
+
+urlpatterns = [
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+    path("api/v1/me", MeView.as_view()),
+    *[path(PROJECT_API, include(f"{room}.api.urls")) for room in ROOMS],
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
+    path("", include("deployments.gateway_urls")),
+    path("admin/", admin.site.urls),
+    path("account/", include("allauth.account.urls")),
+    path("", include("config.portal_urls")),
+]
+
+handler400 = "common.pages.bad_request"
+handler403 = "common.pages.forbidden"
+handler404 = "common.pages.not_found"
+handler500 = "common.pages.server_error"

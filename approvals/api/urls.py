@@ -1,0 +1,7 @@
+from django.urls import path
+
+from approvals.api import views
+
+urlpatterns = [
+    path("models/<str:name>/versions/<str:ref>/transition", views.TransitionView.as_view()),
+]

@@ -1,0 +1,37 @@
+"""The error pages: problem+json where programs ask, a page with a way out where people do."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from common.api.problems import problem_response
+from common.errors import Denied, DomainError, Invalid, Missing
+
+PROGRAM_PATHS = ("/api/", "/serve/")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, Invalid("The request could not be understood."))
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, Denied("You may not do this."))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(
+        request, Missing("There is nothing at this address.", "See /api/docs/ for what there is.")
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    error = DomainError("The server made an error. It was logged under this request's id.", code="server_error")
+    error.status, error.title = 500, "Server error"
+    return _answer(request, error)
+
+
+def _answer(request: HttpRequest, error: DomainError) -> HttpResponse:
+    if request.path.startswith(PROGRAM_PATHS):
+        return problem_response(error, request)
+    return render(request, f"{error.status}.html", {"error": error}, status=error.status)

@@ -1,0 +1,17 @@
+"""The portal's pages."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from accounts.views import home
+
+IN_PROJECT = "projects/<slug:project>/"
+
+urlpatterns = [
+    path("", home, name="home"),
+    path(IN_PROJECT, include("registry.urls")),
+    path(IN_PROJECT, include("approvals.urls")),
+    path(IN_PROJECT, include("tracking.urls")),
+    path(IN_PROJECT, include("deployments.urls")),
+]

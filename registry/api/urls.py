@@ -1,0 +1,20 @@
+from django.urls import path
+
+from registry.api import views
+
+urlpatterns = [
+    path("models", views.ModelsView.as_view()),
+    path("models/<str:name>", views.ModelView.as_view()),
+    path("models/<str:name>/versions", views.VersionsView.as_view()),
+    path("models/<str:name>/versions/<str:ref>", views.VersionView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/tags/<str:key>", views.VersionTagView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/artifacts", views.VersionFilesView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/artifacts/<path:path>", views.VersionFileView.as_view()),
+    path("models/<str:name>/transitions", views.ModelTransitionsView.as_view()),
+    path("models/<str:name>/alias-moves", views.AliasMovesView.as_view()),
+    path("models/<str:name>/compare", views.CompareView.as_view()),
+    path("models/<str:name>/aliases", views.AliasesView.as_view()),
+    path("models/<str:name>/aliases/<str:alias>", views.AliasView.as_view()),
+]

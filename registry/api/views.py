@@ -1,0 +1,301 @@
+"""The REST door of the registry."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import ProjectView
+from artifacts.api.serve import serve_blob
+from artifacts.models import ManifestFile
+from common.api.filters import filtered, ordering_of
+from common.checks import shorten
+from common.errors import Missing
+from registry import holds, queries, services
+from registry.api import serializers as s
+from registry.filters import ModelFilter, VersionFilter
+from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
+
+SEARCH_PARAMETERS = [
+    OpenApiParameter("search", str, description="text in name or description"),
+    OpenApiParameter("stage", str, description="some version stands in this stage"),
+    OpenApiParameter("tag", str, many=True, description="label; repeated means all of them"),
+    OpenApiParameter("ordering", str, description="name, created_at, updated_at; with - the other way"),
+]
+FILE = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
+
+
+class RegistryView(ProjectView):
+    """A view below /models; finds the model and version that the address names."""
+
+    @property
+    def model(self) -> RegisteredModel:
+        return queries.find_model(self.project, self.kwargs["name"])
+
+    @property
+    def version(self) -> ModelVersion:
+        return queries.find_version(self.model, self.kwargs["ref"])
+
+    @cached_property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on a version takes."""
+        return {
+            "actor": self.actor,
+            "project": self.project,
+            "model_name": self.kwargs["name"],
+            "ref": self.kwargs["ref"],
+        }
+
+    def model_answer(self, name: str, status: int = 200) -> Response:
+        found = queries.find_model(self.project, name)
+        model = RegisteredModel.objects.with_summary().get(pk=found.pk)
+        context = {"live_endpoints": holds.live_endpoints([model.pk])}
+        return Response(s.ModelSerializer(model, context=context).data, status=status)
+
+    def version_answer(self, pk: int, status: int = 200) -> Response:
+        version = ModelVersion.objects.with_details().get(pk=pk)
+        return Response(s.VersionSerializer(version).data, status=status)
+
+
+class ModelsView(RegistryView):
+    @extend_schema(
+        operation_id="list_models",
+        summary="List and search models",
+        parameters=SEARCH_PARAMETERS,
+        responses=s.ModelSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
+        ordering = ordering_of(request, ("name", "created_at", "updated_at"), "-updated_at")
+        return self.page(filtered(ModelFilter, rows, request), ModelPage, ordering)
+
+    @extend_schema(
+        operation_id="register_model",
+        summary="Register a model",
+        request=s.ModelInput,
+        responses={201: s.ModelSerializer},
+    )
+    def post(self, request: Request, project: str) -> Response:
+        model = services.register_model(actor=self.actor, project=self.project, **self.data(s.ModelInput))
+        return self.model_answer(model.name, 201)
+
+
+class ModelPage(s.ModelSerializer):
+    """A page of models: their live endpoints are asked for once, not per row."""
+
+    def __init__(self, rows: Any = None, **kwargs: Any) -> None:
+        if isinstance(rows, list):
+            endpoints = holds.live_endpoints([model.pk for model in rows])
+            kwargs["context"] = {**kwargs.get("context", {}), "live_endpoints": endpoints}
+        super().__init__(rows, **kwargs)
+
+
+class ModelView(RegistryView):
+    @extend_schema(operation_id="get_model", summary="Read a model", responses=s.ModelSerializer)
+    def get(self, request: Request, project: str, name: str) -> Response:
+        return self.model_answer(name)
+
+    @extend_schema(
+        operation_id="update_model",
+        summary="Change a model's description or tags",
+        request=s.ModelChange,
+        responses=s.ModelSerializer,
+    )
+    def patch(self, request: Request, project: str, name: str) -> Response:
+        changes = self.data(s.ModelChange, partial=True)
+        services.update_model(actor=self.actor, project=self.project, name=name, **changes)
+        return self.model_answer(name)
+
+    @extend_schema(
+        operation_id="delete_model",
+        summary="Delete a model and all its versions",
+        parameters=[OpenApiParameter("confirm", str, description="the model's name")],
+        responses={204: None},
+    )
+    def delete(self, request: Request, project: str, name: str) -> Response:
+        confirm = request.query_params.get("confirm")
+        services.delete_model(actor=self.actor, project=self.project, name=name, confirm=confirm)
+        return Response(status=204)
+
+
+class VersionsView(RegistryView):
+    @extend_schema(
+        operation_id="list_versions",
+        summary="List a model's versions",
+        parameters=[OpenApiParameter("stage", str), OpenApiParameter("status", str), OpenApiParameter("ordering", str)],
+        responses=s.VersionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        rows = ModelVersion.objects.with_details().filter(model=self.model, deleted_at=None)
+        ordering = ordering_of(request, ("number", "created_at", "updated_at"), "-number")
+        return self.page(filtered(VersionFilter, rows, request), s.VersionSerializer, ordering)
+
+    @extend_schema(
+        operation_id="create_version",
+        summary="Create the next version from a run's files; registers the model when there is none",
+        request=s.VersionInput,
+        responses={201: s.VersionSerializer},
+    )
+    def post(self, request: Request, project: str, name: str) -> Response:
+        version = services.create_version(
+            actor=self.actor, project=self.project, model_name=name, **self.data(s.VersionInput)
+        )
+        return self.version_answer(version.pk, 201)
+
+
+class VersionView(RegistryView):
+    @extend_schema(operation_id="get_version", summary="Read a version", responses=s.VersionSerializer)
+    def get(self, request: Request, project: str, name: str, ref: str) -> Response:
+        return Response(s.VersionSerializer(self.version).data)
+
+    @extend_schema(
+        operation_id="update_version",
+        summary="Change a version's description",
+        request=s.VersionChange,
+        responses=s.VersionSerializer,
+    )
+    def patch(self, request: Request, project: str, name: str, ref: str) -> Response:
+        version = services.update_version(**self.where, **self.data(s.VersionChange))
+        return self.version_answer(version.pk)
+
+    @extend_schema(operation_id="delete_version", summary="Delete a version", responses={204: None})
+    def delete(self, request: Request, project: str, name: str, ref: str) -> Response:
+        services.delete_version(**self.where)
+        return Response(status=204)
+
+
+class ReleaseView(RegistryView):
+    @extend_schema(
+        operation_id="release_version",
+        summary="Release a Quarantined version with a note",
+        request=s.ReleaseInput,
+        responses=s.VersionSerializer,
+    )
+    def post(self, request: Request, project: str, name: str, ref: str) -> Response:
+        version = services.release_version(**self.where, **self.data(s.ReleaseInput))
+        return self.version_answer(version.pk)
+
+
+class VersionTagView(RegistryView):
+    @extend_schema(
+        operation_id="set_version_tag", summary="Set an annotation", request=s.TagInput, responses=s.TagSerializer
+    )
+    def put(self, request: Request, project: str, name: str, ref: str, key: str) -> Response:
+        tag = services.set_version_tag(**self.where, key=key, **self.data(s.TagInput))
+        return Response(s.TagSerializer(tag).data)
+
+    @extend_schema(operation_id="delete_version_tag", summary="Remove an annotation", responses={204: None})
+    def delete(self, request: Request, project: str, name: str, ref: str, key: str) -> Response:
+        services.delete_version_tag(**self.where, key=key)
+        return Response(status=204)
+
+
+class VersionTransitionsView(RegistryView):
+    @extend_schema(
+        operation_id="list_version_transitions",
+        summary="A version's stage history",
+        responses=s.TransitionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str, ref: str) -> Response:
+        return self.page(transitions().filter(version=self.version), s.TransitionSerializer)
+
+
+class ModelTransitionsView(RegistryView):
+    @extend_schema(
+        operation_id="list_model_transitions",
+        summary="The stage history of all versions of a model",
+        responses=s.TransitionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        return self.page(transitions().filter(version__model=self.model), s.TransitionSerializer)
+
+
+def transitions() -> QuerySet[StageTransition]:
+    return StageTransition.objects.select_related("version__model", "actor")
+
+
+class VersionFilesView(RegistryView):
+    @extend_schema(operation_id="list_version_files", summary="A version's files", responses=s.FilesSerializer)
+    def get(self, request: Request, project: str, name: str, ref: str) -> Response:
+        manifest = self.version.manifest
+        files = manifest.files.select_related("blob").order_by("path")
+        return Response(s.FilesSerializer({"digest": manifest.digest, "files": files}).data)
+
+
+class VersionFileView(RegistryView):
+    @extend_schema(operation_id="download_version_file", summary="One file's bytes", responses=FILE)
+    def get(self, request: Request, project: str, name: str, ref: str, path: str) -> HttpResponseBase:
+        version = self.version
+        rows = ManifestFile.objects.filter(manifest=version.manifest_id, path=path)
+        file = rows.select_related("blob").first()
+        if file is None:
+            raise Missing(f"Version {version.number} has no file {shorten(path)}.", code="file_not_found")
+        return serve_blob(request._request, file.blob, path.rsplit("/", 1)[-1])
+
+    @extend_schema(operation_id="head_version_file", summary="One file's size and digest", responses={200: None})
+    def head(self, request: Request, project: str, name: str, ref: str, path: str) -> HttpResponseBase:
+        return self.get(request, project, name, ref, path)
+
+
+class AliasesView(RegistryView):
+    @extend_schema(
+        operation_id="list_aliases", summary="A model's aliases", responses=s.AliasSerializer(many=True)
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        rows = Alias.objects.filter(model=self.model).select_related("version")
+        return self.page(rows, s.AliasSerializer, ("name",))
+
+
+class AliasView(RegistryView):
+    @extend_schema(
+        operation_id="get_version_by_alias", summary="The version an alias points to", responses=s.VersionSerializer
+    )
+    def get(self, request: Request, project: str, name: str, alias: str) -> Response:
+        found = Alias.objects.filter(model=self.model, name=alias).first()
+        if found is None:
+            raise Missing(f"{name} has no alias {shorten(alias)}.", code="alias_not_found")
+        return self.version_answer(found.version_id)
+
+    @extend_schema(
+        operation_id="set_alias", summary="Point an alias", request=s.AliasInput, responses=s.AliasSerializer
+    )
+    def put(self, request: Request, project: str, name: str, alias: str) -> Response:
+        row = services.set_alias(
+            actor=self.actor, project=self.project, model_name=name, alias=alias, **self.data(s.AliasInput)
+        )
+        return Response(s.AliasSerializer(row).data)
+
+    @extend_schema(operation_id="delete_alias", summary="Remove an alias", responses={204: None})
+    def delete(self, request: Request, project: str, name: str, alias: str) -> Response:
+        services.delete_alias(actor=self.actor, project=self.project, model_name=name, alias=alias)
+        return Response(status=204)
+
+
+class AliasMovesView(RegistryView):
+    @extend_schema(
+        operation_id="list_alias_moves",
+        summary="The history of a model's aliases",
+        responses=s.AliasMoveSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        rows = AliasMove.objects.filter(model=self.model).select_related("from_version", "to_version", "actor")
+        return self.page(rows, s.AliasMoveSerializer)
+
+
+class CompareView(RegistryView):
+    @extend_schema(
+        operation_id="compare_versions",
+        summary="Two to ten versions side by side",
+        parameters=[OpenApiParameter("versions", str, required=True, description="comma-separated: 1,2,latest")],
+        responses=s.ComparisonSerializer,
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        refs = [ref.strip() for ref in request.query_params.get("versions", "").split(",") if ref.strip()]
+        return Response(s.ComparisonSerializer(queries.compare(self.model, refs)).data)
