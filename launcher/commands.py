@@ -1,0 +1,90 @@
+"""The platform's own processes: what each is called, its command line and its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from config.env import ROOT, Env
+from launcher import ports
+from launcher.process import Child
+
+PYTHON = sys.executable
+CONNECTIONS_EACH = 16  # the pool of one process, see DATABASES in config/settings.py
+
+
+def connections_needed(env: Env) -> int:
+    """So many connections the platform's processes may open to PostgreSQL, with some to spare for people."""
+    processes = env.web_workers + env.worker_concurrency + 4
+    return max(100, processes * CONNECTIONS_EACH + 20)
+
+
+def child_environment(env: Env, environ: Mapping[str, str]) -> dict[str, str]:
+    """For processes that are trusted with the platform's secrets: the settings, all resolved."""
+    own = env.as_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    if os.geteuid() == 0:
+        own["C_FORCE_ROOT"] = "1"
+    kept = {name: value for name, value in environ.items() if value}
+    return kept | {name: value for name, value in own.items() if value}
+
+
+def engine_environment(token: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """For the process that starts models' code: nothing of the platform but its own token."""
+    return {
+        "PATH": environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "SERVING_ENGINE_TOKEN": token,
+    }
+
+
+def engine(env: Env, port: int, environ: Mapping[str, str]) -> Child:
+    """The embedded serving engine."""
+    argv = [PYTHON, "-m", "serving.engine", "--host", ports.LOOPBACK, "--port", str(port)]
+    argv += ["--state-dir", str(env.var_dir / "engine")]
+    return Child("engine", argv, log=log_of(env, "engine"), cwd=ROOT, env=environ)
+
+
+def web(env: Env, environ: Mapping[str, str]) -> Child:
+    """The portal and the API."""
+    argv = [PYTHON, "-m", "granian", "--interface", "wsgi", "config.wsgi:application"]
+    argv += ["--host", env.host, "--port", str(env.port), "--http", "1", "--no-ws"]
+    argv += ["--workers", str(env.web_workers), "--blocking-threads", str(env.web_threads)]
+    # Counted in open connections, idle ones included: far more than threads.
+    argv += ["--backlog", "2048", "--backpressure", "1024"]
+    argv += ["--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "8"]
+    argv += ["--no-access-log", "--log-level", env.log_level.lower()]
+    return Child("web", argv, log=log_of(env, "web"), cwd=ROOT, env=environ)
+
+
+def worker(env: Env, environ: Mapping[str, str]) -> Child:
+    """Celery's worker."""
+    argv = [PYTHON, "-m", "celery", "-A", "config", "worker", "--loglevel", env.log_level]
+    argv += ["--concurrency", str(env.worker_concurrency), "--prefetch-multiplier", "1", "-O", "fair"]
+    argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return Child("worker", argv, log=log_of(env, "worker"), cwd=ROOT, env=environ)
+
+
+def ticker(env: Env, environ: Mapping[str, str]) -> Child:
+    """Celery's clock."""
+    argv = [PYTHON, "-m", "celery", "-A", "config", "beat", "--loglevel", env.log_level, "--pidfile="]
+    argv += ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"]
+    return Child("ticker", argv, log=log_of(env, "ticker"), cwd=ROOT, env=environ)
+
+
+def dispatcher(env: Env, environ: Mapping[str, str]) -> Child:
+    """Hands due jobs from the database to the broker."""
+    return manage(env, environ, "dispatcher", "dispatch_jobs")
+
+
+def manage(env: Env, environ: Mapping[str, str], name: str, *words: str) -> Child:
+    """A command of manage.py."""
+    argv = [PYTHON, str(ROOT / "manage.py"), *words]
+    return Child(name, argv, log=log_of(env, name), cwd=ROOT, env=environ)
+
+
+def log_of(env: Env, name: str) -> Path:
+    """Where a process of this name logs."""
+    return env.var_dir / "logs" / f"{name}.log"
