@@ -1,0 +1,65 @@
+"""MLOpsClient: all calls of the SDK in one object, grouped by noun in the modules beside this one."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from podstack.config import load_settings
+from podstack.deployments import DeploymentCalls
+from podstack.errors import ValidationError
+from podstack.experiments import ExperimentCalls
+from podstack.http import Http, Retries
+from podstack.models import Me
+from podstack.registry import RegistryCalls
+from podstack.runs import RunCalls
+
+
+class MLOpsClient(ExperimentCalls, RunCalls, RegistryCalls, DeploymentCalls):
+    """The model registry from Python.
+
+    Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,
+    else from the profile in ~/.podstack/credentials that PODSTACK_PROFILE names (else `default`). Without a
+    project anywhere, the token's own is meant. AuthenticationError when there is no token. Making a client
+    sends nothing. One client may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        api_token: str | None = None,
+        api_endpoint: str | None = None,
+        project: str | None = None,
+        *,
+        retries: Retries | None = None,
+    ) -> None:
+        self.settings = load_settings(api_token, api_endpoint, project)
+        self.http = Http(self.settings, retries)
+
+    def __repr__(self) -> str:
+        return (
+            f"MLOpsClient(api_endpoint={self.settings.endpoint!r}, project={self.settings.project or None!r})"
+        )
+
+    def me(self) -> Me:
+        """Whose token this is, its scopes, and the projects it reaches."""
+        return Me.from_json(self.http.call("GET", "/me"))
+
+    @property
+    def project(self) -> str:
+        """The slug of the project that all calls speak of."""
+        return self.settings.project or self._own_project
+
+    @cached_property
+    def _own_project(self) -> str:
+        me = self.me()
+        if me.token and me.token.get("project"):
+            return str(me.token["project"])
+        slugs = [str(project["slug"]) for project in me.projects]
+        if len(slugs) == 1:
+            return slugs[0]
+        reached = f"reaches {', '.join(slugs)}" if slugs else "reaches no project"
+        raise ValidationError(
+            f"There is no project to work in: the token {reached}.",
+            hint="Name one with MLOpsClient(project=…) or PODSTACK_PROJECT."
+            if slugs
+            else "Ask an administrator to make you a member of one.",
+        )

@@ -1,0 +1,343 @@
+"""What the client answers: frozen dataclasses with the server's field names as attributes.
+
+A field that this version of the SDK does not know is an attribute too, so that a newer server needs no
+newer SDK; one that the server leaves out has its default. Times are aware datetimes in UTC, sizes are bytes,
+digests are lower-case sha256 in hex. `None` stands for "there is none".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from podstack.errors import DeploymentFailed
+from podstack.values import parse_numbers
+
+if TYPE_CHECKING:
+    from podstack.deployments import DeploymentCalls
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
+OVER = frozenset({"Failed", "Inactive", "Undeploying"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What all answers share."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], **own: Any) -> Self:
+        """An answer out of a JSON object; `own` sets fields that do not come from the server."""
+        known = {f.name: f.metadata.get("parse") for f in fields(cls) if f.name not in ("extra", *own)}
+        values = {
+            name: data[name] if parse is None or data[name] is None else parse(data[name])
+            for name, parse in known.items()
+            if name in data
+        }
+        extra = {name: value for name, value in data.items() if name not in known}
+        return cls(extra=extra, **values, **own)
+
+    def __getattr__(self, name: str) -> Any:
+        extra = object.__getattribute__(self, "__dict__").get("extra", {})
+        if name in extra:
+            return extra[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+
+def _parsed(parse: Callable[[Any], Any], default: Any) -> Any:
+    return field(default=default, metadata={"parse": parse})
+
+
+def _time() -> Any:
+    return _parsed(parse_time, None)
+
+
+def _many(kind: type[Answer]) -> Any:
+    return _parsed(lambda items: tuple(kind.from_json(item) for item in items), ())
+
+
+def _dict() -> Any:
+    return field(default_factory=dict)
+
+
+def _numbers() -> Any:
+    return field(default_factory=dict, metadata={"parse": parse_numbers})
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 time of the server."""
+    return datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Me(Answer):
+    """Whose token this is; `projects` holds {"slug", "name", "role"}, `token` is None without one."""
+
+    user: Mapping[str, Any] = _dict()
+    token: Mapping[str, Any] | None = None
+    projects: tuple[Mapping[str, Any], ...] = _parsed(tuple, ())
+    server: Mapping[str, Any] = _dict()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Answer):
+    """A named group of runs."""
+
+    id: str = ""
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = _parsed(tuple, ())
+    created_at: datetime | None = _time()
+    created_by: str | None = None
+    archived_at: datetime | None = _time()
+    run_count: int = 0
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Answer):
+    """Data that a run used."""
+
+    name: str = ""
+    path: str = ""
+    description: str = ""
+    digest: str = ""
+    context: str = ""
+
+
+def _summary(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: MetricSummary.from_json(value) for key, value in data.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSummary(Answer):
+    """One metric's last, lowest and highest value, and how many points it has."""
+
+    last: float | None = _parsed(parse_numbers, None)
+    last_step: int | None = None
+    min: float | None = _parsed(parse_numbers, None)
+    max: float | None = _parsed(parse_numbers, None)
+    count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Answer):
+    """A run as the server keeps it; `metrics` holds each key's last value."""
+
+    id: str = ""
+    experiment_id: str = ""
+    experiment_name: str = ""
+    name: str = ""
+    status: str = ""
+    error: str = ""
+    notes: str = ""
+    params: Mapping[str, Any] = _dict()
+    metrics: Mapping[str, float] = _numbers()
+    metric_summary: Mapping[str, MetricSummary] = field(default_factory=dict, metadata={"parse": _summary})
+    tags: Mapping[str, str] = _dict()
+    datasets: tuple[Dataset, ...] = _many(Dataset)
+    artifact_count: int = 0
+    artifact_bytes: int = 0
+    parent_run_id: str | None = None
+    code_version: str = ""
+    created_by: str | None = None
+    started_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    duration_seconds: float | None = None
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricHistory(Answer):
+    """One metric's points: three tuples of equal length; `timestamps` are milliseconds since 1970, UTC."""
+
+    key: str = ""
+    steps: tuple[int, ...] = _parsed(tuple, ())
+    values: tuple[float, ...] = _parsed(parse_numbers, ())
+    timestamps: tuple[int, ...] = _parsed(tuple, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFile(Answer):
+    """One stored file: path with `/`, size in bytes, sha256 in hex."""
+
+    path: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRef(Answer):
+    """A version as another answer mentions it."""
+
+    version: int = 0
+    stage: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Answer):
+    """A registered model; `aliases` maps each alias to a version number."""
+
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = _parsed(tuple, ())
+    latest_version: VersionRef | None = _parsed(VersionRef.from_json, None)
+    production_version: VersionRef | None = _parsed(VersionRef.from_json, None)
+    version_count: int = 0
+    aliases: Mapping[str, int] = _dict()
+    live_endpoints: tuple[str, ...] = _parsed(tuple, ())
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    updated_at: datetime | None = _time()
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(Answer):
+    """One version of a model: `version` is its number, `stage` None, Staging, Production or Archived."""
+
+    model_name: str = ""
+    version: int = 0
+    stage: str = "None"
+    status: str = ""
+    status_reason: str = ""
+    description: str = ""
+    source_run_id: str | None = None
+    experiment_id: str | None = None
+    experiment_name: str | None = None
+    artifact_path: str = ""
+    manifest_digest: str = ""
+    file_count: int = 0
+    size: int = 0
+    format: str = ""
+    framework: str = ""
+    servable: bool = False
+    servable_reason: str = ""
+    metrics: Mapping[str, float] = _numbers()
+    params: Mapping[str, Any] = _dict()
+    tags: Mapping[str, str] = _dict()
+    aliases: tuple[str, ...] = _parsed(tuple, ())
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    updated_at: datetime | None = _time()
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval(Answer):
+    """The request that a transition waits for."""
+
+    id: str = ""
+    status: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTransition(Answer):
+    """A move between stages. `status` is "applied", or "pending_approval" with `approval` set."""
+
+    status: str = "applied"
+    model_name: str = ""
+    version: int = 0
+    from_stage: str = ""
+    to_stage: str = ""
+    note: str = ""
+    actor: str | None = None
+    created_at: datetime | None = _time()
+    approval: Approval | None = _parsed(Approval.from_json, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias(Answer):
+    """A name that points to a version."""
+
+    alias: str = ""
+    version: int = 0
+    updated_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedRow(Answer):
+    """One parameter or tag over all compared versions, None where a version lacks it."""
+
+    key: str = ""
+    values: tuple[Any, ...] = _parsed(tuple, ())
+    differs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedMetric(ComparedRow):
+    """One metric over all compared versions, and each value's distance to the first version's."""
+
+    values: tuple[float | None, ...] = _parsed(parse_numbers, ())
+    differences: tuple[float | None, ...] = _parsed(parse_numbers, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Answer):
+    """Versions side by side, in the order asked for."""
+
+    versions: tuple[ModelVersion, ...] = _many(ModelVersion)
+    metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
+    params: tuple[ComparedRow, ...] = _many(ComparedRow)
+    tags: tuple[ComparedRow, ...] = _many(ComparedRow)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(Answer):
+    """An endpoint as it was when it was asked for; `refresh()` asks again."""
+
+    endpoint_name: str = ""
+    model_name: str = ""
+    version: int = 0
+    gpu_type: str = ""
+    min_replicas: int = 1
+    max_replicas: int = 1
+    description: str = ""
+    state: str = ""
+    reason: str = ""
+    warnings: tuple[str, ...] = _parsed(tuple, ())
+    endpoint_url: str = ""
+    revision: int = 0
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    updated_at: datetime | None = _time()
+    url: str = ""
+    calls: DeploymentCalls = field(repr=False, compare=False)
+
+    def refresh(self) -> Deployment:
+        """The endpoint as it is now."""
+        return self.calls.get_deployment(self.endpoint_name)
+
+    def wait(self, timeout: float = 120) -> Deployment:
+        """Returns the endpoint once it is Active.
+
+        DeploymentFailed with the reason when it fails, is taken down, or is not Active after `timeout` seconds.
+        """
+        deadline, pause = time.monotonic() + timeout, FIRST_WAIT
+        current = self.refresh()
+        while current.state != "Active":
+            current._raise_if_over()
+            if time.monotonic() >= deadline:
+                raise DeploymentFailed(
+                    f"{self.endpoint_name} is still {current.state} after {timeout:g} s.",
+                    hint=current.reason or "Call wait() again, or see the endpoint's events in the portal.",
+                    code="deployment_timeout",
+                )
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, LONGEST_WAIT)
+            current = self.refresh()
+        return current
+
+    def _raise_if_over(self) -> None:
+        if self.state in OVER:
+            reason = self.reason or f"{self.endpoint_name} is {self.state}."
+            raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again with deploy_model.")
+
+    def predict(self, rows: Any) -> list[Any]:
+        """One prediction per row; rows are lists of numbers or dictionaries by column, or arrays or tables."""
+        return self.calls.predict(self.endpoint_name, rows)

@@ -1,0 +1,216 @@
+"""Calls on registered models, their versions, stages, aliases and annotations."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from podstack.calls import Calls, given
+from podstack.errors import PodstackWarning
+from podstack.files import download
+from podstack.models import Alias, ArtifactFile, Comparison, Model, ModelVersion, StageTransition
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
+NUMBER = re.compile(r"v?([0-9]+)")
+
+
+class RegistryCalls(Calls):
+    """`version` is a number or an alias; "latest" is the highest number."""
+
+    # Models
+
+    def register_model(self, name: str, description: str = "", tags: Iterable[str] = ()) -> Model:
+        """A new model, without versions yet; ConflictError when the name is taken."""
+        body = {"name": name, "description": description, "tags": list(tags)}
+        return Model.from_json(self.http.call("POST", self.path("models"), json=body))
+
+    def get_model(self, model_name: str) -> Model:
+        """One model with its latest and production version and its aliases."""
+        return Model.from_json(self.http.call("GET", self.path("models", model_name)))
+
+    def list_models(
+        self,
+        search: str | None = None,
+        stage: str | None = None,
+        tags: Iterable[str] = (),
+        order_by: str | None = None,
+    ) -> Iterator[Model]:
+        """Models whose name or description holds `search`, with a version in `stage`, with all of `tags`."""
+        return self.listed(
+            Model.from_json, ("models",), search=search, stage=stage, tag=list(tags), ordering=order_by
+        )
+
+    def update_model(
+        self, model_name: str, description: str | None = None, tags: Iterable[str] | None = None
+    ) -> Model:
+        """Changes what is given and leaves the rest."""
+        body = given(description=description, tags=None if tags is None else list(tags))
+        return Model.from_json(self.http.call("PATCH", self.path("models", model_name), json=body))
+
+    def delete_model(self, model_name: str, confirm: str | None = None) -> None:
+        """Deletes a model with all versions, for good.
+
+        While a version is in Production it needs `confirm=model_name`; ConflictError while an endpoint is live.
+        """
+        params = [("confirm", confirm)] if confirm else []
+        self.http.call("DELETE", self.path("models", model_name), params=params)
+
+    # Versions
+
+    def create_model_version(
+        self,
+        model_name: str,
+        source_run_id: str,
+        artifact_path: str,
+        description: str = "",
+        tags: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        timeout: float = 120,
+    ) -> ModelVersion:
+        """The next version: the files that the run stored at or below `artifact_path`, as they are now.
+
+        A model of this name is registered on the way when there is none. With `wait`, returns once the server
+        has looked at the files, at most `timeout` seconds; a version that it quarantines is returned, with a
+        warning that says why.
+        """
+        body = {
+            "source_run_id": source_run_id,
+            "artifact_path": artifact_path,
+            "description": description,
+            "tags": {key: str(value) for key, value in (tags or {}).items()},
+        }
+        answer = self.http.call("POST", self.path("models", model_name, "versions"), json=body)
+        version = ModelVersion.from_json(answer)
+        if wait:
+            version = self._wait_for_version(version, timeout)
+            _warn_unless_ready(version, timeout)
+        return version
+
+    def _wait_for_version(self, version: ModelVersion, timeout: float) -> ModelVersion:
+        deadline, pause = time.monotonic() + timeout, FIRST_WAIT
+        while version.status == "Pending" and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_WAIT)
+            version = self.get_model_version(version.model_name, version.version)
+        return version
+
+    def get_model_version(self, model_name: str, version: int | str) -> ModelVersion:
+        """One version, by number or alias."""
+        return ModelVersion.from_json(self.http.call("GET", self._version_path(model_name, version)))
+
+    def list_model_versions(
+        self, model_name: str, stage: str | None = None, order_by: str | None = None
+    ) -> Iterator[ModelVersion]:
+        """A model's versions, the latest first unless `order_by` says otherwise."""
+        parts = ("models", model_name, "versions")
+        return self.listed(ModelVersion.from_json, parts, stage=stage, ordering=order_by)
+
+    def update_model_version(
+        self, model_name: str, version: int | str, description: str | None = None
+    ) -> ModelVersion:
+        """Changes the description; files never change."""
+        path = self._version_path(model_name, version)
+        return ModelVersion.from_json(self.http.call("PATCH", path, json=given(description=description)))
+
+    def delete_model_version(self, model_name: str, version: int | str) -> None:
+        """Deletes a version for good; ConflictError while it is in Production or deployed."""
+        self.http.call("DELETE", self._version_path(model_name, version))
+
+    def set_model_version_tag(self, model_name: str, version: int | str, key: str, value: Any) -> None:
+        """Annotates a version; another value under the same key replaces it."""
+        path = self._version_path(model_name, version, "tags", key)
+        self.http.call("PUT", path, json={"value": str(value)})
+
+    def delete_model_version_tag(self, model_name: str, version: int | str, key: str) -> None:
+        """Removes an annotation."""
+        self.http.call("DELETE", self._version_path(model_name, version, "tags", key))
+
+    def compare_model_versions(self, model_name: str, versions: Sequence[int | str]) -> Comparison:
+        """Versions of one model side by side: metrics, parameters and tags."""
+        params = [("versions", ",".join(str(version) for version in versions))]
+        return Comparison.from_json(
+            self.http.call("GET", self.path("models", model_name, "compare"), params=params)
+        )
+
+    def list_model_version_artifacts(self, model_name: str, version: int | str) -> list[ArtifactFile]:
+        """A version's files."""
+        answer = self.http.call("GET", self._version_path(model_name, version, "artifacts"))
+        return [ArtifactFile.from_json(item) for item in answer["files"]]
+
+    def download_model_version(
+        self, model_name: str, version: int | str, destination: str | os.PathLike[str]
+    ) -> Path:
+        """Writes a version's files to their paths below the folder `destination`; returns that.
+
+        Each file arrives whole and with the right sha256, or not at all; one that is there is skipped.
+        """
+        number = self._number(model_name, version)  # an alias may move while files are fetched
+        files = self.list_model_version_artifacts(model_name, number)
+        path = self._version_path(model_name, number, "artifacts")
+        return download(self.http, path, files, Path(destination))
+
+    # Stages
+
+    def transition_model_version_stage(
+        self, model_name: str, version: int | str, stage: str, note: str = ""
+    ) -> StageTransition:
+        """Moves a version to None, Staging, Production or Archived.
+
+        Where the project asks for approval, the answer's `status` is "pending_approval" and `approval` the
+        request; else it is "applied".
+        """
+        path = self._version_path(model_name, version, "transition")
+        return StageTransition.from_json(self.http.call("POST", path, json={"stage": stage, "note": note}))
+
+    def list_transitions(
+        self, model_name: str, version: int | str | None = None
+    ) -> Iterator[StageTransition]:
+        """The moves between stages of one version, or of all versions of a model, the latest first."""
+        versions = () if version is None else ("versions", version)
+        return self.listed(StageTransition.from_json, ("models", model_name, *versions, "transitions"))
+
+    # Aliases
+
+    def set_model_alias(self, model_name: str, alias: str, version: int | str) -> Alias:
+        """Points an alias to a version; it may have pointed to another."""
+        body = {"version": self._number(model_name, version)}
+        return Alias.from_json(
+            self.http.call("PUT", self.path("models", model_name, "aliases", alias), json=body)
+        )
+
+    def get_model_by_alias(self, model_name: str, alias: str) -> ModelVersion:
+        """The version that an alias points to."""
+        return ModelVersion.from_json(
+            self.http.call("GET", self.path("models", model_name, "aliases", alias))
+        )
+
+    def list_model_aliases(self, model_name: str) -> Iterator[Alias]:
+        """A model's aliases."""
+        return self.listed(Alias.from_json, ("models", model_name, "aliases"))
+
+    def delete_model_alias(self, model_name: str, alias: str) -> None:
+        """Removes an alias; the version stays."""
+        self.http.call("DELETE", self.path("models", model_name, "aliases", alias))
+
+    def _version_path(self, model_name: str, version: int | str, *more: object) -> str:
+        return self.path("models", model_name, "versions", version, *more)
+
+    def _number(self, model_name: str, version: int | str) -> int:
+        match = NUMBER.fullmatch(str(version))
+        return int(match[1]) if match else self.get_model_version(model_name, version).version
+
+
+def _warn_unless_ready(version: ModelVersion, timeout: float) -> None:
+    label = f"{version.model_name} version {version.version}"
+    if version.status == "Quarantined":
+        text = f"{label} is quarantined: {version.status_reason}"
+    elif version.status == "Pending":
+        text = f"{label} is still being looked at after {timeout:g} s; see get_model_version for its status."
+    else:
+        return
+    warnings.warn(text, PodstackWarning, stacklevel=3)

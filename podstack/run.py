@@ -1,0 +1,247 @@
+"""A run that is being recorded: `with client.start_run(...) as run:`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
+from podstack.files import LocalFile, files_below, files_to_log, sha256_of, upload
+from podstack.models import Dataset, Run
+from podstack.outbox import Outbox, Param, Point
+from podstack.values import number, scalar
+
+if TYPE_CHECKING:
+    from podstack.runs import RunCalls
+
+PATIENCE_AT_END = 300.0
+SHORT_PATIENCE = 10.0
+ERROR_LENGTH = 4000
+
+
+class ActiveRun:
+    """Records what a training does; made by `MLOpsClient.start_run`.
+
+    Parameters and metrics are sent in the background: a call takes microseconds and a server that is away is
+    waited for. Tags, files and datasets are stored when their call returns. At the end of a `with` block
+    everything is delivered and the run is Completed; Failed with the error when the block raised; Killed on
+    Ctrl-C. Without `with`, call `end()`; a process that exits normally does so for you.
+    """
+
+    def __init__(self, calls: RunCalls, data: Run) -> None:
+        self._calls = calls
+        self._data = data
+        self._path = calls.path("runs", data.id)
+        self._outbox = Outbox(calls.http, self._path)
+        self._params = dict(data.params)
+        self._next_step = {key: (row.last_step or 0) + 1 for key, row in data.metric_summary.items()}
+        self._pid = os.getpid()
+        self._ended = False
+        atexit.register(self._end_at_exit)
+
+    @property
+    def id(self) -> str:
+        """The run's id, `run-…`."""
+        return self._data.id
+
+    @property
+    def name(self) -> str:
+        return self._data.name
+
+    @property
+    def status(self) -> str:
+        """Running until the run has ended, then Completed, Failed or Killed."""
+        return self._data.status
+
+    @property
+    def experiment_id(self) -> str:
+        return self._data.experiment_id
+
+    @property
+    def url(self) -> str:
+        """The run's page in the portal."""
+        return self._data.url
+
+    @property
+    def data(self) -> Run:
+        """What the server last said of this run."""
+        return self._data
+
+    def __repr__(self) -> str:
+        return f"ActiveRun(id={self.id!r}, status={self.status!r})"
+
+    # Values
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Records one parameter: a text, number or boolean; lists and dictionaries are stored as JSON text.
+
+        ConflictError when this run has another value under this key already.
+        """
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Records several parameters; see `log_param`."""
+        self._check_running()
+        new = {str(key): scalar(value) for key, value in params.items()}
+        for key, value in new.items():
+            if key in self._params and self._params[key] != value:
+                raise ConflictError(
+                    f"The parameter {key} is {self._params[key]!r} and cannot become {value!r}.",
+                    hint="A parameter is logged once; start another run, or use a metric for what changes.",
+                    code="param_changed",
+                )
+        fresh = [Param(key, value) for key, value in new.items() if key not in self._params]
+        self._params.update(new)
+        self._outbox.put(fresh)
+
+    def log_metric(self, key: str, value: Any, step: int | None = None) -> None:
+        """Records one value of a metric at `step`, or at the step after its last; NaN and ±inf are values."""
+        self.log_metrics({key: value}, step=step)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Records several metrics at one step; see `log_metric`."""
+        self._check_running()
+        now = time.time_ns() // 1_000_000
+        values = {str(key): number(value) for key, value in metrics.items()}
+        points = [Point(key, value, self._step(key, step), now) for key, value in values.items()]
+        self._outbox.put(points)
+
+    def _step(self, key: str, step: int | None) -> int:
+        try:
+            chosen = self._next_step.get(key, 0) if step is None else int(step)
+        except (TypeError, ValueError) as error:
+            raise ValidationError(f"A step must be a whole number, not {step!r}.") from error
+        self._next_step[key] = chosen + 1
+        return chosen
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Sets one tag; another value replaces it."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Sets several tags and keeps the others."""
+        merged = {**self._data.tags, **{str(key): str(value) for key, value in tags.items()}}
+        self._data = self._calls.update_run(self.id, tags=merged)
+
+    # Files and data
+
+    def log_artifact(self, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
+        """Stores a file under its own name, or a folder with all it holds.
+
+        `artifact_path` is the folder to put it in: `log_artifact("out/model.pt")` stores model.pt, with
+        `artifact_path="checkpoints"` checkpoints/model.pt.
+        The same path logged again is replaced. Bytes that the server has are not sent.
+        """
+        self._upload(files_to_log(Path(local_path), artifact_path))
+
+    def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str | None = None) -> None:
+        """Stores all files below a folder at their relative paths, below `artifact_path` where one is given."""
+        self._upload(files_below(Path(local_dir), artifact_path))
+
+    def _upload(self, files: Sequence[LocalFile]) -> None:
+        upload(self._calls.http, self._calls.path(), self._path, files)
+
+    def log_dataset(
+        self, name: str, path: str | os.PathLike[str] | None = None, description: str = "", context: str = ""
+    ) -> Dataset:
+        """Records which data this run used, not the data itself.
+
+        `path` may be a local file, whose sha256 is then recorded too, or any address. `context` says what
+        for: "training", "validation".
+        """
+        local = None if path is None else Path(path)
+        digest = sha256_of(local)[0] if local is not None and local.is_file() else ""
+        body = {
+            "name": name,
+            "path": "" if path is None else os.fspath(path),
+            "description": description,
+            "digest": digest,
+            "context": context,
+        }
+        answer = self._calls.http.call("POST", f"{self._path}/datasets", json=body)
+        return Dataset.from_json({**body, **(answer or {})})
+
+    # The end
+
+    def flush(self, timeout: float = PATIENCE_AT_END) -> None:
+        """Returns when all values logged so far are stored.
+
+        Raises what the server refused of them, or ConnectionFailed after `timeout` seconds without it.
+        """
+        self._outbox.flush(timeout)
+
+    def end(self, status: str = "Completed", error: str = "") -> None:
+        """Delivers what is queued and ends the run: Completed, Failed or Killed. A second call does nothing.
+
+        When values were refused, the run ends Failed with that reason, which is then raised.
+        """
+        if self._ended or self._pid != os.getpid():
+            return
+        patience = SHORT_PATIENCE if status == "Killed" else PATIENCE_AT_END
+        try:
+            self.flush(patience)
+        except PodstackError as problem:
+            with suppress(PodstackError):
+                self._finish(
+                    "Failed" if status == "Completed" else status, error or str(problem), SHORT_PATIENCE
+                )
+            raise
+        self._finish(status, error, patience)
+
+    def _finish(self, status: str, error: str, patience: float) -> None:
+        self._ended = True
+        atexit.unregister(self._end_at_exit)
+        body = {"status": status, "error": error}
+        answer = self._calls.http.call("POST", f"{self._path}/end", json=body, patience=patience)
+        self._data = Run.from_json(answer) if answer else self._calls.get_run(self.id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_after(error)
+
+    def _end_after(self, error: BaseException | None) -> None:
+        status, text = ending(error)
+        try:
+            self.end(status, text)
+        except PodstackError as problem:
+            if error is None:
+                raise
+            # The block's own error is the one to see.
+            warnings.warn(f"{self.id} could not be ended properly. {problem}", PodstackWarning, stacklevel=3)
+
+    def _end_at_exit(self) -> None:
+        try:
+            self._end_after(getattr(sys, "last_value", None))
+        except PodstackError as problem:
+            print(f"podstack: {self.id} could not be ended properly. {problem}", file=sys.stderr)
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise ConflictError(
+                f"{self.id} has ended as {self.status}; nothing can be logged to it any more.",
+                hint=f'Continue it with start_run(run_id="{self.id}").',
+                code="run_ended",
+            )
+
+
+def ending(error: BaseException | None) -> tuple[str, str]:
+    """The status a run ends with after this error (None: none), and the error's text."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "Completed", ""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, KeyboardInterrupt):
+        return "Killed", text
+    return "Failed", text[:ERROR_LENGTH]

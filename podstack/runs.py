@@ -1,0 +1,143 @@
+"""Calls on runs; what happens while one is being recorded is in `podstack.run`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from podstack.calls import Calls, given
+from podstack.errors import NotFoundError, ValidationError
+from podstack.files import download
+from podstack.models import ArtifactFile, MetricHistory, Run
+from podstack.run import ActiveRun
+
+GIT_SECONDS = 2
+
+
+class RunCalls(Calls):
+    """`run_id` is a run's id, `run-…`."""
+
+    def start_run(
+        self,
+        experiment_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent_run_id: str | None = None,
+        code_version: str | None = None,
+    ) -> ActiveRun:
+        """Starts recording a run; use it as `with client.start_run("sentiment") as run:`.
+
+        `experiment_id` is an id or a name; a new name makes the experiment. `run_id` of an existing run
+        continues it; of none, the new run gets it (`run-` and 6 to 32 lower-case letters and digits). Where
+        PODSTACK_RUN_ID is set, the process's first run continues that one. `code_version` is the git commit
+        of the running script unless you give another.
+        """
+        continued = run_id or os.environ.pop("PODSTACK_RUN_ID", None)
+        experiment = (self._experiment_of(continued) if continued else None) or experiment_id
+        if not experiment:
+            raise ValidationError(
+                f"There is no run {continued}." if continued else "A run needs an experiment.",
+                hint="Give experiment_id: an experiment's id or name; a new name makes the experiment.",
+            )
+        body = given(
+            experiment_id=experiment,
+            id=continued,
+            name=name,
+            tags=None if tags is None else {key: str(value) for key, value in tags.items()},
+            parent_run_id=parent_run_id,
+            code_version=_commit() if code_version is None else code_version,
+        )
+        return ActiveRun(self, Run.from_json(self.http.call("POST", self.path("runs"), json=body)))
+
+    def _experiment_of(self, run_id: str) -> str | None:
+        try:
+            return self.get_run(run_id).experiment_id
+        except NotFoundError:
+            return None
+
+    def get_run(self, run_id: str) -> Run:
+        """One run with its parameters, last metrics, tags and datasets."""
+        return Run.from_json(self.http.call("GET", self.path("runs", run_id)))
+
+    def list_runs(
+        self,
+        experiment_id: str | None = None,
+        status: str | None = None,
+        search: str | None = None,
+        order_by: str | None = None,
+    ) -> Iterator[Run]:
+        """The project's or one experiment's runs, the latest first unless `order_by` says otherwise."""
+        return self.listed(
+            Run.from_json,
+            ("runs",),
+            experiment=experiment_id,
+            status=status,
+            search=search,
+            ordering=order_by,
+        )
+
+    def update_run(
+        self,
+        run_id: str,
+        name: str | None = None,
+        notes: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Changes what is given and leaves the rest."""
+        body = given(name=name, notes=notes, tags=None if tags is None else dict(tags))
+        return Run.from_json(self.http.call("PATCH", self.path("runs", run_id), json=body))
+
+    def delete_run(self, run_id: str) -> None:
+        """Deletes a run; versions registered from it keep their files."""
+        self.http.call("DELETE", self.path("runs", run_id))
+
+    def get_metric_history(
+        self, run_id: str, key: str, from_step: int | None = None, to_step: int | None = None
+    ) -> MetricHistory:
+        """All points of one metric, or those from `from_step` to `to_step`, both included."""
+        params = [(n, str(v)) for n, v in given(from_step=from_step, to_step=to_step).items()]
+        path = self.path("runs", run_id, "metrics", key)
+        return MetricHistory.from_json(self.http.call("GET", path, params=params))
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactFile]:
+        """The files that a run stored, or those at and below `path`."""
+        answer = self.http.call(
+            "GET", self.path("runs", run_id, "artifacts"), params=[("path", path)] if path else []
+        )
+        return [ArtifactFile.from_json(item) for item in answer["files"]]
+
+    def download_artifacts(
+        self, run_id: str, destination: str | os.PathLike[str] = ".", path: str = ""
+    ) -> Path:
+        """Writes a run's files, or those at and below `path`, to their paths below `destination`.
+
+        Each file arrives whole and with the right sha256, or not at all; one that is there is skipped.
+        Returns `destination`.
+        """
+        files = self.list_artifacts(run_id, path)
+        if not files:
+            raise NotFoundError(f"{run_id} has no files{f' at {path}' if path else ''}.")
+        return download(self.http, self.path("runs", run_id, "artifacts"), files, Path(destination))
+
+
+def _commit() -> str | None:
+    """The git commit that the running script stands at; None outside of a repository."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folder = Path(script).resolve().parent if script else Path.cwd()
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
