@@ -1,0 +1,70 @@
+"""Processes killed in the middle of their work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from tests.e2e.conftest import Platform
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+
+ROUNDS = int(os.environ.get("SOAK_FAULT_ROUNDS", "1"))
+
+
+def an_iris_version(platform: Platform, folder: Path, model_name: str) -> int:
+    data = load_iris()
+    joblib.dump(LogisticRegression(max_iter=1000).fit(data.data, data.target), folder / "model.joblib")
+    client = platform.client()
+    with client.start_run(experiment_id="faults") as run:
+        run.log_artifact(folder / "model.joblib")
+    return client.create_model_version(model_name, run.id, "model.joblib").version
+
+
+def test_a_worker_killed_in_the_middle_of_a_deployment_leaves_a_true_state_and_no_orphan(
+    platform: Platform, tmp_path: Path
+) -> None:
+    client = platform.client()
+    version = an_iris_version(platform, tmp_path, "killed-worker")
+    for number in range(ROUNDS):
+        client.deploy_model("killed-worker", version, f"killed-{number}")
+        time.sleep(0.05 + 0.15 * number % 2)
+        workers = platform.processes("celery", "worker")
+        assert workers
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        while client.get_deployment(f"killed-{number}").state not in ("Active", "Failed"):
+            assert time.monotonic() - killed_at < 60, client.get_deployment(f"killed-{number}")
+            time.sleep(0.2)
+        deployment = client.get_deployment(f"killed-{number}")
+        assert deployment.state == "Active" or deployment.reason
+        client.undeploy(f"killed-{number}")
+    deadline = time.monotonic() + 30
+    while platform.processes("gunicorn", "killed-"):
+        assert time.monotonic() < deadline, "A serving process was left over."
+        time.sleep(0.2)
+
+
+def test_a_broker_killed_loses_no_job(platform: Platform, tmp_path: Path) -> None:
+    client = platform.client()
+    data = tmp_path / "notes.txt"
+    data.write_text("plain text")
+    with client.start_run(experiment_id="faults") as run:
+        run.log_artifact(data)
+    for pid in platform.processes("valkey-server") or platform.processes("redis-server"):
+        os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    version = client.create_model_version("broker-away", run.id, "notes.txt", wait=False)
+    assert time.monotonic() - begun < 2
+    deadline = time.monotonic() + 60
+    while client.get_model_version("broker-away", version.version).status == "Pending":
+        assert time.monotonic() < deadline, "The job was lost."
+        time.sleep(0.2)
