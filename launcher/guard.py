@@ -28,6 +28,7 @@ class Guard:
             start_new_session=True,
             cwd="/",
             env={},
+            bufsize=0,
         )
 
     def add(self, group: int, first: Signals, last: Signals) -> None:
@@ -45,10 +46,10 @@ class Guard:
         self._process.wait()
 
     def _say(self, line: str) -> None:
-        if self._process.stdin:
+        pipe = self._process.stdin
+        if pipe and not pipe.closed:
             try:
-                self._process.stdin.write(line.encode())
-                self._process.stdin.flush()
+                pipe.write(line.encode())
             except BrokenPipeError:  # somebody killed the guard; the kernel's signal to each child remains
                 return
 

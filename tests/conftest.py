@@ -1,0 +1,98 @@
+"""The servers that the tests run on: PostgreSQL and the broker, once for the whole session.
+
+The first process (xdist's controller) starts them before Django reads its settings, the workers inherit
+their addresses, and the first process ends them, whatever happens. TEST_DATABASE_URL and TEST_REDIS_URL name
+servers to use instead; POSTGRES_SOURCE=system or wheel chooses the programs. DJANGO_SETTINGS_MODULE is set
+here and must stay out of pytest's configuration, or pytest-django reads the settings before all this.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from config.env import NAMES  # noqa: E402
+from launcher.broker import Broker  # noqa: E402
+from launcher.postgres import Postgres  # noqa: E402
+
+# These rooms know no Django: when only they are asked for, neither servers nor Django are started.
+WITHOUT_DJANGO = tuple(ROOT / "tests" / name for name in ("launcher", "sdk", "serving"))
+KEPT = ("POSTGRES_SOURCE", "LOG_LEVEL")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
+def _needs_django(words: list[str]) -> bool:
+    paths = [Path(word.partition("::")[0]).resolve() for word in words if not word.startswith("-")]
+    paths = [path for path in paths if path.exists()]
+    plain = [any(path.is_relative_to(room) for room in WITHOUT_DJANGO) for path in paths]
+    return not plain or not all(plain)
+
+
+def _start_servers(var_dir: Path) -> None:
+    """Start what the tests need and say in the environment where it is."""
+    for name in NAMES:
+        if name not in KEPT:
+            os.environ.pop(name, None)
+    var_dir.chmod(0o711)  # PostgreSQL runs as an account of its own when the tests run as root
+    atexit.register(shutil.rmtree, var_dir, ignore_errors=True)
+    database_url, redis_url = os.environ.get("TEST_DATABASE_URL"), os.environ.get("TEST_REDIS_URL")
+    if not database_url:
+        source = os.environ.get("POSTGRES_SOURCE") or "auto"
+        postgres = Postgres(var_dir, source=source, durable=False, max_connections=300)
+        atexit.register(postgres.destroy)
+        database_url = postgres.start()
+    if not redis_url:
+        broker = Broker(log=var_dir / "logs" / "broker.log")
+        atexit.register(broker.stop)
+        redis_url = broker.start()
+    os.environ |= {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "VAR_DIR": str(var_dir),
+        "SECRET_KEY": "only-for-tests-" + "x" * 40,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+
+
+def _take_own_share(worker: str) -> None:
+    """A worker of xdist: own folder and own broker database; pytest-django gives it an own database."""
+    number = int(worker.removeprefix("gw"))
+    os.environ["REDIS_URL"] = os.environ["REDIS_URL"].rsplit("/", 1)[0] + f"/{number + 1}"
+    var_dir = Path(os.environ["VAR_DIR"]) / worker
+    var_dir.mkdir(mode=0o700, exist_ok=True)
+    os.environ["VAR_DIR"] = str(var_dir)
+
+
+def _set_up_django() -> None:
+    from django.conf import settings
+
+    if settings.configured and not WORKER:
+        raise pytest.UsageError(
+            "Take DJANGO_SETTINGS_MODULE out of pytest's configuration: tests/conftest.py sets it."
+        )
+    import django
+
+    django.setup()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than five seconds; left out by `make test-fast`")
+
+
+if WORKER:
+    if "DJANGO_SETTINGS_MODULE" in os.environ:
+        _take_own_share(WORKER)
+        _set_up_django()
+elif _needs_django(sys.argv[1:]):
+    _start_servers(Path(tempfile.mkdtemp(prefix="podstack-tests-")))
+    _set_up_django()
