@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import re
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _BUILTINS = (
     "set frozenset dict list tuple complex bytearray bytes slice range object int float str bool "
     "NoneType Ellipsis"
@@ -26,12 +31,10 @@ _NUMPY = (
     "float128 complex64 complex128 clongdouble str_ bytes_ object_ void datetime64 timedelta64 number "
     "integer floating generic"
 )
-_STORAGES = " ".join(
-    f"{kind}Storage"
-    for kind in (
-        "Double Float Half Long Int Short Char Byte Bool BFloat16 ComplexDouble ComplexFloat "
-        "QUInt8 QInt8 QInt32 Untyped"
-    ).split()
+_STORAGES = (
+    "DoubleStorage FloatStorage HalfStorage LongStorage IntStorage ShortStorage CharStorage "
+    "ByteStorage BoolStorage BFloat16Storage ComplexDoubleStorage ComplexFloatStorage QUInt8Storage "
+    "QInt8Storage QInt32Storage UntypedStorage"
 )
 _TORCH = (
     "Size device dtype Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor "
@@ -106,37 +109,31 @@ for _core in ("numpy.core", "numpy._core"):
     _EXACT[f"{_core}.multiarray"] = "_reconstruct scalar"
     _EXACT[f"{_core}.numeric"] = "_frombuffer"
 
-EXACT: dict[str, frozenset[str]] = {module: frozenset(names.split()) for module, names in _EXACT.items()}
+EXACT: dict[str, frozenset[str]] = {module: _words(names) for module, names in _EXACT.items()}
 
 _CLASS = re.compile(r"_*[A-Z][A-Za-z0-9_]*\Z", re.ASCII)
 _CYTHON = re.compile(r"__pyx_unpickle_[A-Za-z0-9_]+\Z", re.ASCII)
 _SPARSE = re.compile(r"(?:csr|csc|coo|bsr|dia|dok|lil)_(?:matrix|array)\Z", re.ASCII)
-_FUNCTIONS = frozenset(_SK_FUNCTIONS.split())
+_FUNCTIONS = _words(_SK_FUNCTIONS)
 
-_CLOSED_PARTS = frozenset(
-    (
-        "tests testing _testing conftest datasets externals parallel _joblib fixes validation deprecation "
-        "_show_versions inspection _plot _repr_html estimator_checks _mocking _array_api callback "
-        "frozen_setup discovery"
-    ).split()
+_CLOSED_PARTS = _words(
+    "tests testing _testing conftest datasets externals parallel _joblib fixes validation deprecation "
+    "_show_versions inspection _plot _repr_html estimator_checks _mocking _array_api callback "
+    "frozen_setup discovery"
 )
-_CLOSED_NAMES = frozenset(
-    (
-        "Path Parallel Memory MemorizedResult Popen Thread ThreadPool Pool Process Queue Lock "
-        "ThreadPoolExecutor ProcessPoolExecutor TemporaryDirectory NamedTemporaryFile Template "
-        "MetadataRequester MethodType StringIO Enum Protocol NamedTuple"
-    ).split()
+_CLOSED_NAMES = _words(
+    "Path Parallel Memory MemorizedResult Popen Thread ThreadPool Pool Process Queue Lock "
+    "ThreadPoolExecutor ProcessPoolExecutor TemporaryDirectory NamedTemporaryFile Template "
+    "MetadataRequester MethodType StringIO Enum Protocol NamedTuple"
 )
 
 # Only used to say more about a name that is refused anyway.
-RUNS_CODE = frozenset(
-    (
-        "os posix nt subprocess sys builtins runpy pty webbrowser code codeop commands importlib imp "
-        "pkgutil shutil socket ctypes _ctypes pickle _pickle cloudpickle dill marshal types operator "
-        "_operator functools _functools timeit asyncio multiprocessing threading _thread platform pdb bdb "
-        "cProfile profile trace urllib http ftplib smtplib requests tempfile io _io inspect site pip "
-        "setuptools distutils idlelib lib2to3 pydoc doctest signal gc"
-    ).split()
+RUNS_CODE = _words(
+    "os posix nt subprocess sys builtins runpy pty webbrowser code codeop commands importlib imp "
+    "pkgutil shutil socket ctypes _ctypes pickle _pickle cloudpickle dill marshal types operator "
+    "_operator functools _functools timeit asyncio multiprocessing threading _thread platform pdb bdb "
+    "cProfile profile trace urllib http ftplib smtplib requests tempfile io _io inspect site pip "
+    "setuptools distutils idlelib lib2to3 pydoc doctest signal gc"
 )
 
 

@@ -21,12 +21,13 @@ _TORCH_RAW = re.compile(
 )
 _EXPRESSION = re.compile(r"[A-Za-z0-9_ .,+\-*/%()<>=!&|~]*\Z")
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
-_SYMBOLIC = set(
+_SYMBOLIC_TEXT = (
     "Symbol Integer Float Rational Max Min Mod PythonMod CleanDiv FloorDiv IntTrueDiv FloatTrueDiv "
     "CeilDiv CeilToInt FloorToInt TruncToInt TruncToFloat RoundToInt RoundDecimal ToFloat Identity "
     "Where ceiling floor Abs Pow PowByNatural FloatPow Eq Ne Lt Le Gt Ge And Or Not Piecewise "
-    "OpaqueUnaryFn_sqrt LShift RShift IsNonOverlappingAndDenseIndicator".split()
+    "OpaqueUnaryFn_sqrt LShift RShift IsNonOverlappingAndDenseIndicator"
 )
+_SYMBOLIC = set(_SYMBOLIC_TEXT.split())
 
 
 class _Joined(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickletools
@@ -21,10 +22,21 @@ TORCH_WAY_OUT = (
     "Save the model with torch.jit.script(model).save(…), export it to ONNX, or put a predictor.py "
     f"beside it. Formats that can be served: {SERVED}."
 )
-_RANK = (
-    "predictor skops joblib pickle onnx torchscript torch_export torch_state_dict torch_pickle "
-    "safetensors keras pickle_other damaged"
-).split()
+_RANK = [
+    "predictor",
+    "skops",
+    "joblib",
+    "pickle",
+    "onnx",
+    "torchscript",
+    "torch_export",
+    "torch_state_dict",
+    "torch_pickle",
+    "safetensors",
+    "keras",
+    "pickle_other",
+    "damaged",
+]
 
 
 @dataclass(frozen=True)
@@ -177,22 +189,25 @@ def _peek_names(data: bytes, pickles: int = 1) -> list[tuple[str, str]]:
     """Names that the first opcodes import, as far as they can be told without following the stack."""
     names: list[tuple[str, str]] = []
     stream = io.BytesIO(data)
-    try:
+    # cut off or no pickle: what was seen so far is the answer
+    with contextlib.suppress(Exception):
         for _ in range(pickles):
-            strings: list[str] = []
-            for opcode, argument, _position in pickletools.genops(stream):
-                if opcode.name in ("GLOBAL", "INST") and isinstance(argument, str):
-                    module, _, name = argument.partition(" ")
-                    names.append((module, name))
-                elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                    names.append((strings[-2], strings[-1]))
-                elif "UNICODE" in opcode.name and isinstance(argument, str):
-                    strings.append(argument)
-                if len(names) > 64:
-                    return names
-    except Exception:  # cut off or no pickle: what was seen so far is the answer
-        pass
+            _peek_one(stream, names)
     return names
+
+
+def _peek_one(stream: io.BytesIO, names: list[tuple[str, str]]) -> None:
+    strings: list[str] = []
+    for opcode, argument, _position in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST") and isinstance(argument, str):
+            module, _, name = argument.partition(" ")
+            names.append((module, name))
+        elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+            names.append((strings[-2], strings[-1]))
+        elif "UNICODE" in opcode.name and isinstance(argument, str):
+            strings.append(argument)
+        if len(names) > 64:
+            return
 
 
 def _detect_zip(one: ModelFile, stream: BinaryIO, head: bytes) -> Detected | None:

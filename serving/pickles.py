@@ -186,9 +186,8 @@ class _Follower(_Pickler):  # type: ignore[misc]
         return Made(klass.pair, args)
 
     def _skip_array(self, made: Made, state: object) -> Made:
-        if made.state is not None or not _is_wrapper_state(state):
+        if made.state is not None or not isinstance(state, dict) or not _is_wrapper_state(state):
             raise Unreadable("describes a joblib array in a way that joblib does not")
-        assert isinstance(state, dict)
         if any(module.startswith("torch") for module, _ in self._found.names):
             raise Unreadable("mixes joblib arrays with torch tensors")
         size, has_objects = _dtype(state["dtype"])
@@ -222,8 +221,8 @@ def _python3_name(module: str, name: str) -> tuple[str, str]:
     return _compat_pickle.IMPORT_MAPPING.get(module, module), name
 
 
-def _is_wrapper_state(state: object) -> bool:
-    if type(state) is not dict or not set(state) <= WRAPPER_KEYS or not {"shape", "dtype"} <= set(state):
+def _is_wrapper_state(state: dict[Any, Any]) -> bool:
+    if not set(state) <= WRAPPER_KEYS or not {"shape", "dtype"} <= set(state):
         return False
     shape = state["shape"]
     return type(shape) is tuple and all(type(length) is int and length >= 0 for length in shape)
@@ -257,7 +256,7 @@ def _checked_objects(state: Any, kind: str, size: int, depth: int) -> bool:
     _version, _order, part, _names, fields, itemsize, _alignment, flags = state[:8]
     objects = kind == "O"
     if fields is not None:
-        objects = any([_dtype(one[0], depth + 1)[1] for one in dict(fields).values()])
+        objects = max((_dtype(one[0], depth + 1)[1] for one in dict(fields).values()), default=False)
     if part is not None:
         objects = _dtype(part[0], depth + 1)[1]
     agrees = itemsize == (size if kind in "SUV" else -1)

@@ -1,0 +1,146 @@
+"""The engine's control API: JSON over HTTP on the loopback address, behind one bearer token."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from serving.problems import Problem
+from serving.service import Spec
+from serving.services import Services
+
+BODY_LIMIT = 64 << 10
+MAX_REPLICAS = 32
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_NAME = re.compile(r"[\w .:@-]{1,255}\Z")
+Answer = tuple[int, dict[str, Any]]
+
+
+class ControlServer(ThreadingHTTPServer):
+    """Listens for the platform's worker; one thread per connection."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], services: Services, token: str) -> None:
+        self.services, self.token = services, token
+        super().__init__(address, _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "serving-engine"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = 60
+    server: ControlServer
+
+    def do_GET(self) -> None:
+        self._respond()
+
+    def do_PUT(self) -> None:
+        self._respond()
+
+    def do_DELETE(self) -> None:
+        self._respond()
+
+    def do_POST(self) -> None:
+        self._respond()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the engine logs what happens to services."""
+
+    def _respond(self) -> None:
+        try:
+            body = self._body()
+            status, answer = self._answer(body)
+        except Problem as problem:
+            status, answer = problem.status, problem.as_dict()
+        data = json.dumps(answer).encode()
+        kind = "application/json" if status < 400 else "application/problem+json"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > BODY_LIMIT or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            raise Problem(413, f"Send a body with a Content-Length of at most {BODY_LIMIT} bytes.")
+        return self.rfile.read(int(length))
+
+    def _answer(self, body: bytes) -> Answer:
+        url = urlsplit(self.path)
+        if url.path == "/livez" and self.command == "GET":
+            return 200, {"live": True}
+        self._check_token()
+        match url.path.strip("/").split("/"), self.command:
+            case ["services"], "GET":
+                return 200, {"services": self.server.services.all()}
+            case ["services", name], "GET":
+                return 200, self.server.services.get(name).as_dict()
+            case ["services", name], "PUT":
+                service, new = self.server.services.put(_id(name), spec_of(body))
+                return (201 if new else 200), service
+            case ["services", name], "DELETE":
+                return 202, self.server.services.delete(name)
+            case ["services", name, "logs"], "GET":
+                return 200, {"lines": self.server.services.get(name).tail(_tail(url.query))}
+        raise Problem(404, f"There is nothing at {self.command} {url.path[:200]}.")
+
+    def _check_token(self) -> None:
+        sent = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(sent, f"Bearer {self.server.token}".encode()):
+            raise Problem(401, "The request lacks the engine's token; send it as 'Authorization: Bearer …'.")
+
+
+def _id(name: str) -> str:
+    if not _ID.match(name):
+        raise Problem(
+            400, "A service id has letters, digits, '.', '_' and '-', at most 100, a letter or digit first."
+        )
+    return name
+
+
+def _tail(query: str) -> int:
+    text = parse_qs(query).get("tail", ["200"])[-1]
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise Problem(400, "tail must be a number from 1 to 10000.")
+    return int(text)
+
+
+def spec_of(body: bytes) -> Spec:
+    """What a PUT wants, or a 400 `Problem` that names the field."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is not JSON.") from None
+    if not isinstance(sent, dict):
+        raise Problem(400, "The body must be a JSON object.")
+    unknown = sent.keys() - set(Spec.__dataclass_fields__)
+    if unknown:
+        raise Problem(400, f"The field '{min(unknown)}' is unknown.")
+    replicas = sent.get("replicas", 1)
+    if type(replicas) is not int or not 1 <= replicas <= MAX_REPLICAS:
+        raise Problem(400, f"replicas must be a whole number from 1 to {MAX_REPLICAS}.")
+    names = [str(sent.get(name, "")) for name in ("endpoint_name", "model_name", "model_version")]
+    for field, name in zip(("endpoint_name", "model_name", "model_version"), names, strict=True):
+        if not _NAME.match(name):
+            raise Problem(400, f"{field} must be a name of at most 255 letters, digits and ' .:@_-'.")
+    return Spec(_model_dir(sent.get("model_dir")), replicas, *names)
+
+
+def _model_dir(sent: object) -> str:
+    if not isinstance(sent, str) or "\0" in sent or not Path(sent).is_absolute() or not Path(sent).is_dir():
+        raise Problem(400, "model_dir must be the absolute path of a folder.")
+    return sent

@@ -1,0 +1,130 @@
+"""scikit-learn estimators from skops, joblib or pickle files."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving import rows as _rows
+from serving.allowed import is_allowed
+from serving.formats import Detected
+from serving.loaders import Tensor, Tensors
+from serving.problems import CannotLoad, Problem
+from serving.values import Array
+
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
+
+
+def load(folder: Path, detected: Detected) -> SklearnModel:
+    """Load the estimator. skops files get exactly the types that the scan's allow-list knows."""
+    path = folder / detected.main_path
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = (
+            _from_skops(path, detected.main_path) if detected.format == "skops" else _from_joblib(path)
+        )
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        print(f"warning while loading: {text}", flush=True)
+    if not any(hasattr(estimator, method) for method in METHODS):
+        raise CannotLoad(
+            f"'{detected.main_path}' holds a {type(estimator).__name__}, which has no predict method; "
+            "save the fitted estimator itself."
+        )
+    return SklearnModel(estimator, detected.framework)
+
+
+def _from_skops(path: Path, name: str) -> Any:
+    skops = importlib.import_module("skops.io")
+    untrusted = skops.get_untrusted_types(file=path)
+    for full in untrusted:
+        module, _, kind = full.rpartition(".")
+        if not is_allowed(module, kind):
+            raise CannotLoad(
+                f"'{name}' needs the type {full}, which is not among those known to be harmless."
+            )
+    return skops.load(path, trusted=untrusted)
+
+
+def _from_joblib(path: Path) -> Any:
+    return importlib.import_module("joblib").load(path)
+
+
+class SklearnModel:
+    """An estimator behind rows (by position or column name) and tensors."""
+
+    def __init__(self, estimator: Any, framework: str) -> None:
+        self._estimator = estimator
+        self.platform = f"{framework}_{type(estimator).__name__}"
+        names = getattr(estimator, "feature_names_in_", None)
+        self._columns = None if names is None else [str(name) for name in names]
+        width = getattr(estimator, "n_features_in_", None)
+        self._width = len(self._columns) if self._columns else None if width is None else int(width)
+        self.inputs = [Tensor("instances", "FP64", [-1, -1 if self._width is None else self._width])]
+        self.outputs = [Tensor("predictions", self._answer_datatype(), [-1])]
+
+    def _answer_datatype(self) -> str:
+        classes = getattr(self._estimator, "classes_", None)
+        if classes is None or isinstance(classes, list):
+            return "INT64" if hasattr(self._estimator, "labels_") else "FP64"
+        kind = np.asarray(classes).dtype.kind
+        return "INT64" if kind in "iu" else "FP64" if kind == "f" else "BOOL" if kind == "b" else "BYTES"
+
+    def predict_rows(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
+        """Predictions of any method the estimator has; `parameters.method` chooses it."""
+        method = self._method(parameters)
+        if all(isinstance(row, str) for row in rows) and self._columns is None:
+            return method(rows)
+        return method(self._frame(_rows.table(rows, self._columns, self._width)))
+
+    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
+        """One tensor (rows, columns), one of texts, or one tensor per column name."""
+        method = self._method(parameters)
+        return {"predictions": np.asarray(method(self._table_of(tensors)))}
+
+    def _method(self, parameters: dict[str, Any]) -> Any:
+        name = parameters.get("method") or ("predict" if hasattr(self._estimator, "predict") else "transform")
+        have = [one for one in METHODS if hasattr(self._estimator, one)]
+        if name not in have:
+            raise Problem(422, f"parameters.method {name!r} is unknown; the model has {', '.join(have)}.")
+        return getattr(self._estimator, name)
+
+    def _table_of(self, tensors: Tensors) -> Any:
+        if len(tensors) == 1:
+            (name, array), *_ = tensors.items()
+            if array.ndim == 1 and array.dtype == object and self._columns is None:
+                return array.tolist()
+            self._check_shape(name, array)
+            return self._frame(array)
+        columns = [name for name in self._columns or [] if name in tensors]
+        if self._columns is None or len(columns) != len(self._columns) or len(tensors) != len(columns):
+            takes = f"one input per column: {', '.join(self._columns)}" if self._columns else "one input"
+            raise Problem(422, f"inputs names {len(tensors)} tensors; the model takes {takes}.")
+        parts = [tensors[name].reshape(-1) for name in columns]
+        if len({len(part) for part in parts}) > 1:
+            raise Problem(422, "inputs must all have the same number of rows.")
+        return self._frame(np.stack(parts, axis=1))
+
+    def _check_shape(self, name: str, array: Array) -> None:
+        if array.ndim != 2:
+            raise Problem(
+                422, f"inputs '{name}' has {array.ndim} dimensions; the model takes rows and columns."
+            )
+        if self._width is not None and array.shape[1] != self._width:
+            raise Problem(
+                422, f"inputs '{name}' has {array.shape[1]} columns; the model takes {self._width}."
+            )
+
+    def _frame(self, array: Array) -> Any:
+        """A DataFrame where the model was trained on one and pandas is there, for its columns by name."""
+        if self._columns is None:
+            return array
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            return array
+        frame = pandas.DataFrame(array, columns=self._columns)
+        return frame.infer_objects() if array.dtype == object else frame

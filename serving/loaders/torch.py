@@ -1,0 +1,70 @@
+"""TorchScript modules and torch.export programs, on the CPU, where torch is installed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from serving import rows as _rows
+from serving.formats import Detected
+from serving.loaders import Tensor, Tensors
+from serving.problems import CannotLoad, Problem
+from serving.values import DATATYPES, Array
+
+
+def load(folder: Path, detected: Detected) -> TorchModel:
+    """Load the module on the CPU with one thread. Raises `CannotLoad` where torch is missing."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        raise CannotLoad(
+            f"'{detected.main_path}' needs the package 'torch', which the serving environment lacks; install "
+            "it there, or export the model to ONNX."
+        ) from None
+    torch.set_num_threads(1)
+    path = str(folder / detected.main_path)
+    if detected.format == "torch_export":
+        return TorchModel(torch, torch.export.load(path).module(), "pytorch_export")
+    module = torch.jit.load(path, map_location="cpu")
+    module.eval()
+    return TorchModel(torch, module, "pytorch_torchscript")
+
+
+class TorchModel:
+    """A module of one or more tensor inputs; rows become one float32 tensor unless told otherwise."""
+
+    def __init__(self, torch: Any, module: Any, platform: str) -> None:
+        self._torch, self._module, self.platform = torch, module, platform
+        self._datatype = next((str(one.dtype).rpartition(".")[2] for one in self._floats()), "float32")
+        self.inputs = [Tensor("input", "FP64" if self._datatype == "float64" else "FP32", [-1])]
+        self.outputs = [Tensor("output", "FP32", [-1])]
+
+    def _floats(self) -> list[Any]:
+        return [one for one in self._module.parameters() if one.dtype.is_floating_point]
+
+    def predict_rows(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
+        """The module's (first) output; `parameters.datatype` (INT64, FP32, …) sets the input's type."""
+        datatype = parameters.get("datatype")
+        if datatype is not None and (datatype not in DATATYPES or datatype == "BYTES"):
+            raise Problem(
+                422, f"parameters.datatype {datatype!r} is unknown; send INT64 or FP32, for instance."
+            )
+        array = _rows.nested(rows, DATATYPES[datatype] if datatype else self._datatype)
+        return next(iter(self._run([array]).values()))
+
+    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
+        """The module's outputs for the tensors in the order they were sent."""
+        for name, array in tensors.items():
+            if array.dtype == object:
+                raise Problem(422, f"inputs '{name}' is BYTES; a torch module takes numbers.")
+        return self._run(list(tensors.values()))
+
+    def _run(self, arrays: list[Array]) -> Tensors:
+        with self._torch.inference_mode():
+            answer = self._module(*[self._torch.from_numpy(array) for array in arrays])
+        if isinstance(answer, dict):
+            return {str(name): value.numpy() for name, value in answer.items()}
+        if isinstance(answer, (list, tuple)):
+            return {f"output_{at}": value.numpy() for at, value in enumerate(answer)}
+        return {"output": answer.numpy()}

@@ -1,0 +1,153 @@
+"""The WSGI application of a serving process: one loaded model, plain predictions and Open Inference v2."""
+
+from __future__ import annotations
+
+import hmac
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from serving.formats import Detected
+from serving.loaders import Model, one_line
+from serving.problems import TITLES, Problem
+from serving.rows import instances_of
+from serving.values import datatype_of, encode, parse, tensor
+
+VERSION = "1"
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this process is: endpoint and model names, the key that requests carry, the largest body."""
+
+    endpoint_name: str
+    model_name: str
+    model_version: str
+    key: str
+    max_body_bytes: int = 32 << 20
+
+
+class Application:
+    """Answers requests that carry the service's key. Made only once the model is loaded."""
+
+    def __init__(self, model: Model, detected: Detected, identity: Identity) -> None:
+        self._model, self._detected, self._identity = model, detected, identity
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI: route, answer JSON, turn every error into one sentence."""
+        kind = "application/json"
+        try:
+            status, body = 200, encode(self._answer(environ))
+        except Problem as problem:
+            status, body, kind = _told(problem)
+        except Exception as error:
+            traceback.print_exc()
+            status, body, kind = _told(Problem(500, f"The model failed on this request: {one_line(error)}"))
+        reason = TITLES.get(status, "OK")
+        start_response(f"{status} {reason}", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        sent = environ.get("HTTP_X_SERVING_KEY", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(sent, self._identity.key.encode()):
+            raise Problem(
+                401, "The request lacks the right X-Serving-Key; call the endpoint through the platform."
+            )
+        path, method = environ.get("PATH_INFO", "").rstrip("/"), environ["REQUEST_METHOD"]
+        name = f"/v2/models/{self._identity.endpoint_name}"
+        gets: dict[str, Callable[[], Answer]] = {
+            "/v2": self._server,
+            "/v2/health/live": lambda: {"live": True},
+            "/v2/health/ready": lambda: {"ready": True},
+            name: self._metadata,
+            f"{name}/ready": lambda: {"name": self._identity.endpoint_name, "ready": True},
+        }
+        posts = {"/predict": self._predict, f"{name}/infer": self._infer}
+        if path in gets and method in ("GET", "HEAD"):
+            return gets[path]()
+        if path in posts and method == "POST":
+            return posts[path](parse(self._body(environ)))
+        if path in gets or path in posts:
+            raise Problem(405, f"{path} takes {'GET' if path in gets else 'POST'}, not {method}.")
+        raise Problem(
+            404, f"There is nothing at {path[:200] or '/'}; POST /predict, or see /v2 for the other paths."
+        )
+
+    def _body(self, environ: dict[str, Any]) -> bytes:
+        limit = self._identity.max_body_bytes
+        try:
+            length = int(environ.get("CONTENT_LENGTH") or -1)
+        except ValueError:
+            raise Problem(400, "The Content-Length is not a number.") from None
+        if length > limit:
+            raise Problem(413, f"The body has {length} bytes; send at most {limit}, in several requests.")
+        body: bytes = environ["wsgi.input"].read(limit + 1 if length < 0 else length)
+        if len(body) > limit:
+            raise Problem(413, f"The body has more than {limit} bytes; send it in several requests.")
+        return body
+
+    def _server(self) -> Answer:
+        return {"name": "podstack-serving", "version": VERSION, "extensions": []}
+
+    def _metadata(self) -> Answer:
+        return {
+            "name": self._identity.endpoint_name,
+            "versions": [self._identity.model_version],
+            "platform": self._model.platform,
+            "inputs": [one.as_dict() for one in self._model.inputs],
+            "outputs": [one.as_dict() for one in self._model.outputs],
+            "parameters": {"model_name": self._identity.model_name, "format": self._detected.format},
+        }
+
+    def _predict(self, body: Answer) -> Answer:
+        rows = instances_of(body)
+        predictions = self._model.predict_rows(rows, _parameters(body))
+        return {"predictions": predictions}
+
+    def _infer(self, body: Answer) -> Answer:
+        inputs = body.get("inputs")
+        if not isinstance(inputs, list) or not inputs:
+            raise Problem(
+                400, "The body has no list 'inputs'; send name, shape, datatype and data of each input."
+            )
+        tensors = {}
+        for at, one in enumerate(inputs):
+            if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+                raise Problem(400, f"inputs[{at}] has no name.")
+            field = f"inputs[{at}]"
+            tensors[one["name"]] = tensor(field, one.get("datatype"), one.get("shape"), one.get("data"))
+        answers = self._model.infer(tensors, _parameters(body))
+        outputs = [
+            {"name": name, "datatype": datatype_of(array), "shape": list(array.shape), "data": array.ravel()}
+            for name, array in _wanted(body, answers).items()
+        ]
+        answer = {"model_name": self._identity.endpoint_name, "model_version": self._identity.model_version}
+        sent_id = {"id": body["id"]} if isinstance(body.get("id"), str) else {}
+        return {**answer, **sent_id, "outputs": outputs}
+
+
+def _told(problem: Problem) -> tuple[int, bytes, str]:
+    return problem.status, encode(problem.as_dict()), "application/problem+json"
+
+
+def _parameters(body: Answer) -> dict[str, Any]:
+    parameters = body.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise Problem(400, "The field 'parameters' must be a JSON object.")
+    return parameters
+
+
+def _wanted(body: Answer, answers: dict[str, Any]) -> dict[str, Any]:
+    wanted = body.get("outputs")
+    if not wanted:
+        return answers
+    if not isinstance(wanted, list) or not all(isinstance(one, dict) for one in wanted):
+        raise Problem(400, "The field 'outputs' must be a list of objects with a name.")
+    names = [str(one.get("name")) for one in wanted]
+    for name in names:
+        if name not in answers:
+            raise Problem(422, f"outputs names '{name}'; the model answers {', '.join(answers)}.")
+    return {name: answers[name] for name in names}
