@@ -10,7 +10,7 @@ from podstack.calls import Calls, given
 from podstack.errors import PodstackWarning, ServerError
 from podstack.http import RETRIED, Body, path_of
 from podstack.models import Deployment
-from podstack.values import dump, plain
+from podstack.values import dump
 
 
 class DeploymentCalls(Calls):
@@ -81,7 +81,7 @@ class DeploymentCalls(Calls):
         Rows are lists of numbers, or dictionaries by column; numpy arrays and pandas tables work too.
         ServerError with the reason when the endpoint is not live.
         """
-        content = dump({"instances": plain(rows)})
+        content = dump({"instances": rows})
         response = self.http.send(
             "POST",
             path_of("serve", self.project, endpoint_name),

@@ -105,7 +105,7 @@ class Http:
     ) -> Any:
         """The JSON answer of the API at `path` (None for an empty one).
 
-        `key` is a POST's Idempotency-Key (else a new one); `patience` overrides for how many seconds to retry.
+        `key` is a POST's Idempotency-Key (else a new one); `patience` overrides how long to retry.
         """
         content = None if json is None else dump(json)
         body = None if content is None else Body(lambda: content)

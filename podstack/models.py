@@ -316,7 +316,7 @@ class Deployment(Answer):
     def wait(self, timeout: float = 120) -> Deployment:
         """Returns the endpoint once it is Active.
 
-        DeploymentFailed with the reason when it fails, is taken down, or is not Active after `timeout` seconds.
+        DeploymentFailed with the reason when it fails, is taken down, or is not Active after `timeout` s.
         """
         deadline, pause = time.monotonic() + timeout, FIRST_WAIT
         current = self.refresh()
@@ -339,5 +339,5 @@ class Deployment(Answer):
             raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again with deploy_model.")
 
     def predict(self, rows: Any) -> list[Any]:
-        """One prediction per row; rows are lists of numbers or dictionaries by column, or arrays or tables."""
+        """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables."""
         return self.calls.predict(self.endpoint_name, rows)

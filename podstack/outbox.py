@@ -55,6 +55,7 @@ class Outbox:
         self._http = http
         self._run_path = run_path
         self._limit = limit
+        self._enough = min(BATCH, limit)  # values that need not wait for more
         self._refused: list[PodstackError] = []
         self._last_failure: PodstackError | None = None
         self._start_empty()
@@ -78,7 +79,7 @@ class Outbox:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="podstack-outbox", daemon=True)
                 self._thread.start()
-            if len(self._waiting) >= BATCH:
+            if len(self._waiting) >= self._enough:
                 self._changed.notify_all()
 
     def flush(self, timeout: float) -> None:
@@ -125,7 +126,7 @@ class Outbox:
     def _next_batch(self) -> list[Item]:
         """The next values to send; none when a second brought none: the thread ends, `put` starts another."""
         with self._changed:
-            if not self._hurry and len(self._waiting) < BATCH:
+            if not self._hurry and len(self._waiting) < self._enough:
                 self._changed.wait(INTERVAL)
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             self._under_way = len(batch)

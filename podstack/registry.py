@@ -55,7 +55,7 @@ class RegistryCalls(Calls):
     def delete_model(self, model_name: str, confirm: str | None = None) -> None:
         """Deletes a model with all versions, for good.
 
-        While a version is in Production it needs `confirm=model_name`; ConflictError while an endpoint is live.
+        Needs `confirm=model_name` while a version is in Production; ConflictError while an endpoint is live.
         """
         params = [("confirm", confirm)] if confirm else []
         self.http.call("DELETE", self.path("models", model_name), params=params)

@@ -144,7 +144,7 @@ class ActiveRun:
         self._upload(files_to_log(Path(local_path), artifact_path))
 
     def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str | None = None) -> None:
-        """Stores all files below a folder at their relative paths, below `artifact_path` where one is given."""
+        """Stores all files below a folder at their relative paths, below `artifact_path` if given."""
         self._upload(files_below(Path(local_dir), artifact_path))
 
     def _upload(self, files: Sequence[LocalFile]) -> None:
