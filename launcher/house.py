@@ -21,6 +21,7 @@ def make_var_dir(path: Path) -> None:
     """Make VAR_DIR, and the folders in it that only we may read. Raises LaunchError when it cannot."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(path.stat().st_mode & 0o711)
         for name in ("logs", "blobs"):
             (path / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

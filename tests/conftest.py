@@ -28,6 +28,7 @@ from launcher.postgres import Postgres  # noqa: E402
 # These rooms know no Django: when only they are asked for, neither servers nor Django are started.
 WITHOUT_DJANGO = tuple(ROOT / "tests" / name for name in ("launcher", "sdk", "serving"))
 KEPT = ("POSTGRES_SOURCE", "LOG_LEVEL")
+STARTED = "PODSTACK_TEST_SERVERS"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
@@ -60,7 +61,7 @@ def _start_servers(var_dir: Path) -> None:
         "REDIS_URL": redis_url,
         "VAR_DIR": str(var_dir),
         "SECRET_KEY": "only-for-tests-" + "x" * 40,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        STARTED: "1",
     }
 
 
@@ -76,10 +77,11 @@ def _take_own_share(worker: str) -> None:
 def _set_up_django() -> None:
     from django.conf import settings
 
-    if settings.configured and not WORKER:
+    if settings.configured:
         raise pytest.UsageError(
             "Take DJANGO_SETTINGS_MODULE out of pytest's configuration: tests/conftest.py sets it."
         )
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     import django
 
     django.setup()
@@ -89,8 +91,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than five seconds; left out by `make test-fast`")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    # A worker takes its own share first: with this, pytest-django would read the settings before that.
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 if WORKER:
-    if "DJANGO_SETTINGS_MODULE" in os.environ:
+    if STARTED in os.environ:
         _take_own_share(WORKER)
         _set_up_django()
 elif _needs_django(sys.argv[1:]):
