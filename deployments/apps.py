@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class DeploymentsConfig(AppConfig):
     name = "deployments"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from deployments.queries import live_endpoints
+        from registry.holds import register_live_endpoints
+
+        register_live_endpoints(live_endpoints)

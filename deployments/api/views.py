@@ -1,0 +1,146 @@
+"""The REST door of endpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import ProjectView
+from common.api.filters import filtered, ordering_of
+from common.checks import shorten
+from common.errors import Invalid
+from deployments import services
+from deployments.api import serializers as s
+from deployments.filters import DeploymentFilter
+from deployments.models import Deployment, DeploymentEvent
+from deployments.queries import find_deployment
+
+FILTERS = [
+    OpenApiParameter("search", str, description="text in endpoint, model or description"),
+    OpenApiParameter("model", str, description="the model's name"),
+    OpenApiParameter("state", str, description="the endpoint's state"),
+    OpenApiParameter(
+        "ordering", str, description="endpoint_name, created_at, updated_at; with - the other way"
+    ),
+]
+
+
+def answer(deployment: Deployment, status: int = 200) -> Response:
+    return Response(s.DeploymentSerializer(deployment).data, status=status)
+
+
+class DeploymentsView(ProjectView):
+    @extend_schema(
+        operation_id="list_deployments",
+        summary="List and search endpoints",
+        parameters=FILTERS,
+        responses=s.DeploymentSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        rows = Deployment.objects.alive().with_details().filter(project=self.project)
+        ordering = ordering_of(request, ("endpoint_name", "created_at", "updated_at"), "-updated_at")
+        return self.page(filtered(DeploymentFilter, rows, request), s.DeploymentSerializer, ordering)
+
+    @extend_schema(
+        operation_id="deploy",
+        summary="Deploy a version to a new endpoint (201), or to one of the same model (200)",
+        request=s.DeploymentInput,
+        responses={200: s.DeploymentSerializer, 201: s.DeploymentSerializer},
+    )
+    def post(self, request: Request, project: str) -> Response:
+        deployment = services.deploy(actor=self.actor, project=self.project, **self.data(s.DeploymentInput))
+        return answer(deployment, 201 if services.wanted_revision(deployment).number == 1 else 200)
+
+
+class EndpointView(ProjectView):
+    """A view of one endpoint."""
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on an endpoint takes."""
+        return {"actor": self.actor, "project": self.project, "endpoint_name": self.kwargs["endpoint"]}
+
+
+class DeploymentView(EndpointView):
+    @extend_schema(
+        operation_id="get_deployment", summary="Read an endpoint", responses=s.DeploymentSerializer
+    )
+    def get(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(find_deployment(self.project, endpoint))
+
+    @extend_schema(
+        operation_id="update_deployment",
+        summary="Change an endpoint's version or settings: makes the next revision",
+        request=s.DeploymentChange,
+        responses=s.DeploymentSerializer,
+    )
+    def patch(self, request: Request, project: str, endpoint: str) -> Response:
+        changes = self.data(s.DeploymentChange, partial=True)
+        return answer(services.update_deployment(**self.where, **changes))
+
+    @extend_schema(
+        operation_id="delete_deployment",
+        summary="Delete an Inactive or Failed endpoint",
+        responses={204: None},
+    )
+    def delete(self, request: Request, project: str, endpoint: str) -> Response:
+        services.delete_deployment(**self.where)
+        return Response(status=204)
+
+
+class UndeployView(EndpointView):
+    @extend_schema(
+        operation_id="undeploy",
+        summary="Take an endpoint down",
+        request=None,
+        responses=s.DeploymentSerializer,
+    )
+    def post(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(services.undeploy(**self.where))
+
+
+class DeployAgainView(EndpointView):
+    @extend_schema(
+        operation_id="deploy_again",
+        summary="Start an endpoint that is down or failed, as it was",
+        request=None,
+        responses=s.DeploymentSerializer,
+    )
+    def post(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(services.deploy_again(**self.where))
+
+
+class EventsView(EndpointView):
+    @extend_schema(
+        operation_id="list_deployment_events",
+        summary="What happened to an endpoint, newest first",
+        responses=s.EventSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, endpoint: str) -> Response:
+        deployment = find_deployment(self.project, endpoint)
+        rows = DeploymentEvent.objects.filter(deployment=deployment).select_related("revision")
+        return self.page(rows, s.EventSerializer)
+
+
+class LogsView(EndpointView):
+    @extend_schema(
+        operation_id="read_deployment_logs",
+        summary="The last lines of an endpoint's log",
+        parameters=[
+            OpenApiParameter("tail", int, description="how many lines, 1 to 10000; 200 when left out")
+        ],
+        responses=s.LogsSerializer,
+    )
+    def get(self, request: Request, project: str, endpoint: str) -> Response:
+        lines = services.read_logs(**self.where, tail=_tail(request))
+        return Response(s.LogsSerializer({"lines": lines}).data)
+
+
+def _tail(request: Request) -> int:
+    text = request.query_params.get("tail", "200")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise Invalid.field("tail", f"tail is {shorten(text)}; it must be a whole number from 1 to 10000.")
+    return int(text)

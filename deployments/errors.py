@@ -1,0 +1,46 @@
+"""What an endpoint's address answers when it has no prediction to give."""
+
+from __future__ import annotations
+
+from common.errors import Busy, DomainError
+
+
+class NotLive(Busy):
+    """Nothing answers at this endpoint now: 503."""
+
+    default_code = "endpoint_not_live"
+
+
+class Refused(DomainError):
+    """The serving process refused the input; carries its status, 400 to 499."""
+
+    title = "Refused by the model"
+    default_code = "input_refused"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadAnswer(DomainError):
+    """The model raised, or its process answered with something that is no answer: 502."""
+
+    status = 502
+    title = "The model failed"
+    default_code = "model_failed"
+
+
+class TooSlow(DomainError):
+    """The model did not answer in time: 504."""
+
+    status = 504
+    title = "No answer in time"
+    default_code = "model_too_slow"
+
+
+class WrongMethod(DomainError):
+    """An address that takes another method: 405."""
+
+    status = 405
+    title = "Method not allowed"
+    default_code = "method_not_allowed"

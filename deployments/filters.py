@@ -1,0 +1,30 @@
+"""Filters of endpoints, for REST and pages alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import django_filters
+from django.db.models import Q
+
+from deployments.choices import EndpointState
+from deployments.models import Deployment
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+
+class DeploymentFilter(django_filters.FilterSet):
+    """`search`: text in endpoint, model or description; `model`: its name; `state`."""
+
+    search = django_filters.CharFilter(method="by_text", label="text in endpoint, model or description")
+    model = django_filters.CharFilter(field_name="model__name", label="model name")
+    state = django_filters.ChoiceFilter(choices=EndpointState.choices)
+
+    class Meta:
+        model = Deployment
+        fields: tuple[str, ...] = ()
+
+    def by_text(self, rows: QuerySet[Deployment], name: str, value: str) -> QuerySet[Deployment]:
+        texts = Q(endpoint_name__icontains=value) | Q(model__name__icontains=value)
+        return rows.filter(texts | Q(description__icontains=value))

@@ -1,0 +1,279 @@
+"""Makes what runs equal to what is wanted, one short step at a time.
+
+Every step reads what the database wants, asks the engine what is, and acts on the difference. Nothing is
+remembered between steps and every step may be repeated, so a worker may die anywhere: the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from accounts.permissions import system_actor
+from artifacts.services import materialize
+from common.jobs import Again, enqueue
+from deployments import revisions
+from deployments.choices import EndpointState, RevisionState, Wanted
+from deployments.engines import current_engine
+from deployments.engines.base import Engine, EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
+from deployments.models import Deployment, DeploymentRevision
+from deployments.queries import ENDED, Standing, live_revisions, standing
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 180
+LOOK_AGAIN = Again(0.3)
+AT_ONCE = Again(0)
+# Requests that read the old route just before the switch still reach the old process.
+BEFORE_STOPPING = Again(1)
+ENGINE_AWAY = Again(2)
+BEFORE_RESTART = Again(3)
+
+
+def reconcile(deployment_id: int) -> Again | None:
+    """One step for one endpoint; None when all is as wanted."""
+    plan = Deployment.objects.with_details().filter(pk=deployment_id).first()
+    if plan is None:
+        return None
+    try:
+        return _step(plan, current_engine())
+    except EngineAway as error:
+        note(plan, str(error))
+        return ENGINE_AWAY
+
+
+def _step(plan: Deployment, engine: Engine) -> Again | None:
+    if plan.wanted != Wanted.RUNNING:
+        return _take_down(plan, engine)
+    live = live_revisions(plan)
+    observed = [(revision, engine.observe(revision.service_id)) for revision in live]
+    if standing(plan) != Standing(EndpointState(plan.state), plan.reason):
+        note(plan, None)
+    steps = [_bring_up(plan, revision, engine, service) for revision, service in observed]
+    again = [step for step in steps if step is not None]
+    if again:
+        return min(again, key=lambda step: step.seconds)
+    _stop(engine, _services_of(engine), _own_services(plan) - {revision.service_id for revision in live})
+    return None
+
+
+def _bring_up(
+    plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service | None
+) -> Again | None:
+    """One step that brings a revision nearer to answering; None when it answers."""
+    if service is not None and service.state == ServiceState.READY:
+        return _route_to(plan, revision, service)
+    if revision.state == RevisionState.ACTIVE:
+        return _lost(plan, revision, service)
+    if service is None:
+        return _start(plan, revision, engine)
+    if service.state == ServiceState.FAILED and not _worth_restarting(revision):
+        return _give_up(
+            plan, revision, service.reason or "The model's process ended without a reason; see the logs."
+        )
+    if service.state == ServiceState.FAILED:
+        _apply(plan, revision, engine)
+        return BEFORE_RESTART
+    if _overdue(revision):
+        return _give_up(
+            plan, revision, f"The model did not become ready within {START_SECONDS} s; see the logs."
+        )
+    return LOOK_AGAIN
+
+
+def _route_to(plan: Deployment, revision: DeploymentRevision, service: Service) -> Again | None:
+    known = (RevisionState.ACTIVE, service.address, service.key)
+    if (revision.state, revision.address, revision.serving_key) == known:
+        return None
+    with transaction.atomic():
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found:
+            revisions.activate(system_actor(), deployment, found, service.address, service.key)
+    return BEFORE_STOPPING
+
+
+def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | None) -> Again:
+    with transaction.atomic():
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found and found.state == RevisionState.ACTIVE:
+            why = service.reason if service and service.reason else "Its serving process is gone."
+            revisions.lose(deployment, found, why)
+    return AT_ONCE
+
+
+def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again:
+    """Puts the version's files into place and asks the engine to serve them."""
+    with transaction.atomic():
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found and found.state == RevisionState.PENDING:
+            revisions.begin(deployment, found)
+    materialize(revision.version.manifest, _folder_of(revision))
+    _apply(plan, revision, engine, started_at=True)
+    return LOOK_AGAIN
+
+
+def _apply(
+    plan: Deployment, revision: DeploymentRevision, engine: Engine, *, started_at: bool = False
+) -> None:
+    """Asks the engine to serve the revision, if it is still wanted. The time to become ready begins here."""
+    rows = DeploymentRevision.objects.filter(pk=revision.pk).exclude(state__in=ENDED)
+    if not (rows.update(started_at=timezone.now()) if started_at else rows.exists()):
+        return
+    try:
+        engine.apply(
+            ServiceSpec(
+                service_id=revision.service_id,
+                model_dir=_folder_of(revision),
+                replicas=revision.min_replicas,
+                endpoint_name=plan.endpoint_name,
+                model_name=plan.model.name,
+                model_version=revision.version.number,
+            )
+        )
+    except EngineRefused as error:
+        _give_up(plan, revision, str(error))
+
+
+def _give_up(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:
+    with transaction.atomic():
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found:
+            revisions.fail(system_actor(), deployment, found, reason)
+    return AT_ONCE
+
+
+def _take_down(plan: Deployment, engine: Engine) -> Again | None:
+    if _stop(engine, _services_of(engine), _own_services(plan)):
+        return LOOK_AGAIN
+    with transaction.atomic():
+        deployment = revisions.lock_as_planned(plan)
+        if deployment:
+            revisions.close(deployment)
+    return None
+
+
+def _stop(engine: Engine, services: Mapping[str, Service], unwanted: set[str]) -> bool:
+    """Stops those of `unwanted` that the engine still knows; whether there were any."""
+    known = unwanted & set(services)
+    for service_id in known:
+        if services[service_id].state != ServiceState.STOPPING:
+            engine.stop(service_id)
+    return bool(known)
+
+
+def _still_wanted(
+    plan: Deployment, revision: DeploymentRevision
+) -> tuple[Deployment, DeploymentRevision] | tuple[None, None]:
+    """The locked endpoint and its own row of `revision`; nothing when the plan is out of date."""
+    deployment = revisions.lock_as_planned(plan)
+    if deployment is not None:
+        for found in live_revisions(deployment):
+            if found.pk == revision.pk:
+                return deployment, found
+    return None, None
+
+
+def note(plan: Deployment, problem: str | None) -> None:
+    """Writes why an endpoint cannot be looked after now, once; None when it can."""
+    with transaction.atomic():
+        deployment = revisions.lock_as_planned(plan)
+        if deployment is None:
+            return
+        if problem is None:
+            revisions.settle(deployment)
+        elif deployment.reason != problem:
+            revisions.complain(deployment, problem)
+
+
+def give_up(deployment_id: int, error: str) -> None:
+    """All tries of the job failed: what was on its way is Failed and says why."""
+    plan = Deployment.objects.with_details().filter(pk=deployment_id).first()
+    if plan is None:
+        return
+    reason = (
+        f"The deployment could not be carried out: {error.rstrip('.')}. Deploy it again, or ask an operator."
+    )
+    for revision in live_revisions(plan):
+        if revision.state != RevisionState.ACTIVE:
+            _give_up(plan, revision, reason)
+    if not live_revisions(plan):
+        note(plan, reason)
+
+
+def look_after() -> int:
+    """Compares all that the engine runs with all that is wanted; returns how many endpoints need work.
+
+    Endpoints that differ are reconciled by jobs; services that nobody wants are stopped here.
+    """
+    engine = current_engine()
+    try:
+        # The engine first: what is wanted was written before its service was started.
+        services = _services_of(engine)
+    except EngineAway as error:
+        for plan in _looked_after().filter(wanted=Wanted.RUNNING):
+            if live_revisions(plan):
+                note(plan, str(error))
+        return 0
+    wanted, count = set(), 0
+    for plan in _looked_after():
+        wanted |= {revision.service_id for revision in live_revisions(plan)}
+        if _differs(plan, services):
+            enqueue("deployments.reconcile", key=f"reconcile:{plan.pk}", deployment_id=plan.pk)
+            count += 1
+    _stop_orphans(engine, services, set(services) - wanted)
+    return count
+
+
+def _stop_orphans(engine: Engine, services: Mapping[str, Service], orphans: set[str]) -> None:
+    if orphans:
+        log.info("Stopping services that nobody wants: %s.", ", ".join(sorted(orphans)))
+    try:
+        _stop(engine, services, orphans)
+    except (EngineAway, EngineRefused) as error:
+        log.warning("Services that nobody wants could not be stopped: %s", error)
+
+
+def _looked_after() -> QuerySet[Deployment]:
+    taken_down = Q(wanted=Wanted.STOPPED) & ~Q(state=EndpointState.INACTIVE)
+    return Deployment.objects.with_details().filter(Q(wanted=Wanted.RUNNING) | taken_down)
+
+
+def _differs(plan: Deployment, services: Mapping[str, Service]) -> bool:
+    if plan.wanted != Wanted.RUNNING:
+        return True
+    for revision in live_revisions(plan):
+        service = services.get(revision.service_id)
+        if service is None or service.state != ServiceState.READY:
+            return True
+        if (revision.state, revision.address) != (RevisionState.ACTIVE, service.address):
+            return True
+    return standing(plan) != Standing(EndpointState(plan.state), plan.reason)
+
+
+def _services_of(engine: Engine) -> dict[str, Service]:
+    return {service.service_id: service for service in engine.services()}
+
+
+def _own_services(plan: Deployment) -> set[str]:
+    return set(DeploymentRevision.objects.filter(deployment=plan).values_list("service_id", flat=True))
+
+
+def _worth_restarting(revision: DeploymentRevision) -> bool:
+    """A model that answered before may do so again; one that never did will not."""
+    return revision.active_at is not None and not _overdue(revision)
+
+
+def _overdue(revision: DeploymentRevision) -> bool:
+    begun = revision.started_at or revision.created_at
+    return timezone.now() - begun > timedelta(seconds=START_SECONDS)
+
+
+def _folder_of(revision: DeploymentRevision) -> Path:
+    return Path(settings.SERVING_MODELS_DIR) / revision.version.manifest.digest

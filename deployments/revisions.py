@@ -1,0 +1,187 @@
+"""How an endpoint's rows change: always under the endpoint's row lock, always with an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.permissions import Actor
+from common.errors import Missing
+from deployments.choices import EndpointState, RevisionState, Wanted
+from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
+from deployments.queries import standing
+
+
+def lock_deployment(deployment_id: int) -> Deployment:
+    """The endpoint with its revisions under its row lock; Missing when it was deleted meanwhile."""
+    if not _lock(Deployment.objects.alive().filter(pk=deployment_id)):
+        raise Missing("The endpoint was deleted meanwhile.", code="deployment_not_found")
+    return Deployment.objects.with_details().get(pk=deployment_id)
+
+
+def lock_as_planned(plan: Deployment) -> Deployment | None:
+    """The endpoint under its lock, or None when something else is wanted of it since `plan` was read."""
+    same = Deployment.objects.filter(
+        pk=plan.pk,
+        wanted=plan.wanted,
+        wanted_revision=plan.wanted_revision_id,
+        serving_revision=plan.serving_revision_id,
+    )
+    return Deployment.objects.with_details().get(pk=plan.pk) if _lock(same) else None
+
+
+def _lock(rows: QuerySet[Deployment]) -> bool:
+    """Locks the row. The next statement reads it: rows joined to this one would be as old as the waiting."""
+    return bool(rows.select_for_update().values_list("pk", flat=True))
+
+
+def change_revision(revision: DeploymentRevision, **values: Any) -> None:
+    """Writes these fields of a revision whose endpoint is locked."""
+    for field, value in values.items():
+        setattr(revision, field, value)
+    revision.save(update_fields=list(values))
+
+
+def settle(
+    deployment: Deployment, message: str = "", revision: DeploymentRevision | None = None, **values: Any
+) -> None:
+    """Writes `values`, and the state and reason that follow from the revisions; tells what is new."""
+    for field, value in values.items():
+        setattr(deployment, field, value)
+    found = standing(deployment)
+    changed = (found.state, found.reason) != (deployment.state, deployment.reason)
+    if not (changed or values or message):
+        return
+    deployment.state, deployment.reason, deployment.updated_at = found.state, found.reason, timezone.now()
+    deployment.save(update_fields=[*values, "state", "reason", "updated_at"])
+    tell(deployment, message or found.reason or f"The endpoint is {found.state}.", revision)
+
+
+def complain(deployment: Deployment, problem: str) -> None:
+    """The endpoint keeps its state, with a reason that its revisions do not know."""
+    Deployment.objects.filter(pk=deployment.pk).update(reason=problem, updated_at=timezone.now())
+    tell(deployment, problem)
+
+
+def tell(deployment: Deployment, message: str, revision: DeploymentRevision | None = None) -> None:
+    """One line of the endpoint's history."""
+    DeploymentEvent.objects.create(
+        deployment=deployment, revision=revision, state=deployment.state, message=message
+    )
+
+
+def activate(
+    actor: Actor, deployment: Deployment, revision: DeploymentRevision, address: str, key: str
+) -> None:
+    """`revision` answers at `address`: when it is the wanted one, it takes the traffic and the old one retires."""
+    old = deployment.serving_revision
+    change_revision(
+        revision,
+        state=RevisionState.ACTIVE,
+        reason="",
+        address=address,
+        serving_key=key,
+        active_at=timezone.now(),
+    )
+    _same_object(deployment, revision)
+    if revision.pk != deployment.wanted_revision_id or (old and old.pk == revision.pk):
+        settle(deployment, f"Version {revision.version.number} answers again.", revision)
+        return
+    if old is not None:
+        retire(old)
+    settle(
+        deployment,
+        f"Version {revision.version.number} answers requests now (revision {revision.number}).",
+        revision,
+        serving_revision=revision,
+    )
+    _record(actor, "activate_revision", deployment, old, revision)
+
+
+def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
+    """`revision` will not answer; an older one that serves goes on."""
+    change_revision(revision, state=RevisionState.FAILED, reason=reason, address="", serving_key="")
+    _same_object(deployment, revision)
+    gone = {"serving_revision": None} if deployment.serving_revision_id == revision.pk else {}
+    settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **gone)
+    _record(actor, "fail_revision", deployment, revision, None)
+
+
+def retire(revision: DeploymentRevision) -> None:
+    """Takes a revision out of service for good; a failed one stays Failed."""
+    state = RevisionState.FAILED if revision.state == RevisionState.FAILED else RevisionState.RETIRED
+    change_revision(revision, state=state, address="", serving_key="")
+
+
+def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None:
+    """A revision that answered does so no more, and is to be started again."""
+    change_revision(
+        revision,
+        state=RevisionState.DEPLOYING,
+        reason=f"{why} It is being started again.",
+        address="",
+        serving_key="",
+        started_at=timezone.now(),
+    )
+    _same_object(deployment, revision)
+    settle(deployment, f"{why} It is being started again.", revision)
+
+
+def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
+    """A Pending revision is being started."""
+    change_revision(revision, state=RevisionState.DEPLOYING, reason="", started_at=timezone.now())
+    _same_object(deployment, revision)
+    settle(
+        deployment,
+        f"Version {revision.version.number} is being started (revision {revision.number}).",
+        revision,
+    )
+
+
+def close(deployment: Deployment) -> None:
+    """Nothing of the endpoint runs any more."""
+    if deployment.wanted == Wanted.STOPPED and deployment.state != EndpointState.INACTIVE:
+        deployment.state = EndpointState.INACTIVE
+        settle(deployment, "The endpoint is down.", reason="")
+
+
+def _same_object(deployment: Deployment, revision: DeploymentRevision) -> None:
+    """The endpoint's own references show the change too."""
+    if deployment.wanted_revision_id == revision.pk:
+        deployment.wanted_revision = revision
+    if deployment.serving_revision_id == revision.pk:
+        deployment.serving_revision = revision
+
+
+def _record(
+    actor: Actor,
+    verb: str,
+    deployment: Deployment,
+    before: DeploymentRevision | None,
+    after: DeploymentRevision | None,
+) -> None:
+    record(
+        actor,
+        verb,
+        "deployment",
+        deployment.endpoint_name,
+        project=deployment.project,
+        before=facts(before),
+        after=facts(after) if after else {"state": deployment.state, "reason": deployment.reason},
+    )
+
+
+def facts(revision: DeploymentRevision | None) -> dict[str, Any] | None:
+    """A revision as the audit trail shows it."""
+    if revision is None:
+        return None
+    return {
+        "revision": revision.number,
+        "version": revision.version.number,
+        "gpu_type": revision.gpu_type,
+        "min_replicas": revision.min_replicas,
+        "max_replicas": revision.max_replicas,
+    }
