@@ -59,9 +59,16 @@ class DeploymentCalls(Calls):
         gpu_type: str | None = None,
         min_replicas: int | None = None,
         max_replicas: int | None = None,
+        description: str | None = None,
     ) -> Deployment:
         """Changes what is given and leaves the rest; `gpu_type=""` goes back to the CPU."""
-        body = given(version=version, gpu_type=gpu_type, min_replicas=min_replicas, max_replicas=max_replicas)
+        body = given(
+            version=version,
+            gpu_type=gpu_type,
+            min_replicas=min_replicas,
+            max_replicas=max_replicas,
+            description=description,
+        )
         return self._with_warnings(
             self.http.call("PATCH", self.path("deployments", endpoint_name), json=body)
         )

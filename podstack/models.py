@@ -289,11 +289,15 @@ class Comparison(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Answer):
-    """An endpoint as it was when it was asked for; `refresh()` asks again."""
+    """An endpoint as it was when it was asked for; `refresh()` asks again.
+
+    `version` is the one wanted, `serving_version` the one that answers now (None: none does).
+    """
 
     endpoint_name: str = ""
     model_name: str = ""
     version: int = 0
+    serving_version: int | None = None
     gpu_type: str = ""
     min_replicas: int = 1
     max_replicas: int = 1
