@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from amqp.exceptions import ChannelError
 from celery import current_app, shared_task
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import F, Q
@@ -105,7 +106,10 @@ def publish_due(now: datetime | None = None) -> int:
 def broker_backlog() -> int:
     """Messages that wait in the broker: while there are some, nothing needs to be told again."""
     with current_app.connection_for_read() as link:
-        declared = link.default_channel.queue_declare(current_app.conf.task_default_queue, passive=True)
+        try:
+            declared = link.default_channel.queue_declare(current_app.conf.task_default_queue, passive=True)
+        except ChannelError:  # an empty queue does not exist in Redis
+            return 0
         return int(declared.message_count)
 
 

@@ -147,6 +147,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STORAGE_URL = ENV.storage_url
+S3_KEYS = (
+    {"access_key": ENV.aws_access_key_id, "secret_key": ENV.aws_secret_access_key} if ENV.aws_access_key_id else {}
+)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

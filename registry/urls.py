@@ -1,0 +1,20 @@
+from django.urls import path
+
+from registry import views
+
+app_name = "registry"
+VERSION = "models/<str:name>/versions/<int:number>"
+
+urlpatterns = [
+    path("models/", views.ModelList.as_view(), name="model_list"),
+    path("register-model/", views.RegisterModel.as_view(), name="model_register"),
+    path("models/<str:name>/", views.ModelDetail.as_view(), name="model"),
+    path("models/<str:name>/edit/", views.EditModel.as_view(), name="model_edit"),
+    path("models/<str:name>/delete/", views.DeleteModel.as_view(), name="model_delete"),
+    path("models/<str:name>/aliases/", views.Aliases.as_view(), name="aliases"),
+    path("models/<str:name>/compare/", views.Compare.as_view(), name="compare"),
+    path(f"{VERSION}/", views.VersionDetail.as_view(), name="version"),
+    path(f"{VERSION}/delete/", views.DeleteVersion.as_view(), name="version_delete"),
+    path(f"{VERSION}/files/<path:path>", views.VersionFile.as_view(), name="version_file"),
+    path("runs/<str:run_id>/register/", views.RegisterVersion.as_view(), name="register_version"),
+]

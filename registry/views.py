@@ -1,0 +1,338 @@
+"""The portal's pages of models and versions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from accounts.choices import Right
+from accounts.portal import FormPage, ProjectPage, add_refusal
+from artifacts.api.serve import serve_blob
+from artifacts.models import ManifestFile
+from common.errors import Conflict, DomainError, Missing
+from deployments.models import Deployment
+from registry import holds, queries, services
+from registry.choices import Stage
+from registry.filters import ModelFilter
+from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
+from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
+from tracking.queries import find_run
+
+ORDERINGS = {"name": "Name", "-updated_at": "Last change", "-created_at": "Newest"}
+HISTORY_ROWS = 20
+KEY_METRICS = 3
+
+
+class ModelList(ProjectPage):
+    """**MLOps > Model Registry**."""
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
+        found = ModelFilter(request.GET, queryset=rows)
+        ordering = request.GET.get("ordering", "-updated_at")
+        ordering = ordering if ordering in ORDERINGS else "-updated_at"
+        page = self.page_of((found.qs if found.is_valid() else rows.none()).order_by(ordering, "-id"))
+        endpoints = holds.live_endpoints([model.pk for model in page])
+        for model in page:
+            model.live_endpoints = sorted(name for name, _ in endpoints.get(model.pk, []))
+        return self.show(
+            "registry/model_list.html",
+            page=page,
+            filter=found,
+            search=request.GET.get("search", ""),
+            stage=request.GET.get("stage", ""),
+            tags=request.GET.getlist("tag"),
+            ordering=ordering,
+            orderings=ORDERINGS,
+            stages=Stage.values,
+            filtered=any(request.GET.get(name) for name in ("search", "stage", "tag")),
+        )
+
+
+class RegisterModel(FormPage):
+    """**Register Model**."""
+
+    form_class = RegisterForm
+    template = "registry/model_register.html"
+    success_message = "The model is registered."
+
+    def perform(self, data: dict[str, Any]) -> str:
+        model = services.register_model(actor=self.actor, project=self.project, **data)
+        return reverse("registry:model", args=[self.project.slug, model.name])
+
+
+class OfModel:
+    """A page of one model; mixes into ProjectPage and FormPage."""
+
+    project: Any
+    kwargs: dict[str, Any]
+
+    @cached_property
+    def model(self) -> RegisteredModel:
+        found = queries.find_model(self.project, self.kwargs["name"])
+        return RegisteredModel.objects.with_summary().get(pk=found.pk)
+
+    def model_url(self) -> str:
+        return reverse("registry:model", args=[self.project.slug, self.model.name])
+
+
+class OfVersion(OfModel):
+    """A page of one version."""
+
+    @cached_property
+    def version(self) -> ModelVersion:
+        return queries.find_version(self.model, self.kwargs["number"])
+
+    def version_url(self) -> str:
+        return reverse("registry:version", args=[self.project.slug, self.model.name, self.version.number])
+
+    @cached_property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on a version takes."""
+        return {
+            "actor": self.actor,  # type: ignore[attr-defined]
+            "project": self.project,
+            "model_name": self.model.name,
+            "ref": self.version.number,
+        }
+
+
+class ModelDetail(OfModel, ProjectPage):
+    def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        rows = ModelVersion.objects.with_details().filter(model=self.model, deleted_at=None)
+        page = self.page_of(rows.order_by("-number"))
+        histories = StageTransition.objects.filter(version__model=self.model)
+        moves = AliasMove.objects.filter(model=self.model)
+        return self.show(
+            "registry/model_detail.html",
+            model=self.model,
+            page=page,
+            aliases=self.model.aliases.all(),
+            metric_keys=key_metrics(page),
+            transitions=histories.select_related("version__model", "actor")[:HISTORY_ROWS],
+            alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
+            deployments=deployments_of(self.model),
+        )
+
+
+def key_metrics(versions: Any) -> list[str]:
+    """The metrics that most of these versions have: the columns of the list."""
+    counts: dict[str, int] = {}
+    for version in versions:
+        for metric in version.metrics.all():
+            counts[metric.key] = counts.get(metric.key, 0) + 1
+    return sorted(counts, key=lambda key: (-counts[key], key))[:KEY_METRICS]
+
+
+def deployments_of(model: RegisteredModel) -> Any:
+    rows = Deployment.objects.alive().filter(model=model)
+    return rows.with_details().order_by("endpoint_name")
+
+
+class EditModel(OfModel, FormPage):
+    form_class = EditModelForm
+    template = "registry/model_edit.html"
+    success_message = "The change is saved."
+
+    def initial(self) -> dict[str, Any]:
+        return {"description": self.model.description, "tags": self.model.tags}
+
+    def extra(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.update_model(actor=self.actor, project=self.project, name=self.model.name, **data)
+        return self.model_url()
+
+
+class DeleteModel(OfModel, FormPage):
+    """**Delete Model**: lists what goes and asks for the name."""
+
+    form_class = ConfirmForm
+    template = "registry/model_delete.html"
+    success_message = "The model and its versions are deleted."
+    right = Right.MAINTAIN
+
+    def extra(self) -> dict[str, Any]:
+        versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
+        endpoints = holds.live_endpoints([self.model.pk]).get(self.model.pk, [])
+        return {"model": self.model, "versions": versions[:100], "endpoints": sorted(n for n, _ in endpoints)}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        _check_typed(data["confirm"], self.model.name)
+        services.delete_model(
+            actor=self.actor, project=self.project, name=self.model.name, confirm=data["confirm"]
+        )
+        return reverse("registry:model_list", args=[self.project.slug])
+
+
+def _check_typed(typed: str, wanted: str) -> None:
+    if typed != wanted:
+        raise Conflict(f"Type {wanted} to confirm; nothing was deleted.")
+
+
+class Aliases(OfModel, ProjectPage):
+    """**Manage Aliases**: set, move and delete."""
+
+    def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        return self._show(AliasForm(numbers=self._numbers()))
+
+    def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
+        if "delete" in request.POST:
+            alias = request.POST["delete"]
+            services.delete_alias(
+                actor=self.actor, project=self.project, model_name=self.model.name, alias=alias
+            )
+            messages.success(request, f"The alias {alias} is deleted.")
+            return redirect(request.path)
+        form = AliasForm(request.POST, numbers=self._numbers())
+        if form.is_valid():
+            try:
+                services.set_alias(
+                    actor=self.actor, project=self.project, model_name=self.model.name, **form.cleaned_data
+                )
+            except DomainError as error:
+                add_refusal(form, error)
+            else:
+                messages.success(request, f"The alias {form.cleaned_data['alias']} is set.")
+                return redirect(request.path)
+        return self._show(form, status=422)
+
+    def _numbers(self) -> list[int]:
+        rows = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
+        return list(rows.values_list("number", flat=True)[:500])
+
+    def _show(self, form: AliasForm, status: int = 200) -> HttpResponse:
+        moves = AliasMove.objects.filter(model=self.model)
+        return self.show(
+            "registry/aliases.html",
+            status=status,
+            model=self.model,
+            form=form,
+            aliases=self.model.aliases.all(),
+            alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
+        )
+
+
+class Compare(OfModel, ProjectPage):
+    """**Compare**: `?v=1&v=2`."""
+
+    def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        comparison = queries.compare(self.model, request.GET.getlist("v"))
+        return self.show("registry/compare.html", model=self.model, comparison=comparison)
+
+
+class VersionDetail(OfVersion, ProjectPage):
+    def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponse:
+        return self._show(TagForm())
+
+    def post(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
+        """Sets or removes one annotation."""
+        if "delete_tag" in request.POST:
+            services.delete_version_tag(**self.where, key=request.POST["delete_tag"])
+            return redirect(self.version_url() + "#annotations")
+        form = TagForm(request.POST)
+        if form.is_valid():
+            services.set_version_tag(**self.where, **form.cleaned_data)
+            return redirect(self.version_url() + "#annotations")
+        return self._show(form, status=422)
+
+    def _show(self, form: TagForm, status: int = 200) -> HttpResponse:
+        version = self.version
+        production = ModelVersion.objects.filter(
+            model=self.model, stage=Stage.PRODUCTION, deleted_at=None
+        ).prefetch_related("metrics")
+        other = production.exclude(pk=version.pk).order_by("-number").first()
+        return self.show(
+            "registry/version_detail.html",
+            status=status,
+            model=self.model,
+            version=version,
+            tag_form=form,
+            files=version.manifest.files.select_related("blob").order_by("path")[:1000],
+            run=version.source_run,
+            datasets=[link.dataset for link in version.source_run.dataset_links.select_related("dataset")],
+            transitions=version.transitions.select_related("actor").order_by("-id")[:HISTORY_ROWS],
+            deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
+            production=other,
+            metrics=metrics_against(version, other),
+        )
+
+
+def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
+    revisions = (deployment.wanted_revision, deployment.serving_revision)
+    return any(revision is not None and revision.version_id == version.pk for revision in revisions)
+
+
+def metrics_against(version: ModelVersion, other: ModelVersion | None) -> list[dict[str, Any]]:
+    """The version's metrics, each beside the other version's value and the difference to it."""
+    theirs = {m.key: m.value for m in other.metrics.all()} if other else {}
+    rows = []
+    for metric in version.metrics.all():
+        value = theirs.get(metric.key)
+        difference = None if value is None else metric.value - value
+        rows.append({"key": metric.key, "value": metric.value, "other": value, "difference": difference})
+    return rows
+
+
+class DeleteVersion(OfVersion, FormPage):
+    """**Delete Version**."""
+
+    form_class = ConfirmForm
+    template = "registry/version_delete.html"
+    success_message = "The version is deleted."
+    right = Right.MAINTAIN
+
+    def extra(self) -> dict[str, Any]:
+        endpoints = holds.live_endpoints([self.model.pk]).get(self.model.pk, [])
+        return {
+            "model": self.model,
+            "version": self.version,
+            "confirm_text": f"v{self.version.number}",
+            "endpoints": sorted(name for name, pk in endpoints if pk == self.version.pk),
+        }
+
+    def perform(self, data: dict[str, Any]) -> str:
+        _check_typed(data["confirm"], f"v{self.version.number}")
+        services.delete_version(**self.where)
+        return self.model_url()
+
+
+class VersionFile(OfVersion, ProjectPage):
+    """**Download**: one file of a version."""
+
+    def get(self, request: HttpRequest, project: str, name: str, number: int, path: str) -> HttpResponseBase:
+        rows = ManifestFile.objects.filter(manifest=self.version.manifest_id, path=path)
+        file = rows.select_related("blob").first()
+        if file is None:
+            raise Missing(f"Version {number} has no file {path[:80]!r}.")
+        return serve_blob(request, file.blob, path.rsplit("/", 1)[-1])
+
+
+class RegisterVersion(FormPage):
+    """**Register to Model Registry**: a version from a run's file."""
+
+    form_class = RegisterVersionForm
+    template = "registry/register_version.html"
+    success_message = "The version is registered. A worker is looking at its files."
+
+    def initial(self) -> dict[str, Any]:
+        return {"artifact_path": self.request.GET.get("artifact_path", "")}
+
+    def extra(self) -> dict[str, Any]:
+        names = RegisteredModel.objects.alive().filter(project=self.project).order_by("name")
+        return {
+            "run": find_run(self.project, self.kwargs["run_id"]),
+            "model_names": names.values_list("name", flat=True)[:500],
+        }
+
+    def perform(self, data: dict[str, Any]) -> str:
+        version = services.create_version(
+            actor=self.actor, project=self.project, source_run_id=self.kwargs["run_id"], **data
+        )
+        return reverse("registry:version", args=[self.project.slug, version.model.name, version.number])
