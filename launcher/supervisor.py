@@ -117,7 +117,7 @@ class Supervisor:
                 server.send_stop(kill=self._stop.at_once)
             gone = wait_until(lambda servers=servers: self._gone(servers), seconds)  # type: ignore[misc]
             for server in servers:
-                if not gone:
+                if self._stop.at_once or not gone:
                     server.send_stop(kill=True)
                 server.stop(seconds=2)
                 if server.pid is not None:
