@@ -67,8 +67,8 @@ class ProjectPage(LoginRequiredMixin, View):
             known = {}
         return {**known, **context}
 
-    def show(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        return render(self.request, template, self.frame(context), status=status)
+    def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:
+        return render(self.request, template, self.frame(context), status=code)
 
     def page_of(self, rows: QuerySet[Any], per_page: int = PER_PAGE) -> Page[Any]:
         """One page of rows by `?page=`; a number past the end gives the last page."""
@@ -97,7 +97,7 @@ class FormPage(ProjectPage):
                 if self.success_message:
                     messages.success(request, self.success_message)
                 return redirect(target)
-        return self.show(self.template, status=422, form=form, **self.extra())
+        return self.show(self.template, code=422, form=form, **self.extra())
 
     def initial(self) -> dict[str, Any]:
         """What the form starts with."""

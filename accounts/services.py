@@ -79,9 +79,7 @@ def remove_member(*, actor: Actor, project: Project, username: str) -> None:
         if membership.role == Role.ADMIN:
             _keep_one_admin(project, user)
         membership.delete()
-        record(
-            actor, "remove_member", "member", username, project=project, before={"role": membership.role}
-        )
+        record(actor, "remove_member", "member", username, project=project, before={"role": membership.role})
 
 
 def _find_user(username: str) -> User:

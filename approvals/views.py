@@ -7,7 +7,7 @@ from typing import Any
 from accounts.portal import FormPage
 from approvals import services
 from approvals.forms import ChangeStageForm
-from registry.views import OfVersion
+from registry.portal import OfVersion
 
 
 class ChangeStage(OfVersion, FormPage):
@@ -24,5 +24,7 @@ class ChangeStage(OfVersion, FormPage):
 
     def perform(self, data: dict[str, Any]) -> str:
         moved = services.transition_stage(**self.where, **data)
-        self.success_message = f"Version {self.version.number} moved from {moved.from_stage} to {moved.to_stage}."
+        self.success_message = (
+            f"Version {self.version.number} moved from {moved.from_stage} to {moved.to_stage}."
+        )
         return self.version_url()

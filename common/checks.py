@@ -28,12 +28,12 @@ def check_text(field: str, value: object, *, max_length: int, required: bool = F
     if required and not value.strip():
         raise Invalid.field(field, f"{field} must not be empty.")
     if len(value) > max_length:
-        raise Invalid.field(
-            field, f"{field} has {len(value)} characters; at most {max_length} are allowed."
-        )
+        raise Invalid.field(field, f"{field} has {len(value)} characters; at most {max_length} are allowed.")
     for char in value:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\r\t":
-            raise Invalid.field(field, f"{field} holds the character U+{ord(char):04X}, which is not allowed.")
+            raise Invalid.field(
+                field, f"{field} holds the character U+{ord(char):04X}, which is not allowed."
+            )
     return value
 
 
@@ -48,7 +48,9 @@ def check_pattern(field: str, value: object, pattern: re.Pattern[str], rule: str
 def check_labels(field: str, values: object, *, max_count: int = 50) -> list[str]:
     """A list of distinct labels, 1 to 64 characters each, order kept."""
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        raise Invalid.field(field, f'{field} must be a list of labels such as ["nlp"], not {shorten(values)}.')
+        raise Invalid.field(
+            field, f'{field} must be a list of labels such as ["nlp"], not {shorten(values)}.'
+        )
     labels = list(dict.fromkeys(check_text(field, v, max_length=64, required=True).strip() for v in values))
     if len(labels) > max_count:
         raise Invalid.field(field, f"{field} has {len(labels)} labels; at most {max_count} are allowed.")
@@ -69,7 +71,9 @@ def check_mapping(field: str, value: object, *, max_count: int) -> dict[str, Any
 def check_whole(field: str, value: object, *, low: int, high: int) -> int:
     """A whole number between low and high, both included."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Invalid.field(field, f"{field} is {shorten(value)}; it must be a whole number from {low} to {high}.")
+        raise Invalid.field(
+            field, f"{field} is {shorten(value)}; it must be a whole number from {low} to {high}."
+        )
     return value
 
 
@@ -85,7 +89,9 @@ def check_number(field: str, value: object) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise Invalid.field(field, f"{field} is {shorten(value)}, which no 64-bit number can hold.") from error
+        raise Invalid.field(
+            field, f"{field} is {shorten(value)}, which no 64-bit number can hold."
+        ) from error
 
 
 def plain_number(value: float) -> float | str:

@@ -20,13 +20,13 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return _answer(
-        request, Missing("There is nothing at this address.", "See /api/docs/ for what there is.")
-    )
+    return _answer(request, Missing("There is nothing at this address.", "See /api/docs/ for what there is."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    error = DomainError("The server made an error. It was logged under this request's id.", code="server_error")
+    error = DomainError(
+        "The server made an error. It was logged under this request's id.", code="server_error"
+    )
     error.status, error.title = 500, "Server error"
     return _answer(request, error)
 

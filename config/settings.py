@@ -143,13 +143,13 @@ STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "media"}},
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": VAR_DIR / "media"},
+    },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STORAGE_URL = ENV.storage_url
-S3_KEYS = (
-    {"access_key": ENV.aws_access_key_id, "secret_key": ENV.aws_secret_access_key} if ENV.aws_access_key_id else {}
-)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -210,7 +210,12 @@ SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
 GPU_TYPES = ENV.gpu_types
 
-UNFOLD = {"SITE_TITLE": "Model Registry", "SITE_HEADER": "Model Registry", "SITE_SUBHEADER": "Operators", "SHOW_HISTORY": False}
+UNFOLD = {
+    "SITE_TITLE": "Model Registry",
+    "SITE_HEADER": "Model Registry",
+    "SITE_SUBHEADER": "Operators",
+    "SHOW_HISTORY": False,
+}
 
 LOGGING = {
     "version": 1,

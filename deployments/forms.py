@@ -10,7 +10,9 @@ from django.conf import settings
 
 class DeployForm(forms.Form):
     endpoint_name = forms.CharField(
-        label="Endpoint name", max_length=63, help_text="Lower-case letters, digits and hyphens; part of the URL."
+        label="Endpoint name",
+        max_length=63,
+        help_text="Lower-case letters, digits and hyphens; part of the URL.",
     )
     gpu_type = forms.ChoiceField(label="GPU type", required=False)
     min_replicas = forms.IntegerField(label="Min replicas", initial=1, min_value=0, max_value=64)

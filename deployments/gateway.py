@@ -186,7 +186,7 @@ def _live(deployment: Deployment) -> DeploymentRevision:
 
 
 def _send(revision: DeploymentRevision, question: Question) -> tuple[int, bytes]:
-    """Status and body. A connection that breaks before the answer began means that the address is not right."""
+    """Status and body. A connection that breaks before the answer began was to the wrong address."""
     # The database's connection must not wait with us for the model.
     if not connection.in_atomic_block:
         connection.close()

@@ -57,7 +57,9 @@ class Deployment(models.Model):
                 condition=~models.Q(wanted="Deleted"),
                 name="endpoint_name_once_per_project",
             ),
-            models.CheckConstraint(condition=models.Q(state__in=EndpointState.values), name="endpoint_state_known"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=EndpointState.values), name="endpoint_state_known"
+            ),
         ]
 
     def __str__(self) -> str:

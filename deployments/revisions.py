@@ -76,7 +76,7 @@ def tell(deployment: Deployment, message: str, revision: DeploymentRevision | No
 def activate(
     actor: Actor, deployment: Deployment, revision: DeploymentRevision, address: str, key: str
 ) -> None:
-    """`revision` answers at `address`: when it is the wanted one, it takes the traffic and the old one retires."""
+    """`revision` answers at `address`: the wanted one takes the traffic, and the old one retires."""
     old = deployment.serving_revision
     change_revision(
         revision,

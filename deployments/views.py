@@ -16,7 +16,7 @@ from deployments import services
 from deployments.choices import EndpointState
 from deployments.forms import DeployForm
 from deployments.models import Deployment
-from registry.views import OfVersion
+from registry.portal import OfVersion
 
 ROWS = 50
 SETTLED = (EndpointState.ACTIVE, EndpointState.INACTIVE, EndpointState.FAILED, EndpointState.DEGRADED)
@@ -27,7 +27,9 @@ class DeploymentList(ProjectPage):
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = Deployment.objects.alive().filter(project=self.project).with_details()
-        return self.show("deployments/deployment_list.html", page=self.page_of(rows.order_by("-updated_at", "-id")))
+        return self.show(
+            "deployments/deployment_list.html", page=self.page_of(rows.order_by("-updated_at", "-id"))
+        )
 
 
 class OfEndpoint:
@@ -71,7 +73,9 @@ class Undeploy(OfEndpoint, ProjectPage):
         "delete": (services.delete_deployment, "The endpoint is deleted."),
     }
 
-    def post(self, request: HttpRequest, project: str, endpoint: str, verb: str = "undeploy") -> HttpResponseBase:
+    def post(
+        self, request: HttpRequest, project: str, endpoint: str, verb: str = "undeploy"
+    ) -> HttpResponseBase:
         act, sentence = self.verbs[verb]
         act(actor=self.actor, project=self.project, endpoint_name=self.deployment.endpoint_name)
         messages.success(request, sentence)

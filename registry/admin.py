@@ -27,7 +27,9 @@ class RegisteredModelAdmin(ReadOnlyAdmin):
     def page(self, model: RegisteredModel) -> str:
         if model.deleted_at:
             return "deleted"
-        return format_html('<a href="{}">Open</a>', reverse("registry:model", args=[model.project.slug, model.name]))
+        return format_html(
+            '<a href="{}">Open</a>', reverse("registry:model", args=[model.project.slug, model.name])
+        )
 
 
 class TagInline(TabularInline):

@@ -19,7 +19,9 @@ class ModelFilter(django_filters.FilterSet):
     """`search`: text in name or description; `stage`: some version stands there; `tag`: repeated means all."""
 
     search = django_filters.CharFilter(method="by_text", label="text in name or description")
-    stage = django_filters.ChoiceFilter(choices=Stage.choices, method="by_stage", null_value="-", empty_label=None)
+    stage = django_filters.ChoiceFilter(
+        choices=Stage.choices, method="by_stage", null_value="-", empty_label=None
+    )
     tag = LabelsFilter(field_name="tags", label="label; repeated means all of them")
 
     class Meta:

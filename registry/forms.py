@@ -27,11 +27,15 @@ class RegisterForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="What the model does. Markdown.",
     )
-    tags = LabelsInput(label="Tags", required=False, help_text="Labels for organization, separated by commas.")
+    tags = LabelsInput(
+        label="Tags", required=False, help_text="Labels for organization, separated by commas."
+    )
 
 
 class EditModelForm(forms.Form):
-    description = forms.CharField(label="Description", required=False, widget=forms.Textarea(attrs={"rows": 6}))
+    description = forms.CharField(
+        label="Description", required=False, widget=forms.Textarea(attrs={"rows": 6})
+    )
     tags = LabelsInput(label="Tags", required=False, help_text="Labels, separated by commas.")
 
 
@@ -40,7 +44,9 @@ class RegisterVersionForm(forms.Form):
         label="Model name", max_length=200, help_text="An existing model, or the name of a new one."
     )
     artifact_path = forms.CharField(label="Artifact", max_length=1024)
-    description = forms.CharField(label="Description", required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    description = forms.CharField(
+        label="Description", required=False, widget=forms.Textarea(attrs={"rows": 3})
+    )
 
 
 class ConfirmForm(forms.Form):
@@ -48,7 +54,9 @@ class ConfirmForm(forms.Form):
 
 
 class AliasForm(forms.Form):
-    alias = forms.CharField(label="Alias", max_length=64, help_text="For example latest-prod or best-accuracy.")
+    alias = forms.CharField(
+        label="Alias", max_length=64, help_text="For example latest-prod or best-accuracy."
+    )
     version = forms.ChoiceField(label="Version")
 
     def __init__(self, *args: Any, numbers: list[int] | None = None, **kwargs: Any) -> None:

@@ -84,7 +84,8 @@ def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
     """Two to ten versions of one model side by side."""
     if not 2 <= len(set(map(str, refs))) <= MOST_COMPARED:
         raise Invalid.field(
-            "versions", f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones."
+            "versions",
+            f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones.",
         )
     versions = tuple(find_version(model, ref) for ref in dict.fromkeys(map(str, refs)))
     metrics = _rows([{m.key: m.value for m in v.metrics.all()} for v in versions])
@@ -98,7 +99,11 @@ def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
 
 def _rows(columns: Sequence[dict[str, Any]]) -> list[Row]:
     keys = sorted({key for column in columns for key in column})
-    rows = [Row(key, values, any(v != values[0] for v in values)) for key in keys if (values := _values(columns, key))]
+    rows = [
+        Row(key, values, any(v != values[0] for v in values))
+        for key in keys
+        if (values := _values(columns, key))
+    ]
     return sorted(rows, key=lambda row: not row.differs)
 
 

@@ -15,7 +15,7 @@ from accounts.models import Project
 from accounts.permissions import Actor, require
 from artifacts.models import Manifest
 from artifacts.services import make_manifest
-from common.checks import check_labels, check_mapping, check_pattern, check_text, check_whole, shorten
+from common.checks import check_labels, check_mapping, check_pattern, check_text, shorten
 from common.errors import Conflict, Invalid, Missing
 from common.jobs import enqueue
 from registry.choices import Stage, VersionStatus
@@ -33,7 +33,9 @@ from registry.queries import LATEST, find_model, find_version
 from tracking.models import Run
 from tracking.queries import files_under, find_run
 
-MODEL_NAME = re.compile(r"(?!\.{1,2}\Z)[^/:\x00-\x1f\x7f\s](?:[^/:\x00-\x1f\x7f]{0,198}[^/:\x00-\x1f\x7f\s])?")
+MODEL_NAME = re.compile(
+    r"(?!\.{1,2}\Z)[^/:\x00-\x1f\x7f\s](?:[^/:\x00-\x1f\x7f]{0,198}[^/:\x00-\x1f\x7f\s])?"
+)
 ALIAS_NAME = re.compile(r"[\w\-]+", re.ASCII)
 RESERVED_ALIAS = re.compile(r"v?[0-9]+")
 DESCRIPTION_LENGTH = 20_000
@@ -108,7 +110,12 @@ def create_version(
     with transaction.atomic():
         model = _model_to_count(actor, project, model_name)
         version = _next_version(
-            actor, model, source_run=run, artifact_path=artifact_path, manifest=manifest, description=description
+            actor,
+            model,
+            source_run=run,
+            artifact_path=artifact_path,
+            manifest=manifest,
+            description=description,
         )
         _snapshot(version, run)
         VersionTag.objects.bulk_create(
@@ -255,9 +262,7 @@ def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: 
         )
 
 
-def set_alias(
-    *, actor: Actor, project: Project, model_name: str, alias: str, version: str | int
-) -> Alias:
+def set_alias(*, actor: Actor, project: Project, model_name: str, alias: str, version: str | int) -> Alias:
     """Points `alias` to a version, atomically, with its history; pointing where it points already changes nothing."""
     require(actor, project, Right.WRITE)
     _check_alias(alias)
@@ -494,4 +499,3 @@ def _remove_versions(actor: Actor, model: RegisteredModel, versions: list[ModelV
         _alias_moved(actor, model, alias.name, alias.version, None)
     now = timezone.now()
     ModelVersion.objects.filter(pk__in=[v.pk for v in versions]).update(deleted_at=now, updated_at=now)
-

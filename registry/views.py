@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
@@ -21,6 +20,7 @@ from registry.choices import Stage
 from registry.filters import ModelFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
+from registry.portal import OfModel, OfVersion
 from tracking.queries import find_run
 
 ORDERINGS = {"name": "Name", "-updated_at": "Last change", "-created_at": "Newest"}
@@ -64,42 +64,6 @@ class RegisterModel(FormPage):
     def perform(self, data: dict[str, Any]) -> str:
         model = services.register_model(actor=self.actor, project=self.project, **data)
         return reverse("registry:model", args=[self.project.slug, model.name])
-
-
-class OfModel:
-    """A page of one model; mixes into ProjectPage and FormPage."""
-
-    project: Any
-    kwargs: dict[str, Any]
-
-    @cached_property
-    def model(self) -> RegisteredModel:
-        found = queries.find_model(self.project, self.kwargs["name"])
-        return RegisteredModel.objects.with_summary().get(pk=found.pk)
-
-    def model_url(self) -> str:
-        return reverse("registry:model", args=[self.project.slug, self.model.name])
-
-
-class OfVersion(OfModel):
-    """A page of one version."""
-
-    @cached_property
-    def version(self) -> ModelVersion:
-        return queries.find_version(self.model, self.kwargs["number"])
-
-    def version_url(self) -> str:
-        return reverse("registry:version", args=[self.project.slug, self.model.name, self.version.number])
-
-    @cached_property
-    def where(self) -> dict[str, Any]:
-        """The keyword arguments that each verb on a version takes."""
-        return {
-            "actor": self.actor,  # type: ignore[attr-defined]
-            "project": self.project,
-            "model_name": self.model.name,
-            "ref": self.version.number,
-        }
 
 
 class ModelDetail(OfModel, ProjectPage):
@@ -201,17 +165,17 @@ class Aliases(OfModel, ProjectPage):
             else:
                 messages.success(request, f"The alias {form.cleaned_data['alias']} is set.")
                 return redirect(request.path)
-        return self._show(form, status=422)
+        return self._show(form, code=422)
 
     def _numbers(self) -> list[int]:
         rows = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
         return list(rows.values_list("number", flat=True)[:500])
 
-    def _show(self, form: AliasForm, status: int = 200) -> HttpResponse:
+    def _show(self, form: AliasForm, code: int = 200) -> HttpResponse:
         moves = AliasMove.objects.filter(model=self.model)
         return self.show(
             "registry/aliases.html",
-            status=status,
+            code=code,
             model=self.model,
             form=form,
             aliases=self.model.aliases.all(),
@@ -240,9 +204,9 @@ class VersionDetail(OfVersion, ProjectPage):
         if form.is_valid():
             services.set_version_tag(**self.where, **form.cleaned_data)
             return redirect(self.version_url() + "#annotations")
-        return self._show(form, status=422)
+        return self._show(form, code=422)
 
-    def _show(self, form: TagForm, status: int = 200) -> HttpResponse:
+    def _show(self, form: TagForm, code: int = 200) -> HttpResponse:
         version = self.version
         production = ModelVersion.objects.filter(
             model=self.model, stage=Stage.PRODUCTION, deleted_at=None
@@ -250,7 +214,7 @@ class VersionDetail(OfVersion, ProjectPage):
         other = production.exclude(pk=version.pk).order_by("-number").first()
         return self.show(
             "registry/version_detail.html",
-            status=status,
+            code=code,
             model=self.model,
             version=version,
             tag_form=form,

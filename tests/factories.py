@@ -46,7 +46,7 @@ class Person:
 
 
 def make_user(username: str = "") -> User:
-    return User.objects.create_user(username or f"user{next(_numbers)}", password="correct horse battery")  # noqa: S106
+    return User.objects.create_user(username or f"user{next(_numbers)}", password="correct horse battery")
 
 
 def make_project(slug: str = "") -> Project:
@@ -70,12 +70,16 @@ def make_person(
     return Person(user, project, token, api)
 
 
-def make_run(person: Person, files: Mapping[str, bytes] | None = None, experiment: str = "exp", **metrics: float) -> Run:
+def make_run(
+    person: Person, files: Mapping[str, bytes] | None = None, experiment: str = "exp", **metrics: float
+) -> Run:
     """A completed run of `person` with these files and final metric values."""
     run = tracking_verbs.start_run(actor=person.actor, project=person.project, experiment_id=experiment)
     if metrics:
         series = [{"key": key, "values": [value]} for key, value in metrics.items()]
-        tracking_verbs.log_metrics(actor=person.actor, project=person.project, run_id=run.public_id, series=series)
+        tracking_verbs.log_metrics(
+            actor=person.actor, project=person.project, run_id=run.public_id, series=series
+        )
     if files:
         add_files(person, run, files)
     tracking_verbs.end_run(

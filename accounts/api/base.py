@@ -44,7 +44,13 @@ def actor_of(request: Request) -> Actor:
     assert isinstance(request.user, User)
     token = request.auth if isinstance(request.auth, ApiToken) else None
     agent = request.headers.get("User-Agent", "")
-    door = Door.CLI if agent.startswith("podstack-cli/") else Door.SDK if agent.startswith("podstack/") else Door.REST
+    door = (
+        Door.CLI
+        if agent.startswith("podstack-cli/")
+        else Door.SDK
+        if agent.startswith("podstack/")
+        else Door.REST
+    )
     return Actor(user=request.user, door=door, token=token, request_id=request_id_of(request))
 
 

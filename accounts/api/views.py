@@ -52,7 +52,10 @@ class TokensView(ProjectView):
         return self.page(self._mine(), TokenSerializer)
 
     @extend_schema(
-        operation_id="create_token", summary="Make a token", request=TokenInput, responses={201: NewTokenSerializer}
+        operation_id="create_token",
+        summary="Make a token",
+        request=TokenInput,
+        responses={201: NewTokenSerializer},
     )
     def post(self, request: Request, project: str) -> Response:
         token, text = services.create_token(actor=self.actor, project=self.project, **self.data(TokenInput))
@@ -70,12 +73,17 @@ class TokenView(ProjectView):
 class MembersView(ProjectView):
     @extend_schema(operation_id="list_members", summary="List members", responses=MemberSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        return self.page(Membership.objects.filter(project=self.project).select_related("user"), MemberSerializer)
+        return self.page(
+            Membership.objects.filter(project=self.project).select_related("user"), MemberSerializer
+        )
 
 
 class MemberView(ProjectView):
     @extend_schema(
-        operation_id="set_member", summary="Add a member or change a role", request=MemberInput, responses=MemberSerializer
+        operation_id="set_member",
+        summary="Add a member or change a role",
+        request=MemberInput,
+        responses=MemberSerializer,
     )
     def put(self, request: Request, project: str, username: str) -> Response:
         membership = services.set_member(

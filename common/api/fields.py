@@ -10,9 +10,7 @@ from rest_framework import serializers
 from common.checks import check_number, plain_number
 from common.errors import Invalid
 
-NUMBER_SCHEMA = {
-    "oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]
-}
+NUMBER_SCHEMA = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
 
 
 @extend_schema_field(NUMBER_SCHEMA)
@@ -29,7 +27,9 @@ class NumberField(serializers.Field[float, Any, Any, Any]):
         return plain_number(value)
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}], "nullable": True})
+@extend_schema_field(
+    {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}], "nullable": True}
+)
 class ScalarField(serializers.Field[Any, Any, Any, Any]):
     """One JSON scalar."""
 

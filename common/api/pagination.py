@@ -33,7 +33,8 @@ class CursorPages(CursorPagination):
         text = request.query_params.get("page_size", "50")
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE_SIZE):
             raise Invalid.field(
-                "page_size", f"page_size is {shorten(text)}; it must be a whole number from 1 to {MAX_PAGE_SIZE}."
+                "page_size",
+                f"page_size is {shorten(text)}; it must be a whole number from 1 to {MAX_PAGE_SIZE}.",
             )
         return int(text)
 

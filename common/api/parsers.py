@@ -19,12 +19,16 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(
-        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         raw = stream.read(settings.MAX_JSON_BYTES + 1)
         if len(raw) > settings.MAX_JSON_BYTES:
             raise TooLarge(
-                f"The JSON body is larger than {settings.MAX_JSON_BYTES} bytes.", "Send it in several requests."
+                f"The JSON body is larger than {settings.MAX_JSON_BYTES} bytes.",
+                "Send it in several requests.",
             )
         try:
             return json.loads(raw.decode(), parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)

@@ -64,8 +64,9 @@ def _from_rest_framework(error: exceptions.APIException) -> DomainError:
         )
     result = DomainError(detail, code=str(error.default_code))
     result.status, result.title = error.status_code, detail.rstrip(".")
-    if isinstance(error, exceptions.Throttled) and error.wait:
-        result.retry_after = int(error.wait) + 1
+    wait = getattr(error, "wait", None)
+    if wait:
+        result.retry_after = int(wait) + 1
     return result
 
 

@@ -8,94 +8,256 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('registry', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("registry", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('endpoint_name', models.CharField(max_length=63)),
-                ('description', models.TextField(blank=True)),
-                ('wanted', models.CharField(choices=[('Running', 'Running'), ('Stopped', 'Stopped'), ('Deleted', 'Deleted')], default='Running', max_length=16)),
-                ('state', models.CharField(choices=[('Pending', 'Pending'), ('Deploying', 'Deploying'), ('Active', 'Active'), ('Updating', 'Updating'), ('Degraded', 'Degraded'), ('Undeploying', 'Undeploying'), ('Inactive', 'Inactive'), ('Failed', 'Failed')], default='Pending', max_length=16)),
-                ('reason', models.TextField(blank=True)),
-                ('warnings', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='registry.registeredmodel')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='accounts.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("endpoint_name", models.CharField(max_length=63)),
+                ("description", models.TextField(blank=True)),
+                (
+                    "wanted",
+                    models.CharField(
+                        choices=[("Running", "Running"), ("Stopped", "Stopped"), ("Deleted", "Deleted")],
+                        default="Running",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Pending", "Pending"),
+                            ("Deploying", "Deploying"),
+                            ("Active", "Active"),
+                            ("Updating", "Updating"),
+                            ("Degraded", "Degraded"),
+                            ("Undeploying", "Undeploying"),
+                            ("Inactive", "Inactive"),
+                            ("Failed", "Failed"),
+                        ],
+                        default="Pending",
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "warnings",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="registry.registeredmodel",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="accounts.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-updated_at', '-id'),
+                "ordering": ("-updated_at", "-id"),
             },
         ),
         migrations.CreateModel(
-            name='DeploymentRevision',
+            name="DeploymentRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('service_id', models.CharField(max_length=40, unique=True)),
-                ('gpu_type', models.CharField(blank=True, max_length=40)),
-                ('min_replicas', models.PositiveSmallIntegerField(default=1)),
-                ('max_replicas', models.PositiveSmallIntegerField(default=1)),
-                ('state', models.CharField(choices=[('Pending', 'Pending'), ('Deploying', 'Deploying'), ('Active', 'Active'), ('Retired', 'Retired'), ('Failed', 'Failed')], default='Pending', max_length=16)),
-                ('reason', models.TextField(blank=True)),
-                ('address', models.CharField(blank=True, editable=False, max_length=200)),
-                ('serving_key', models.CharField(blank=True, editable=False, max_length=80)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('active_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='deployments.deployment')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployment_revisions', to='registry.modelversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("service_id", models.CharField(max_length=40, unique=True)),
+                ("gpu_type", models.CharField(blank=True, max_length=40)),
+                ("min_replicas", models.PositiveSmallIntegerField(default=1)),
+                ("max_replicas", models.PositiveSmallIntegerField(default=1)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Pending", "Pending"),
+                            ("Deploying", "Deploying"),
+                            ("Active", "Active"),
+                            ("Retired", "Retired"),
+                            ("Failed", "Failed"),
+                        ],
+                        default="Pending",
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("address", models.CharField(blank=True, editable=False, max_length=200)),
+                ("serving_key", models.CharField(blank=True, editable=False, max_length=80)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("active_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="revisions",
+                        to="deployments.deployment",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployment_revisions",
+                        to="registry.modelversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-number',),
+                "ordering": ("-number",),
             },
         ),
         migrations.CreateModel(
-            name='DeploymentEvent',
+            name="DeploymentEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('Pending', 'Pending'), ('Deploying', 'Deploying'), ('Active', 'Active'), ('Updating', 'Updating'), ('Degraded', 'Degraded'), ('Undeploying', 'Undeploying'), ('Inactive', 'Inactive'), ('Failed', 'Failed')], max_length=16)),
-                ('message', models.TextField()),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='deployments.deployment')),
-                ('revision', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to='deployments.deploymentrevision')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Pending", "Pending"),
+                            ("Deploying", "Deploying"),
+                            ("Active", "Active"),
+                            ("Updating", "Updating"),
+                            ("Degraded", "Degraded"),
+                            ("Undeploying", "Undeploying"),
+                            ("Inactive", "Inactive"),
+                            ("Failed", "Failed"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("message", models.TextField()),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="deployments.deployment",
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="events",
+                        to="deployments.deploymentrevision",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='serving_revision',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='deployments.deploymentrevision'),
+            model_name="deployment",
+            name="serving_revision",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="deployments.deploymentrevision",
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='wanted_revision',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='deployments.deploymentrevision'),
+            model_name="deployment",
+            name="wanted_revision",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="deployments.deploymentrevision",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deploymentrevision',
-            constraint=models.UniqueConstraint(fields=('deployment', 'number'), name='revision_number_once_per_endpoint'),
+            model_name="deploymentrevision",
+            constraint=models.UniqueConstraint(
+                fields=("deployment", "number"), name="revision_number_once_per_endpoint"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.UniqueConstraint(condition=models.Q(('wanted', 'Deleted'), _negated=True), fields=('project', 'endpoint_name'), name='endpoint_name_once_per_project'),
+            model_name="deployment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("wanted", "Deleted"), _negated=True),
+                fields=("project", "endpoint_name"),
+                name="endpoint_name_once_per_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['Pending', 'Deploying', 'Active', 'Updating', 'Degraded', 'Undeploying', 'Inactive', 'Failed'])), name='endpoint_state_known'),
+            model_name="deployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "Pending",
+                            "Deploying",
+                            "Active",
+                            "Updating",
+                            "Degraded",
+                            "Undeploying",
+                            "Inactive",
+                            "Failed",
+                        ],
+                    )
+                ),
+                name="endpoint_state_known",
+            ),
         ),
     ]

@@ -62,7 +62,9 @@ class ModelSerializer(serializers.Serializer):
 
 class ModelInput(serializers.Serializer):
     name = serializers.CharField(max_length=200)
-    description = serializers.CharField(default="", allow_blank=True, max_length=20_000, trim_whitespace=False)
+    description = serializers.CharField(
+        default="", allow_blank=True, max_length=20_000, trim_whitespace=False
+    )
     tags = serializers.ListField(child=serializers.CharField(max_length=64), default=list)
 
 
@@ -127,7 +129,9 @@ class VersionSerializer(serializers.Serializer):
 class VersionInput(serializers.Serializer):
     source_run_id = serializers.CharField(max_length=40)
     artifact_path = serializers.CharField(max_length=1024, trim_whitespace=False)
-    description = serializers.CharField(default="", allow_blank=True, max_length=20_000, trim_whitespace=False)
+    description = serializers.CharField(
+        default="", allow_blank=True, max_length=20_000, trim_whitespace=False
+    )
     tags = serializers.DictField(
         child=serializers.CharField(allow_blank=True, max_length=5000, trim_whitespace=False), default=dict
     )

@@ -129,7 +129,11 @@ class VersionsView(RegistryView):
     @extend_schema(
         operation_id="list_versions",
         summary="List a model's versions",
-        parameters=[OpenApiParameter("stage", str), OpenApiParameter("status", str), OpenApiParameter("ordering", str)],
+        parameters=[
+            OpenApiParameter("stage", str),
+            OpenApiParameter("status", str),
+            OpenApiParameter("ordering", str),
+        ],
         responses=s.VersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
@@ -185,7 +189,10 @@ class ReleaseView(RegistryView):
 
 class VersionTagView(RegistryView):
     @extend_schema(
-        operation_id="set_version_tag", summary="Set an annotation", request=s.TagInput, responses=s.TagSerializer
+        operation_id="set_version_tag",
+        summary="Set an annotation",
+        request=s.TagInput,
+        responses=s.TagSerializer,
     )
     def put(self, request: Request, project: str, name: str, ref: str, key: str) -> Response:
         tag = services.set_version_tag(**self.where, key=key, **self.data(s.TagInput))
@@ -222,7 +229,9 @@ def transitions() -> QuerySet[StageTransition]:
 
 
 class VersionFilesView(RegistryView):
-    @extend_schema(operation_id="list_version_files", summary="A version's files", responses=s.FilesSerializer)
+    @extend_schema(
+        operation_id="list_version_files", summary="A version's files", responses=s.FilesSerializer
+    )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
         manifest = self.version.manifest
         files = manifest.files.select_related("blob").order_by("path")
@@ -239,7 +248,9 @@ class VersionFileView(RegistryView):
             raise Missing(f"Version {version.number} has no file {shorten(path)}.", code="file_not_found")
         return serve_blob(request._request, file.blob, path.rsplit("/", 1)[-1])
 
-    @extend_schema(operation_id="head_version_file", summary="One file's size and digest", responses={200: None})
+    @extend_schema(
+        operation_id="head_version_file", summary="One file's size and digest", responses={200: None}
+    )
     def head(self, request: Request, project: str, name: str, ref: str, path: str) -> HttpResponseBase:
         return self.get(request, project, name, ref, path)
 
@@ -255,7 +266,9 @@ class AliasesView(RegistryView):
 
 class AliasView(RegistryView):
     @extend_schema(
-        operation_id="get_version_by_alias", summary="The version an alias points to", responses=s.VersionSerializer
+        operation_id="get_version_by_alias",
+        summary="The version an alias points to",
+        responses=s.VersionSerializer,
     )
     def get(self, request: Request, project: str, name: str, alias: str) -> Response:
         found = Alias.objects.filter(model=self.model, name=alias).first()
@@ -285,7 +298,9 @@ class AliasMovesView(RegistryView):
         responses=s.AliasMoveSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
-        rows = AliasMove.objects.filter(model=self.model).select_related("from_version", "to_version", "actor")
+        rows = AliasMove.objects.filter(model=self.model).select_related(
+            "from_version", "to_version", "actor"
+        )
         return self.page(rows, s.AliasMoveSerializer)
 
 
@@ -293,7 +308,9 @@ class CompareView(RegistryView):
     @extend_schema(
         operation_id="compare_versions",
         summary="Two to ten versions side by side",
-        parameters=[OpenApiParameter("versions", str, required=True, description="comma-separated: 1,2,latest")],
+        parameters=[
+            OpenApiParameter("versions", str, required=True, description="comma-separated: 1,2,latest")
+        ],
         responses=s.ComparisonSerializer,
     )
     def get(self, request: Request, project: str, name: str) -> Response:

@@ -1,7 +1,9 @@
 from django.db import migrations
 
 TABLES = ("registry_stagetransition", "registry_aliasmove")
-FORWARD = "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+FORWARD = (
+    "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+)
 BACKWARD = "DROP TRIGGER append_only ON {}"
 
 

@@ -72,7 +72,9 @@ def test_viewers_read_tokens_and_strangers_move_nothing(ann: Person) -> None:
     assert move(make_person(ann.project, Role.VIEWER), "Staging").status_code == 403
     assert move(make_person(ann.project, scopes=[Scope.READ]), "Staging").status_code == 403
     stranger = make_person(make_project("beta"))
-    answer = stranger.api.post(f"{ann.base}/models/m/versions/1/transition", {"stage": "Staging"}, format="json")
+    answer = stranger.api.post(
+        f"{ann.base}/models/m/versions/1/transition", {"stage": "Staging"}, format="json"
+    )
     assert answer.status_code == 404
 
 

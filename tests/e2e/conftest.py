@@ -83,7 +83,12 @@ def start_platform(var: Path, **settings: str) -> Platform:
     environ = {**clean, "VAR_DIR": str(var), "PORT": str(port), "DEMO": "0", **settings}
     log = (var.parent / "launcher.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "launcher"], cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True
+        [sys.executable, "-m", "launcher"],
+        cwd=ROOT,
+        env=environ,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     _wait_until_ready(process, url, var.parent / "launcher.log")

@@ -43,7 +43,9 @@ def test_a_name_is_given_once_per_project(ann: Person) -> None:
     register(make_person(make_project("beta")), "m")
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "..", "a\x00b", "x" * 201, None, 7, ["m"], {"a": 1}, " m"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a/b", "a:b", "..", "a\x00b", "x" * 201, None, 7, ["m"], {"a": 1}, " m"]
+)
 def test_a_bad_name_is_refused_with_the_field_named(ann: Person, name: object) -> None:
     answer = ann.api.post(f"{ann.base}/models", {"name": name}, format="json")
     if name in (" m", 7):
@@ -151,7 +153,18 @@ def test_a_repeated_request_with_one_key_is_answered_once_and_done_once(ann: Per
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b'{"name": NaN}', b'{"name":"a","name":"b"}', b"\xff", b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b'{"name": NaN}',
+        b'{"name":"a","name":"b"}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
 )
 def test_a_body_that_is_no_object_is_400(ann: Person, body: bytes) -> None:
     answer = ann.api.post(f"{ann.base}/models", body, content_type="application/json")

@@ -123,7 +123,10 @@ def test_annotations_are_set_replaced_and_removed(ann: Person) -> None:
     make_version(ann, "m")
     path = f"{ann.base}/models/m/versions/1/tags/validated_by"
     for value in ("ml-team", "qa"):
-        assert ann.api.put(path, {"value": value}, format="json").json() == {"key": "validated_by", "value": value}
+        assert ann.api.put(path, {"value": value}, format="json").json() == {
+            "key": "validated_by",
+            "value": value,
+        }
     assert ann.api.get(f"{ann.base}/models/m/versions/1").json()["tags"] == {"validated_by": "qa"}
     assert ann.api.delete(path).status_code == 204
     assert ann.api.delete(path).status_code == 404
