@@ -9,12 +9,12 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
+from accounts.api.permissions import SignedIn
 from accounts.choices import Door, Right
 from accounts.models import ApiToken, Project, User
 from accounts.permissions import Actor, find_project, require
@@ -22,21 +22,10 @@ from common import answers
 from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
 from common.checks import shorten
-from common.errors import Invalid, Unauthenticated
+from common.errors import Invalid
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 Handler = Callable[..., Response]
-
-
-class SignedIn(BasePermission):
-    """Deny by default: nobody gets past the base view without a user."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        if not request.user.is_authenticated:
-            raise Unauthenticated(
-                "This needs an API token.", "Send it in the header Authorization: Bearer podstack_…"
-            )
-        return True
 
 
 def actor_of(request: Request) -> Actor:
