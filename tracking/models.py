@@ -7,6 +7,7 @@ from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.models import Project, User
@@ -61,6 +62,20 @@ class RunQuerySet(models.QuerySet["Run"]):
             "params", "metrics", "tags", "dataset_links__dataset", "files__blob"
         )
 
+    def with_summary(self) -> Self:
+        """What lists show of each run, its files counted (`artifact_count`, `artifact_bytes`) and not read."""
+        files = RunFile.objects.filter(run=models.OuterRef("pk")).order_by().values("run")
+        count = models.Subquery(files.annotate(n=models.Count("pk")).values("n"))
+        size = models.Subquery(files.annotate(n=models.Sum("blob__size")).values("n"))
+        return (
+            self.select_related("project", "experiment", "created_by", "parent")
+            .prefetch_related("params", "metrics", "tags", "dataset_links__dataset")
+            .annotate(
+                artifact_count=Coalesce(count, 0),
+                artifact_bytes=Coalesce(size, 0, output_field=models.BigIntegerField()),
+            )
+        )
+
 
 class Run(models.Model):
     """One execution of training code; its public id is `run-…`, unique in its project."""
@@ -73,11 +88,16 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     notes = models.TextField(blank=True)
     code_version = models.CharField(max_length=200, blank=True)
-    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     started_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+
+    # Set by start_run on what it returns: the run was there before and goes on.
+    resumed = False
 
     objects = RunQuerySet.as_manager()
 
@@ -179,7 +199,9 @@ class Dataset(models.Model):
     class Meta:
         ordering = ("name", "id")
         constraints = [
-            models.UniqueConstraint(fields=["project", "name", "digest", "path"], name="dataset_once_per_project")
+            models.UniqueConstraint(
+                fields=["project", "name", "digest", "path"], name="dataset_once_per_project"
+            )
         ]
 
     def __str__(self) -> str:
@@ -194,7 +216,9 @@ class RunDataset(models.Model):
     class Meta:
         ordering = ("id",)
         constraints = [
-            models.UniqueConstraint(fields=["run", "dataset", "context"], name="dataset_once_per_run_and_context")
+            models.UniqueConstraint(
+                fields=["run", "dataset", "context"], name="dataset_once_per_run_and_context"
+            )
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,99 @@
+"""A blob as an HTTP answer: in pieces of 1 MiB, resumable, cacheable, never shown by the browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+
+from artifacts.models import Blob
+from artifacts.services import open_blob
+from artifacts.store import CHUNK
+
+RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+CSP = "default-src 'none'; sandbox"
+
+
+def serve_blob(request: HttpRequest, blob: Blob, name: str) -> HttpResponseBase:
+    """The blob's bytes, or the part that a single Range asks for: 200, 206, 304 or 416; HEAD without a body.
+
+    Several ranges, and a Range whose If-Range names another file, are answered with everything (200).
+    """
+    etag = f'"{blob.sha256}"'
+    if _names(request.headers.get("If-None-Match", ""), etag):
+        return _dressed(HttpResponse(status=304), etag, name)
+    wanted = _range(request, blob.size, etag)
+    if wanted == UNSATISFIABLE:
+        response = HttpResponse(status=416, headers={"Content-Range": f"bytes */{blob.size}"})
+        return _dressed(response, etag, name)
+    first, length = wanted or (0, blob.size)
+    body = _body(request, blob, first, length)
+    if wanted is not None:
+        body.status_code = 206
+        body["Content-Range"] = f"bytes {first}-{first + length - 1}/{blob.size}"
+    body["Content-Length"] = str(length)
+    return _dressed(body, etag, name)
+
+
+UNSATISFIABLE = (-1, 0)
+
+
+def _range(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:
+    """(first byte, length) of the one range asked for; None for everything; UNSATISFIABLE outside of the file."""
+    match = RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
+    if match is None or request.headers.get("If-Range", etag) != etag or request.method != "GET":
+        return None
+    start, end = match.groups()
+    if not start:
+        length = min(int(end or 0), size)
+        return (size - length, length) if length else (UNSATISFIABLE if end else None)
+    first, last = int(start), min(int(end), size - 1) if end else size - 1
+    if end and int(end) < first:
+        return None
+    return (first, last - first + 1) if first < size else UNSATISFIABLE
+
+
+def _names(header: str, etag: str) -> bool:
+    given = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return "*" in given or etag in given
+
+
+def _body(request: HttpRequest, blob: Blob, first: int, length: int) -> HttpResponseBase:
+    if request.method == "HEAD" or not length:
+        return HttpResponse()
+    return StreamingHttpResponse(Pieces(open_blob(blob, first), length))
+
+
+class Pieces:
+    """`length` bytes of `file` in pieces of at most 1 MiB; the server closes it, however the answer ends."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self.file = file
+        self.left = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self.left:
+            piece = self.file.read(min(CHUNK, self.left))
+            if not piece:
+                # The length was promised: a broken connection tells the client, a short body would not.
+                raise OSError(f"The stored file ended {self.left} bytes early.")
+            self.left -= len(piece)
+            yield piece
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _dressed(response: HttpResponseBase, etag: str, name: str) -> HttpResponseBase:
+    """The headers that all answers share; whatever the file is, a browser only saves it."""
+    response["ETag"] = etag
+    response["Accept-Ranges"] = "bytes"
+    response["Cache-Control"] = "private, no-cache"
+    response["Content-Type"] = "application/octet-stream"
+    response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = CSP
+    return response

@@ -1,0 +1,58 @@
+"""The REST door for bytes."""
+
+from __future__ import annotations
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import ProjectView
+from artifacts import services
+from artifacts.api.serializers import BlobSerializer, DigestsInput, MissingSerializer
+from common.errors import DomainError
+
+
+class MissingBlobsView(ProjectView):
+    @extend_schema(
+        operation_id="missing_blobs",
+        summary="Which of these digests have to be uploaded",
+        request=DigestsInput,
+        responses=MissingSerializer,
+    )
+    def post(self, request: Request, project: str) -> Response:
+        digests = self.data(DigestsInput)["sha256"]
+        missing = services.missing_blobs(actor=self.actor, project=self.project, digests=digests)
+        return Response({"missing": missing})
+
+
+class BlobView(ProjectView):
+    """Takes the body as it comes, piece by piece: nothing here may read `request.data` or `request.body`."""
+
+    parser_classes = []
+
+    @extend_schema(
+        operation_id="store_blob",
+        summary="Upload bytes under their SHA-256",
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        responses={200: BlobSerializer},
+    )
+    def put(self, request: Request, project: str, sha256: str) -> Response:
+        size = announced_size(request)
+        stream = request._request
+        blob = services.store_blob(
+            actor=self.actor, project=self.project, sha256=sha256, stream=stream, size=size
+        )
+        return Response(BlobSerializer(blob).data)
+
+
+def announced_size(request: Request) -> int:
+    """Content-Length in bytes: without it, a body that was cut short could not be told from a whole one."""
+    text = request.META.get("CONTENT_LENGTH") or ""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        error = DomainError(
+            "The request does not say how long its body is.", "Send Content-Length.", code="length_required"
+        )
+        error.status, error.title = 411, "Length required"
+        raise error
+    return int(text)

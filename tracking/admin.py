@@ -1,0 +1,147 @@
+"""The operators' door to experiments and runs: everything is seen, verbs change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from accounts.admin import admin_actor
+from common.admin import ReadOnlyAdmin
+from common.errors import DomainError
+from tracking import services
+from tracking.choices import RunStatus
+from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
+
+
+def each(request: HttpRequest, rows: QuerySet[Any], verb: Callable[[Any], object], done: str) -> None:
+    """Calls a verb per row and says of each how it went."""
+    for row in rows:
+        try:
+            verb(row)
+            messages.success(request, f"{row} {done}.")
+        except DomainError as error:
+            messages.error(request, f"{row}: {error.message}")
+
+
+@admin.register(Experiment)
+class ExperimentAdmin(ReadOnlyAdmin):
+    list_display = ("name", "public_id", "project", "created_by", "created_at", "archived_at", "page")
+    list_filter = ("project", ("archived_at", admin.EmptyFieldListFilter), "created_at")
+    search_fields = ("name", "public_id", "description")
+    list_select_related = ("project", "created_by")
+    actions = ("archive", "restore")
+
+    @admin.display(description="Portal")
+    def page(self, experiment: Experiment) -> str:
+        url = reverse("tracking:experiment", args=[experiment.project.slug, experiment.public_id])
+        return format_html('<a href="{}">Open</a>', url)
+
+    @admin.action(description="Archive these experiments", permissions=["view"])
+    def archive(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
+        each(request, rows, lambda e: services.archive_experiment(**_experiment(request, e)), "is archived")
+
+    @admin.action(description="Restore these experiments", permissions=["view"])
+    def restore(self, request: HttpRequest, rows: QuerySet[Experiment]) -> None:
+        each(request, rows, lambda e: services.restore_experiment(**_experiment(request, e)), "is restored")
+
+
+def _experiment(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
+    return {
+        "actor": admin_actor(request),
+        "project": experiment.project,
+        "experiment_id": experiment.public_id,
+    }
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = (
+        "public_id",
+        "name",
+        "experiment",
+        "project",
+        "status",
+        "created_by",
+        "started_at",
+        "ended_at",
+        "deleted_at",
+        "page",
+    )
+    list_filter = ("status", "project", ("deleted_at", admin.EmptyFieldListFilter), "started_at")
+    search_fields = ("public_id", "name", "notes", "experiment__name")
+    list_select_related = ("project", "experiment", "created_by")
+    actions = ("kill", "delete_runs")
+
+    @admin.display(description="Portal")
+    def page(self, run: Run) -> str:
+        if run.deleted_at:
+            return "deleted"
+        url = reverse("tracking:run", args=[run.project.slug, run.public_id])
+        return format_html('<a href="{}">Open</a>', url)
+
+    @admin.action(description="End these runs as Killed", permissions=["view"])
+    def kill(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
+        killed: dict[str, Any] = {"status": RunStatus.KILLED, "error": "Killed by an operator."}
+        each(request, rows, lambda run: services.end_run(**_run(request, run), **killed), "is Killed")
+
+    @admin.action(description="Delete these runs", permissions=["view"])
+    def delete_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
+        each(request, rows, lambda run: services.delete_run(**_run(request, run)), "is deleted")
+
+
+def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
+    return {"actor": admin_actor(request), "project": run.project, "run_id": run.public_id}
+
+
+class PartOfRunAdmin(ReadOnlyAdmin):
+    """Rows below a run, in lists of their own: one run may have ten thousand of them."""
+
+    list_filter = ("run__project", "run__status")
+    list_select_related: tuple[str, ...] = ("run",)
+    ordering = ("-id",)
+
+
+@admin.register(RunParam)
+class RunParamAdmin(PartOfRunAdmin):
+    list_display = ("run", "key", "value")
+    search_fields = ("key", "run__public_id", "run__name")
+
+
+@admin.register(RunTag)
+class RunTagAdmin(PartOfRunAdmin):
+    list_display = ("run", "key", "value")
+    search_fields = ("key", "value", "run__public_id", "run__name")
+
+
+@admin.register(RunMetric)
+class RunMetricAdmin(PartOfRunAdmin):
+    list_display = ("run", "key", "last", "last_step", "last_at", "low", "high", "count")
+    search_fields = ("key", "run__public_id", "run__name")
+
+
+@admin.register(RunFile)
+class RunFileAdmin(PartOfRunAdmin):
+    list_display = ("run", "path", "blob", "created_at")
+    search_fields = ("path", "run__public_id", "run__name", "blob__sha256")
+    list_select_related = ("run", "blob")
+
+
+@admin.register(RunDataset)
+class RunDatasetAdmin(PartOfRunAdmin):
+    list_display = ("run", "dataset", "context")
+    search_fields = ("dataset__name", "context", "run__public_id", "run__name")
+    list_select_related = ("run", "dataset")
+
+
+@admin.register(Dataset)
+class DatasetAdmin(ReadOnlyAdmin):
+    list_display = ("name", "project", "path", "digest", "created_at")
+    list_filter = ("project", "created_at")
+    search_fields = ("name", "path", "digest", "description")
+    list_select_related = ("project",)

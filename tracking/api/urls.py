@@ -1,0 +1,19 @@
+from django.urls import path
+
+from tracking.api import views
+
+urlpatterns = [
+    path("experiments", views.ExperimentsView.as_view()),
+    path("experiments/<str:experiment_id>", views.OneExperimentView.as_view()),
+    path("experiments/<str:experiment_id>/archive", views.ArchiveExperimentView.as_view()),
+    path("experiments/<str:experiment_id>/restore", views.RestoreExperimentView.as_view()),
+    path("runs", views.RunsView.as_view()),
+    path("runs/<str:run_id>", views.OneRunView.as_view()),
+    path("runs/<str:run_id>/end", views.EndRunView.as_view()),
+    path("runs/<str:run_id>/params", views.ParamsView.as_view()),
+    path("runs/<str:run_id>/metrics", views.MetricsView.as_view()),
+    path("runs/<str:run_id>/metrics/<path:key>", views.MetricView.as_view()),
+    path("runs/<str:run_id>/datasets", views.DatasetsView.as_view()),
+    path("runs/<str:run_id>/artifacts", views.RunFilesView.as_view()),
+    path("runs/<str:run_id>/artifacts/<path:path>", views.RunFileView.as_view()),
+]

@@ -1,0 +1,287 @@
+"""The REST door of experiments and runs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import ProjectView
+from artifacts.api.serve import serve_blob
+from artifacts.paths import check_path
+from common.api.filters import filtered, ordering_of
+from common.checks import shorten
+from common.errors import Invalid, Missing
+from tracking import queries, services
+from tracking.api import serializers as s
+from tracking.filters import ExperimentFilter, RunFilter
+from tracking.models import Experiment, Run
+
+FILE = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
+MAX_STEP_DIGITS = 19
+EXPERIMENT_PARAMETERS = [
+    OpenApiParameter("search", str, description="text in name or description"),
+    OpenApiParameter("name", str, description="exactly this name"),
+    OpenApiParameter("archived", str, enum=["true", "false"], description="only these; without it, all"),
+    OpenApiParameter("ordering", str, description="created_at, name; with - the other way"),
+]
+RUN_PARAMETERS = [
+    OpenApiParameter("experiment", str, description="an experiment's id or name"),
+    OpenApiParameter("status", str, enum=["Running", "Completed", "Failed", "Killed"]),
+    OpenApiParameter("search", str, description="text in name, id or notes"),
+    OpenApiParameter("ordering", str, description="started_at, name; with - the other way"),
+]
+STEPS = [
+    OpenApiParameter("from_step", int, description="the first step wanted"),
+    OpenApiParameter("to_step", int, description="the last step wanted"),
+]
+
+
+class ExperimentView(ProjectView):
+    """A view on the experiment that the address names by id or name."""
+
+    @cached_property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on an experiment takes."""
+        return {"actor": self.actor, "project": self.project, "experiment_id": self.kwargs["experiment_id"]}
+
+    def answer(self, experiment: Experiment, status: int = 200) -> Response:
+        found = (
+            Experiment.objects.with_run_count().select_related("project", "created_by").get(pk=experiment.pk)
+        )
+        return Response(s.ExperimentSerializer(found).data, status=status)
+
+
+class ExperimentsView(ExperimentView):
+    @extend_schema(
+        operation_id="list_experiments",
+        summary="List and search experiments",
+        parameters=EXPERIMENT_PARAMETERS,
+        responses=s.ExperimentSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        rows = Experiment.objects.filter(project=self.project).with_run_count()
+        rows = rows.select_related("project", "created_by")
+        ordering = ordering_of(request, ("created_at", "name"), "-created_at")
+        return self.page(filtered(ExperimentFilter, rows, request), s.ExperimentSerializer, ordering)
+
+    @extend_schema(
+        operation_id="create_experiment",
+        summary="Create an experiment",
+        request=s.ExperimentInput,
+        responses={201: s.ExperimentSerializer},
+    )
+    def post(self, request: Request, project: str) -> Response:
+        data = self.data(s.ExperimentInput)
+        return self.answer(services.create_experiment(actor=self.actor, project=self.project, **data), 201)
+
+
+class OneExperimentView(ExperimentView):
+    @extend_schema(
+        operation_id="get_experiment", summary="Read an experiment", responses=s.ExperimentSerializer
+    )
+    def get(self, request: Request, project: str, experiment_id: str) -> Response:
+        return self.answer(queries.find_experiment(self.project, experiment_id))
+
+    @extend_schema(
+        operation_id="update_experiment",
+        summary="Rename or describe an experiment",
+        request=s.ExperimentChange,
+        responses=s.ExperimentSerializer,
+    )
+    def patch(self, request: Request, project: str, experiment_id: str) -> Response:
+        changes = self.data(s.ExperimentChange, partial=True)
+        return self.answer(services.update_experiment(**self.where, **changes))
+
+
+class ArchiveExperimentView(ExperimentView):
+    @extend_schema(
+        operation_id="archive_experiment",
+        summary="Archive an experiment",
+        request=None,
+        responses=s.ExperimentSerializer,
+    )
+    def post(self, request: Request, project: str, experiment_id: str) -> Response:
+        return self.answer(services.archive_experiment(**self.where))
+
+
+class RestoreExperimentView(ExperimentView):
+    @extend_schema(
+        operation_id="restore_experiment",
+        summary="Restore an archived experiment",
+        request=None,
+        responses=s.ExperimentSerializer,
+    )
+    def post(self, request: Request, project: str, experiment_id: str) -> Response:
+        return self.answer(services.restore_experiment(**self.where))
+
+
+class RunView(ProjectView):
+    """A view on the run that the address names."""
+
+    @cached_property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on a run takes."""
+        return {"actor": self.actor, "project": self.project, "run_id": self.kwargs["run_id"]}
+
+    @property
+    def run(self) -> Run:
+        return queries.find_run(self.project, self.kwargs["run_id"])
+
+    def answer(self, run: Run, status: int = 200) -> Response:
+        return Response(s.RunSerializer(Run.objects.with_summary().get(pk=run.pk)).data, status=status)
+
+
+class RunsView(RunView):
+    @extend_schema(
+        operation_id="list_runs",
+        summary="List and search runs",
+        parameters=RUN_PARAMETERS,
+        responses=s.RunSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        rows = Run.objects.alive().filter(project=self.project).with_summary()
+        ordering = ordering_of(request, ("started_at", "name"), "-started_at")
+        return self.page(filtered(RunFilter, rows, request), s.RunSerializer, ordering)
+
+    @extend_schema(
+        operation_id="start_run",
+        summary="Start a run, or resume the one whose id is given",
+        request=s.RunInput,
+        responses={201: s.RunSerializer, 200: s.RunSerializer},
+    )
+    def post(self, request: Request, project: str) -> Response:
+        data = self.data(s.RunInput)
+        run = services.start_run(actor=self.actor, project=self.project, run_id=data.pop("id", None), **data)
+        return self.answer(run, 200 if run.resumed else 201)
+
+
+class OneRunView(RunView):
+    @extend_schema(operation_id="get_run", summary="Read a run", responses=s.RunSerializer)
+    def get(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(self.run)
+
+    @extend_schema(
+        operation_id="update_run",
+        summary="Change a run's name, notes or tags",
+        request=s.RunChange,
+        responses=s.RunSerializer,
+    )
+    def patch(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(services.update_run(**self.where, **self.data(s.RunChange, partial=True)))
+
+    @extend_schema(operation_id="delete_run", summary="Delete a run", responses={204: None})
+    def delete(self, request: Request, project: str, run_id: str) -> Response:
+        services.delete_run(**self.where)
+        return Response(status=204)
+
+
+class EndRunView(RunView):
+    @extend_schema(operation_id="end_run", summary="End a run", request=s.RunEnd, responses=s.RunSerializer)
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(services.end_run(**self.where, **self.data(s.RunEnd)))
+
+
+class ParamsView(RunView):
+    @extend_schema(
+        operation_id="log_params",
+        summary="Record parameters, each once",
+        request=s.ParamsInput,
+        responses={200: OpenApiTypes.OBJECT},
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        services.log_params(**self.where, **self.data(s.ParamsInput))
+        return Response({})
+
+
+class MetricsView(RunView):
+    @extend_schema(
+        operation_id="get_metrics", summary="A run's metrics in short", responses=s.MetricsSerializer
+    )
+    def get(self, request: Request, project: str, run_id: str) -> Response:
+        return Response(s.MetricsSerializer(self.run).data)
+
+    @extend_schema(
+        operation_id="log_metrics",
+        summary="Record points of metrics",
+        request=s.MetricsInput,
+        responses=s.AcceptedSerializer,
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return Response({"accepted": services.log_metrics(**self.where, **self.data(s.MetricsInput))})
+
+
+class MetricView(RunView):
+    @extend_schema(
+        operation_id="get_metric_history",
+        summary="One metric's points",
+        parameters=STEPS,
+        responses=s.HistorySerializer,
+    )
+    def get(self, request: Request, project: str, run_id: str, key: str) -> Response:
+        first, last = step_of(request, "from_step"), step_of(request, "to_step")
+        return Response(s.HistorySerializer(queries.metric_history(self.run, key, first, last)).data)
+
+
+def step_of(request: Request, name: str) -> int | None:
+    """A step from the query string; None without it."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_STEP_DIGITS):
+        raise Invalid.field(name, f"{name} is {shorten(text)}; it must be a whole number.")
+    return int(text)
+
+
+class DatasetsView(RunView):
+    @extend_schema(
+        operation_id="log_dataset",
+        summary="Record data that a run used",
+        request=s.DatasetInput,
+        responses={201: s.DatasetSerializer},
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        link = services.log_dataset(**self.where, **self.data(s.DatasetInput))
+        return Response(s.DatasetSerializer(link).data, status=201)
+
+
+class RunFilesView(RunView):
+    @extend_schema(
+        operation_id="list_run_files",
+        summary="A run's files",
+        parameters=[OpenApiParameter("path", str, description="this file, or the files below this folder")],
+        responses=s.RunFilesSerializer,
+    )
+    def get(self, request: Request, project: str, run_id: str) -> Response:
+        files = self.run.files.select_related("blob").order_by("path")
+        path = request.query_params.get("path", "").removesuffix("/")
+        if path:
+            check_path("path", path)
+            files = files.filter(Q(path=path) | Q(path__startswith=f"{path}/"))
+        return Response(s.RunFilesSerializer({"files": files}).data)
+
+    @extend_schema(
+        operation_id="commit_files",
+        summary="Give a run files whose bytes were uploaded",
+        request=s.FilesInput,
+        responses=s.CommittedSerializer,
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return Response({"committed": len(services.commit_files(**self.where, **self.data(s.FilesInput)))})
+
+
+class RunFileView(RunView):
+    @extend_schema(operation_id="download_run_file", summary="One file's bytes", responses=FILE)
+    def get(self, request: Request, project: str, run_id: str, path: str) -> HttpResponseBase:
+        run = self.run
+        file = run.files.filter(path=path).select_related("blob").first()
+        if file is None:
+            raise Missing(f"Run {run.public_id} has no file {shorten(path)}.", code="file_not_found")
+        return serve_blob(request._request, file.blob, path.rpartition("/")[2])

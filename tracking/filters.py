@@ -1,0 +1,54 @@
+"""Filters of experiments and runs, for REST and pages alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import django_filters
+from django.db.models import Q
+
+from tracking.choices import RunStatus
+from tracking.models import Experiment, Run
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+YES, NO = "true", "false"
+
+
+class ExperimentFilter(django_filters.FilterSet):
+    search = django_filters.CharFilter(method="by_text", label="text in name or description")
+    name = django_filters.CharFilter(label="exactly this name")
+    archived = django_filters.ChoiceFilter(
+        choices=((YES, "archived"), (NO, "not archived")),
+        method="by_archived",
+        label="true for archived ones only, false for the others only",
+    )
+
+    class Meta:
+        model = Experiment
+        fields: tuple[str, ...] = ()
+
+    def by_text(self, rows: QuerySet[Experiment], name: str, value: str) -> QuerySet[Experiment]:
+        return rows.filter(Q(name__icontains=value) | Q(description__icontains=value))
+
+    def by_archived(self, rows: QuerySet[Experiment], name: str, value: str) -> QuerySet[Experiment]:
+        return rows.filter(archived_at__isnull=value == NO)
+
+
+class RunFilter(django_filters.FilterSet):
+    search = django_filters.CharFilter(method="by_text", label="text in name, id or notes")
+    experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
+    status = django_filters.ChoiceFilter(choices=RunStatus.choices)
+
+    class Meta:
+        model = Run
+        fields: tuple[str, ...] = ()
+
+    def by_text(self, rows: QuerySet[Run], name: str, value: str) -> QuerySet[Run]:
+        return rows.filter(
+            Q(name__icontains=value) | Q(public_id__icontains=value) | Q(notes__icontains=value)
+        )
+
+    def by_experiment(self, rows: QuerySet[Run], name: str, value: str) -> QuerySet[Run]:
+        return rows.filter(Q(experiment__public_id=value) | Q(experiment__name=value))

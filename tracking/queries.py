@@ -1,0 +1,126 @@
+"""Finding experiments and runs, and reading what runs recorded."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from operator import itemgetter
+
+from accounts.models import Project
+from artifacts.models import Blob
+from artifacts.paths import check_path
+from common.checks import check_text, shorten
+from common.errors import Invalid, Missing
+from tracking.models import Experiment, MetricChunk, Run, RunMetric
+
+EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
+RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
+MOST_NAMES = 10
+
+
+@dataclass(frozen=True)
+class MetricHistory:
+    """One series in the order of its steps, points of one step in the order of their times.
+
+    Three lists of equal length: whole numbers, 64-bit floats (NaN and the infinities included), milliseconds
+    since 1970 UTC.
+    """
+
+    key: str
+    steps: list[int]
+    values: list[float]
+    timestamps: list[int]
+
+
+def experiment_by(project: Project, id_or_name: str) -> Experiment | None:
+    """The experiment with this id or, where there is none, this name."""
+    check_text("experiment_id", id_or_name, max_length=200, required=True)
+    rows = Experiment.objects.filter(project=project).select_related("project")
+    return rows.filter(public_id=id_or_name).first() or rows.filter(name=id_or_name).first()
+
+
+def find_experiment(project: Project, id_or_name: str) -> Experiment:
+    """The experiment with this id or name, or Missing."""
+    found = experiment_by(project, id_or_name)
+    if found is None:
+        raise Missing(
+            f"There is no experiment {shorten(id_or_name)} in {project.slug}.",
+            "Check its id or name.",
+            code="experiment_not_found",
+        )
+    return found
+
+
+def find_run(project: Project, run_id: str) -> Run:
+    """The run with this id, or Missing; deleted runs are not found."""
+    check_text("run_id", run_id, max_length=40)
+    rows = Run.objects.alive().filter(project=project, public_id=run_id)
+    run = rows.select_related("experiment", "project").first()
+    if run is None:
+        raise Missing(
+            f"There is no run {shorten(run_id)} in {project.slug}.", "Check its id.", code="run_not_found"
+        )
+    return run
+
+
+def files_under(run: Run, artifact_path: str) -> dict[str, Blob]:
+    """What lies at `artifact_path`: a file as {its name: blob}, a folder as {path relative to it: blob}.
+
+    Invalid, naming what is there, when nothing lies there.
+    """
+    text = (
+        artifact_path[:-1]
+        if isinstance(artifact_path, str) and artifact_path.endswith("/")
+        else artifact_path
+    )
+    path = check_path("artifact_path", text)
+    file = run.files.filter(path=path).select_related("blob").first()
+    if file is not None:
+        return {path.rpartition("/")[2]: file.blob}
+    inside = run.files.filter(path__startswith=f"{path}/").select_related("blob")
+    found = {each.path[len(path) + 1 :]: each.blob for each in inside}
+    if not found:
+        raise Invalid.field(
+            "artifact_path",
+            f"Run {run.public_id} has no file and no folder at {shorten(path)}.",
+            _what_is_there(run),
+            code="nothing_at_artifact_path",
+        )
+    return found
+
+
+def _what_is_there(run: Run) -> str:
+    """A sentence with the names at the top of the run's files."""
+    paths = run.files.order_by("path").values_list("path", flat=True)[:1000]
+    names = list(dict.fromkeys(path.partition("/")[0] for path in paths))
+    if not names:
+        return "The run has no files; log one with log_artifact."
+    more = ", …" if len(names) > MOST_NAMES else ""
+    return f"There are: {', '.join(shorten(name) for name in names[:MOST_NAMES])}{more}."
+
+
+def metric_history(
+    run: Run, key: str, from_step: int | None = None, to_step: int | None = None
+) -> MetricHistory:
+    """All points of one metric, or those from `from_step` to `to_step`, both included; Missing without the key."""
+    check_text("key", key, max_length=250)
+    metric = RunMetric.objects.filter(run=run, key=key).first()
+    if metric is None:
+        raise Missing(f"Run {run.public_id} has no metric {shorten(key)}.", code="metric_not_found")
+    chunks = (
+        MetricChunk.objects.filter(metric=metric).order_by("id").values_list("steps", "timestamps", "values")
+    )
+    points: list[tuple[int, int, float]] = []
+    for steps, timestamps, values in chunks.iterator():
+        points += zip(steps, timestamps, values, strict=True)
+    points.sort(key=itemgetter(0, 1))
+    start = 0 if from_step is None else bisect_left(points, from_step, key=itemgetter(0))
+    end = len(points) if to_step is None else bisect_right(points, to_step, key=itemgetter(0))
+    found = points[start:end]
+    return MetricHistory(
+        key,
+        steps=[step for step, _, _ in found],
+        values=[value for _, _, value in found],
+        timestamps=[timestamp for _, timestamp, _ in found],
+    )

@@ -1,0 +1,582 @@
+"""Verbs on experiments and runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.audit import record
+from accounts.choices import Right
+from accounts.models import Project
+from accounts.permissions import Actor, require
+from artifacts.paths import check_path
+from artifacts.services import check_digest, check_no_file_is_a_folder, held_blobs
+from common.checks import (
+    check_labels,
+    check_mapping,
+    check_pattern,
+    check_text,
+    plain_number,
+    shorten,
+)
+from common.errors import Conflict, Invalid
+from common.ids import new_id
+from tracking.choices import RunStatus
+from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
+from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_experiment, find_run
+from tracking.series import check_series, write_series
+
+EXPERIMENT_NAME = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
+TEXT_LENGTH = 20_000
+MAX_PARAMS = 10_000
+MAX_PARAM_BYTES = 8 * 1024
+MAX_TAGS = 100
+MAX_TAG_LENGTH = 5000
+MAX_FILES = 10_000
+ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
+
+
+def create_experiment(
+    *, actor: Actor, project: Project, name: str, description: str = "", tags: Iterable[str] = ()
+) -> Experiment:
+    """A new experiment; Conflict where the project has one of this name, archived ones included."""
+    require(actor, project, Right.WRITE)
+    values = {
+        "name": _check_experiment_name(name),
+        "description": check_text("description", description, max_length=TEXT_LENGTH),
+        "tags": check_labels("tags", tags),
+    }
+    with transaction.atomic():
+        experiment = _insert_experiment(actor, project, values)
+        if experiment is None:
+            raise _name_taken(project, name)
+    return experiment
+
+
+def update_experiment(
+    *,
+    actor: Actor,
+    project: Project,
+    experiment_id: str,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+) -> Experiment:
+    """Changes what is given; None leaves it as it is. Tags are replaced as a whole."""
+    require(actor, project, Right.WRITE)
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = _check_experiment_name(name)
+    if description is not None:
+        changes["description"] = check_text("description", description, max_length=TEXT_LENGTH)
+    if tags is not None:
+        changes["tags"] = check_labels("tags", tags)
+    with transaction.atomic():
+        experiment = _lock_experiment(project, experiment_id)
+        _change(actor, "update_experiment", experiment, changes)
+    return experiment
+
+
+def archive_experiment(*, actor: Actor, project: Project, experiment_id: str) -> Experiment:
+    """Takes an experiment out of the way: no new runs; what is there stays. Archiving twice changes nothing."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        experiment = _lock_experiment(project, experiment_id)
+        if experiment.archived_at is None:
+            _change(actor, "archive_experiment", experiment, {"archived_at": timezone.now()})
+    return experiment
+
+
+def restore_experiment(*, actor: Actor, project: Project, experiment_id: str) -> Experiment:
+    """Brings an archived experiment back; one that is not archived stays as it is."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        experiment = _lock_experiment(project, experiment_id)
+        _change(actor, "restore_experiment", experiment, {"archived_at": None})
+    return experiment
+
+
+def start_run(
+    *,
+    actor: Actor,
+    project: Project,
+    experiment_id: str | None = None,
+    run_id: str | None = None,
+    name: str = "",
+    tags: Mapping[str, str] | None = None,
+    parent_run_id: str | None = None,
+    code_version: str = "",
+) -> Run:
+    """A Running run of the experiment with this id or name; a new name makes the experiment.
+
+    `run_id` may be chosen by the caller (`run-` and 6 to 32 lower-case letters and digits). Where the project
+    has this run already, it is resumed: name and tags given are set, code version and parent stay.
+    """
+    require(actor, project, Right.WRITE)
+    check_text("name", name, max_length=200)
+    check_text("code_version", code_version, max_length=200)
+    labels = _check_tags(tags or {})
+    chosen = new_id("run") if run_id is None else _check_run_id(run_id)
+    with transaction.atomic():
+        run = None if run_id is None else _known_run(project, chosen)
+        if run is None:
+            experiment = _experiment_for_run(actor, project, experiment_id)
+            parent = find_run(project, parent_run_id) if parent_run_id else None
+            run = _insert_run(
+                actor, experiment, public_id=chosen, name=name, parent=parent, code_version=code_version
+            )
+        if run is None:
+            run = _known_run(project, chosen)
+            assert run is not None, "a run whose id is taken is there"
+        if run.resumed:
+            _same_experiment(run, experiment_id)
+            _resume(actor, run, {"name": name} if name else {})
+        _write_tags(run, labels)
+    return run
+
+
+def resume_run(*, actor: Actor, project: Project, run_id: str) -> Run:
+    """Makes an ended run Running again, so that more can be logged to it; a Running one stays as it is."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        run = _lock_run(project, run_id)
+        _resume(actor, run, {})
+    return run
+
+
+def update_run(
+    *,
+    actor: Actor,
+    project: Project,
+    run_id: str,
+    name: str | None = None,
+    notes: str | None = None,
+    tags: Mapping[str, str | None] | None = None,
+) -> Run:
+    """Changes what is given, of an ended run too. Tags given are set, None removes one, the others stay."""
+    require(actor, project, Right.WRITE)
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = check_text("name", name, max_length=200)
+    if notes is not None:
+        changes["notes"] = check_text("notes", notes, max_length=TEXT_LENGTH)
+    labels = _check_tags(tags or {}, removable=True)
+    with transaction.atomic():
+        run = _lock_run(project, run_id)
+        before = {tag.key: tag.value for tag in run.tags.filter(key__in=labels)}
+        _write_tags(run, labels)
+        moved = {key: value for key, value in labels.items() if before.get(key) != value}
+        _change(
+            actor, "update_run", run, changes, also=({"tags": before}, {"tags": moved}) if moved else None
+        )
+    return run
+
+
+def set_tags(*, actor: Actor, project: Project, run_id: str, tags: Mapping[str, str | None]) -> Run:
+    """Sets these tags and keeps the others; None removes one."""
+    return update_run(actor=actor, project=project, run_id=run_id, tags=tags)
+
+
+def end_run(*, actor: Actor, project: Project, run_id: str, status: str, error: str = "") -> Run:
+    """Ends a Running run as Completed, Failed or Killed. The same again is fine, another end is a Conflict."""
+    require(actor, project, Right.WRITE)
+    if status not in ENDS:
+        raise Invalid.field("status", f"status is {shorten(status)}; it must be one of {', '.join(ENDS)}.")
+    check_text("error", error, max_length=TEXT_LENGTH)
+    with transaction.atomic():
+        run = find_run(project, run_id)
+        running = Run.objects.alive().filter(pk=run.pk, status=RunStatus.RUNNING)
+        now = timezone.now()
+        won = running.update(status=status, error=error, ended_at=now)
+        run = find_run(project, run_id)
+        if won:
+            after = {"status": status, **({"error": error} if error else {})}
+            record(
+                actor,
+                "end_run",
+                "run",
+                run.public_id,
+                project=project,
+                before={"status": "Running"},
+                after=after,
+            )
+        elif run.status != status:
+            raise _ended(run, f"and cannot become {status}")
+    return run
+
+
+def delete_run(*, actor: Actor, project: Project, run_id: str) -> None:
+    """Takes a run away from every list. Its creator may, and maintainers; not while a version comes from it."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        run = _lock_run(project, run_id)
+        if run.created_by_id != actor.user.pk:
+            require(actor, project, Right.MAINTAIN)
+        versions = run.versions.filter(deleted_at=None, model__deleted_at=None).select_related("model")
+        items = sorted(f"{version.model.name} version {version.number}" for version in versions)
+        if items:
+            raise Conflict(
+                f"Run {run.public_id} is the source of {', '.join(items[:5])}{', …' if len(items) > 5 else ''}.",
+                "Delete these versions first.",
+                code="run_has_versions",
+                items=items,
+            )
+        Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now())
+        record(actor, "delete_run", "run", run.public_id, project=project, before={"name": run.name})
+
+
+def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[str, Any]) -> None:
+    """Records parameters of a Running run, all of them or none.
+
+    The same value again is fine; another value for a key is a Conflict `param_changed`.
+    """
+    require(actor, project, Right.WRITE)
+    checked = {
+        key: _check_param(f"params.{key}"[:120], value)
+        for key, value in check_mapping("params", params, max_count=MAX_PARAMS).items()
+    }
+    with transaction.atomic():
+        run = _running(project, run_id)
+        rows = [RunParam(run=run, key=key, value=checked[key]) for key in sorted(checked)]
+        RunParam.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
+        for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
+            if not _same(value, checked[key]):
+                raise _param_changed(run, key, value, checked[key])
+
+
+def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence[Mapping[str, Any]]) -> int:
+    """Stores a batch of points of a Running run, all or none; returns how many.
+
+    series: [{"key", "values", "steps"?, "timestamps"?}]; values are floats, NaN and the infinities included;
+    without steps the points follow the highest step that the key has so far, from 0 on; without timestamps
+    (milliseconds since 1970, UTC) they are of now.
+    """
+    require(actor, project, Right.WRITE)
+    checked = check_series(series)
+    with transaction.atomic():
+        run = _running(project, run_id)
+        if checked:
+            write_series(run.pk, checked)
+    return sum(len(one.values) for one in checked)
+
+
+def log_dataset(
+    *,
+    actor: Actor,
+    project: Project,
+    run_id: str,
+    name: str,
+    path: str = "",
+    description: str = "",
+    digest: str = "",
+    context: str = "",
+) -> RunDataset:
+    """Records which data a Running run used, and what for. Another digest or path is another data set."""
+    require(actor, project, Right.WRITE)
+    identity = {
+        "name": check_text("name", name, max_length=200, required=True),
+        "path": check_text("path", path, max_length=1024),
+        "digest": check_text("digest", digest, max_length=128),
+    }
+    check_text("description", description, max_length=TEXT_LENGTH)
+    check_text("context", context, max_length=64)
+    with transaction.atomic():
+        run = _running(project, run_id)
+        dataset, created = Dataset.objects.get_or_create(
+            project=project, **identity, defaults={"description": description}
+        )
+        if not created and description and dataset.description != description:
+            dataset.description = description
+            dataset.save(update_fields=["description"])
+        link, _ = RunDataset.objects.get_or_create(run=run, dataset=dataset, context=context)
+    return link
+
+
+def commit_files(
+    *, actor: Actor, project: Project, run_id: str, files: Sequence[Mapping[str, str]]
+) -> dict[str, RunFile]:
+    """Gives a Running run these files, [{"path", "sha256"}], whose bytes the project has uploaded; all or none.
+
+    A path that the run has already is replaced. At most 10,000 files at once.
+    """
+    require(actor, project, Right.WRITE)
+    wanted = _check_files(files)
+    blobs = held_blobs(project, set(wanted.values()))
+    for path, digest in wanted.items():
+        if digest not in blobs:
+            raise Invalid.field(
+                "files",
+                f"The bytes of {shorten(path)} ({digest}) were not uploaded to {project.slug}.",
+                "Upload them first, then commit the file.",
+                code="blob_missing",
+            )
+    with transaction.atomic():
+        run = _running(project, run_id, alone=True)
+        present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
+        check_no_file_is_a_folder(wanted, present)
+        rows = [RunFile(run=run, path=path, blob=blobs[digest]) for path, digest in sorted(wanted.items())]
+        RunFile.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["run", "path"],
+            update_fields=["blob", "created_at"],
+            batch_size=5000,
+        )
+    return {row.path: row for row in rows}
+
+
+def _check_experiment_name(name: object) -> str:
+    text = check_pattern(
+        "name",
+        name,
+        EXPERIMENT_NAME,
+        "1 to 200 characters without line breaks or spaces at its ends",
+        max_length=200,
+    )
+    if EXPERIMENT_ID.fullmatch(text):
+        raise Invalid.field(
+            "name", f"name is {shorten(text)}, which looks like an id.", "Choose another name."
+        )
+    return text
+
+
+def _check_run_id(run_id: object) -> str:
+    rule = '"run-" and 6 to 32 lower-case letters and digits'
+    return check_pattern("id", run_id, RUN_ID, rule, max_length=40)
+
+
+def _check_tags(tags: object, *, removable: bool = False) -> dict[str, str | None]:
+    return {
+        key: None
+        if value is None and removable
+        else check_text(f"tags.{key}"[:120], value, max_length=MAX_TAG_LENGTH)
+        for key, value in check_mapping("tags", tags, max_count=MAX_TAGS).items()
+    }
+
+
+def _check_param(field: str, value: object) -> Any:
+    """One JSON scalar of at most 8 KiB; NaN and the infinities become text."""
+    if isinstance(value, str):
+        check_text(field, value, max_length=MAX_PARAM_BYTES)
+    elif isinstance(value, float):
+        value = plain_number(value)
+    elif value is not None and not isinstance(value, int):
+        raise Invalid.field(
+            field, f"{field} is {shorten(value)}; it must be text, a number, true, false or null."
+        )
+    if len(json.dumps(value, ensure_ascii=False).encode()) > MAX_PARAM_BYTES:
+        raise Invalid.field(field, f"{field} is longer than {MAX_PARAM_BYTES} bytes.", "Log it as a file.")
+    return value
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as JSON values: true is not 1."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _param_changed(run: Run, key: str, old: object, new: object) -> Conflict:
+    return Conflict(
+        f"The parameter {shorten(key)} of {run.public_id} is {shorten(old)} and cannot become {shorten(new)}.",
+        "A parameter is logged once; start another run, or use a metric for what changes.",
+        code="param_changed",
+    )
+
+
+def _check_files(files: object) -> dict[str, str]:
+    """path -> digest; a path that comes twice must come with the same bytes."""
+    if not isinstance(files, list | tuple):
+        raise Invalid.field("files", f"files must be a list of paths and digests, not {shorten(files)}.")
+    if len(files) > MAX_FILES:
+        raise Invalid.field(
+            "files",
+            f"files has {len(files)} entries; at most {MAX_FILES} are allowed at once.",
+            "Commit the rest next.",
+        )
+    wanted: dict[str, str] = {}
+    for index, item in enumerate(files):
+        if not isinstance(item, Mapping):
+            raise Invalid.field(f"files.{index}", f"files.{index} must be an object with path and sha256.")
+        path = check_path(f"files.{index}.path", item.get("path"))
+        digest = check_digest(f"files.{index}.sha256", item.get("sha256"))
+        if wanted.setdefault(path, digest) != digest:
+            raise Invalid.field(
+                f"files.{index}.path", f"files holds {shorten(path)} twice with different bytes."
+            )
+    return wanted
+
+
+def _name_taken(project: Project, name: str) -> Conflict:
+    return Conflict(
+        f"An experiment named {shorten(name)} exists already in {project.slug}.",
+        "Use it, or choose another name.",
+        code="experiment_exists",
+    )
+
+
+def _insert_experiment(actor: Actor, project: Project, values: dict[str, Any]) -> Experiment | None:
+    """The new row, or None where the name is taken."""
+    try:
+        with transaction.atomic():
+            experiment = Experiment.objects.create(
+                public_id=new_id("exp"), project=project, created_by=actor.user, **values
+            )
+    except IntegrityError:
+        return None
+    record(actor, "create_experiment", "experiment", experiment.public_id, project=project, after=values)
+    return experiment
+
+
+def _experiment_for_run(actor: Actor, project: Project, id_or_name: str | None) -> Experiment:
+    """The experiment with this id or name, made when it is a new name; Conflict when it is archived."""
+    if id_or_name is None:
+        raise Invalid.field(
+            "experiment_id",
+            "A run needs an experiment.",
+            "Give an id or a name; a new name makes the experiment.",
+        )
+    found = experiment_by(project, id_or_name)
+    if found is None and EXPERIMENT_ID.fullmatch(id_or_name):
+        found = find_experiment(project, id_or_name)
+    if found is None:
+        try:
+            values = {"name": _check_experiment_name(id_or_name)}
+        except Invalid as error:
+            raise Invalid.field("experiment_id", error.message.replace("name", "experiment_id", 1)) from error
+        found = _insert_experiment(actor, project, values) or find_experiment(project, id_or_name)
+    if found.archived_at is not None:
+        raise Conflict(
+            f"The experiment {shorten(found.name)} is archived.",
+            "Restore it, or use another one.",
+            code="experiment_archived",
+        )
+    return found
+
+
+def _lock_experiment(project: Project, id_or_name: str) -> Experiment:
+    found = find_experiment(project, id_or_name)
+    return Experiment.objects.select_related("project").select_for_update(of=("self",)).get(pk=found.pk)
+
+
+def _lock_run(project: Project, run_id: str) -> Run:
+    """The run under its row lock; Missing when it was deleted meanwhile."""
+    rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
+    run = rows.get(pk=find_run(project, run_id).pk)
+    return run if run.deleted_at is None else find_run(project, run_id)
+
+
+def _running(project: Project, run_id: str, *, alone: bool = False) -> Run:
+    """The run, kept from ending until the transaction does; `alone`, from other calls of this kind too."""
+    lock = "NO KEY UPDATE" if alone else "SHARE"
+    rows = Run.objects.raw(
+        f"SELECT * FROM tracking_run WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",  # noqa: S608
+        [project.pk, check_text("run_id", run_id, max_length=40)],
+    )
+    run = next(iter(rows), None) or find_run(project, run_id)
+    if run.status != RunStatus.RUNNING:
+        raise _ended(run, "and takes nothing more")
+    return run
+
+
+def _ended(run: Run, what: str) -> Conflict:
+    return Conflict(
+        f"Run {run.public_id} has ended as {run.status} {what}.",
+        f"Resume it first: start a run with the id {run.public_id}.",
+        code="run_ended",
+    )
+
+
+def _known_run(project: Project, run_id: str) -> Run | None:
+    """The project's run with this id under its lock, to be resumed; Conflict when it was deleted."""
+    rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
+    run = rows.filter(project=project, public_id=run_id).first()
+    if run is not None and run.deleted_at is not None:
+        raise Conflict(f"Run {run_id} was deleted.", "Choose another id.", code="run_deleted")
+    if run is not None:
+        run.resumed = True
+    return run
+
+
+def _insert_run(actor: Actor, experiment: Experiment, **values: Any) -> Run | None:
+    """The new row, or None where somebody else took the id meanwhile."""
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                project=experiment.project, experiment=experiment, created_by=actor.user, **values
+            )
+    except IntegrityError:
+        return None
+    after = {"experiment": experiment.name, "name": run.name}
+    record(actor, "start_run", "run", run.public_id, project=experiment.project, after=after)
+    return run
+
+
+def _same_experiment(run: Run, id_or_name: str | None) -> None:
+    if id_or_name is not None and id_or_name not in (run.experiment.public_id, run.experiment.name):
+        raise Conflict(
+            f"Run {run.public_id} belongs to the experiment {shorten(run.experiment.name)}, "
+            f"not to {shorten(id_or_name)}.",
+            "Choose another id for a new run.",
+            code="run_of_other_experiment",
+        )
+
+
+def _resume(actor: Actor, run: Run, changes: Mapping[str, Any]) -> None:
+    again = {"status": RunStatus.RUNNING, "error": "", "ended_at": None}
+    _change(actor, "resume_run", run, {**(again if run.status != RunStatus.RUNNING else {}), **changes})
+
+
+def _write_tags(run: Run, tags: Mapping[str, str | None]) -> None:
+    run.tags.filter(key__in=[key for key, value in tags.items() if value is None]).delete()
+    rows = [RunTag(run=run, key=key, value=value) for key, value in sorted(tags.items()) if value is not None]
+    RunTag.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["run", "key"], update_fields=["value"]
+    )
+
+
+def _change(
+    actor: Actor,
+    verb: str,
+    row: Experiment | Run,
+    changes: Mapping[str, Any],
+    *,
+    also: tuple[dict[str, Any], dict[str, Any]] | None = None,
+) -> None:
+    """Writes what differs and its audit entry; nothing where nothing differs. `also`: (before, after) of other rows."""
+    changed = {field: value for field, value in changes.items() if getattr(row, field) != value}
+    if not changed and also is None:
+        return
+    before = {field: _plain(getattr(row, field)) for field in changed}
+    for field, value in changed.items():
+        setattr(row, field, value)
+    _save(row, changed)
+    after = {field: _plain(value) for field, value in changed.items()}
+    more_before, more_after = also or ({}, {})
+    noun = "run" if isinstance(row, Run) else "experiment"
+    record(
+        actor,
+        verb,
+        noun,
+        row.public_id,
+        project=row.project,
+        before={**before, **more_before},
+        after={**after, **more_after},
+    )
+
+
+def _save(row: Experiment | Run, changed: Mapping[str, Any]) -> None:
+    if not changed:
+        return
+    try:
+        with transaction.atomic():
+            row.save(update_fields=list(changed))
+    except IntegrityError as error:
+        raise _name_taken(row.project, str(changed.get("name", ""))) from error
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
