@@ -20,6 +20,7 @@ _TORCH_RAW = re.compile(
     r"[^/]+/(?:data|constants)/\d+\Z|(?:[^/]+/)?data/(?:weights|constants)/(?:weight|tensor)_\d+\Z"
 )
 _EXPRESSION = re.compile(r"[A-Za-z0-9_ .,+\-*/%()<>=!&|~]*\Z")
+_SYMBOL = re.compile(r"Symbol\('[A-Za-z]\w*'")
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
 _SYMBOLIC_TEXT = (
     "Symbol Integer Float Rational Max Min Mod PythonMod CleanDiv FloorDiv IntTrueDiv FloatTrueDiv "
@@ -148,6 +149,7 @@ def odd_expressions(archive: Zip, member: str) -> list[str]:
 
 
 def _is_arithmetic(text: str) -> bool:
+    text = _SYMBOL.sub("Symbol(name", text)
     if not _EXPRESSION.match(text) or "__" in text or re.search(r"\.\s*[A-Za-z_]", text):
         return False
     return all(name in _SYMBOLIC for name in _CALL.findall(text))

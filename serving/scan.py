@@ -203,8 +203,10 @@ class _Scan:
             ended = False
         bad = [pair for pair in found.names if _is_name(pair) and (ended or found.calls)]
         self.names(name, bad)
-        if ended or bad:
+        if ended or found.names:
             self.suspicious += [f"'{name}' {what}." for what in found.odd]
+        if not ended and found.calls and any(is_allowed(*pair) for pair in found.names):
+            raise Unreadable("looks like a pickle, but cannot be followed to its end")
 
     def names(self, name: str, pairs: list[tuple[str, str]]) -> None:
         """Judge imported names."""

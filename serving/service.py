@@ -22,6 +22,7 @@ from serving import account, processes
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROCESSES = 512
+EVENTS_LIMIT = 256 << 10  # the model's own code could write to the status pipe too
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Service:
     loaded: set[int] = field(default_factory=set)
     probing: bool = False
     asked_to_stop: float | None = None
+    ended: bool = False
     rest: bytes = b""
 
     def as_dict(self) -> dict[str, object]:
@@ -156,9 +158,9 @@ class Service:
             return []
         data = self.rest
         with contextlib.suppress(BlockingIOError):
-            while more := os.read(self.status, 65536):
+            while len(data) < EVENTS_LIMIT and (more := os.read(self.status, 65536)):
                 data += more
-        *lines, self.rest = data.split(b"\n")
+        *lines, self.rest = data[:EVENTS_LIMIT].split(b"\n")
         return [event for line in lines if (event := _event(line))]
 
     def stop_gracefully(self) -> None:
@@ -168,7 +170,10 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """End every process of the service now, and tidy up."""
+        """End every process of the service now, and tidy up; once only, since pids are used again."""
+        if self.ended:
+            return
+        self.ended = True
         if self.process is not None:
             processes.end_all(self.process.pid, self.uid)
             self.process.wait()

@@ -21,8 +21,10 @@ from serving.problems import Problem
 from serving.service import Service, Settings, Spec
 
 log = logging.getLogger("serving.engine")
-BUSY_TICK, IDLE_TICK = 0.05, 0.5
+BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
+NO_SESSION = -1
+MOST_PIDS = 1000
 
 
 class Services:
@@ -65,9 +67,10 @@ class Services:
         if left.get("boot") == processes.boot_id():
             for one in left.get("services", []):
                 same = processes.start_time(one["pid"]) == one["start"]
-                if same or (one["uid"] is not None and processes.members(one["pid"], one["uid"])):
-                    log.warning("Ending a serving process that an earlier engine left (pid %s).", one["pid"])
-                    processes.end_all(one["pid"], one["uid"])
+                session = one["pid"] if same else NO_SESSION
+                if processes.members(session, one["uid"]):
+                    log.warning("Ending what an earlier engine left of a service (pid %s).", one["pid"])
+                    processes.end_all(session, one["uid"])
         shutil.rmtree(self._run, ignore_errors=True)
         self._run.mkdir()
         self._run.chmod(0o711)
@@ -123,14 +126,22 @@ class Services:
         with self._lock:
             known = list(self._services.values())
         busy = any(one.state in ("starting", "stopping") for one in known)
-        pipes = [one.status for one in known if one.status is not None and one.state == "starting"]
-        select.select([self._asleep, *pipes], [], [], BUSY_TICK if busy else IDLE_TICK)
+        news = select.poll()
+        news.register(self._asleep, select.POLLIN)
+        for one in known:
+            if one.status is not None and one.state == "starting":
+                news.register(one.status, select.POLLIN)
+        news.poll(BUSY_TICK if busy else IDLE_TICK)
         with contextlib.suppress(BlockingIOError):
             os.read(self._asleep, 65536)
         with self._lock:
             known = list(self._services.values())
         for service in known:
-            self._advance(service)
+            try:
+                self._advance(service)
+            except Exception as error:  # one service must not take the others down with the engine
+                log.exception("Service %s could not be looked after.", service.id)
+                self._fail(service, f"The engine could not look after the service: {error}.")
 
     def _advance(self, service: Service) -> None:
         if service.state == "stopping":
@@ -195,7 +206,7 @@ class Services:
 
     def _hear(self, service: Service, event: dict[str, Any]) -> None:
         kind, pid = event.get("event"), event.get("pid")
-        if kind == "loaded" and isinstance(pid, int):
+        if kind == "loaded" and isinstance(pid, int) and len(service.loaded) < MOST_PIDS:
             service.loaded.add(pid)
         elif kind == "failed":
             service.reason = str(event.get("reason"))[:600]

@@ -27,6 +27,7 @@ def load(folder: Path, detected: Detected) -> SklearnModel:
         estimator = (
             _from_skops(path, detected.main_path) if detected.format == "skops" else _from_joblib(path)
         )
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     for text in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning while loading: {text}", flush=True)
     if not any(hasattr(estimator, method) for method in METHODS):

@@ -1,0 +1,358 @@
+"""The engine and its serving processes, as real processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from serving import account, processes
+from tests.serving import samples
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKEN = "token-of-the-test"
+TELLING = """
+import json, os
+class Predictor:
+    def load(self, path): pass
+    def predict(self, rows):
+        import resource
+        core = resource.getrlimit(resource.RLIMIT_CORE)[0]
+        return [{"env": sorted(os.environ), "core": core, "cwd": os.getcwd()}]
+"""
+SLOW = """
+import time
+class Predictor:
+    def load(self, path): pass
+    def predict(self, rows):
+        time.sleep(rows[0]); return rows
+"""
+
+
+class Engine:
+    """An engine process and calls on its control API."""
+
+    def __init__(self, state_dir: Path, **environ: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.state_dir = state_dir
+        secrets = {"SERVING_ENGINE_TOKEN": TOKEN, "DATABASE_URL": "postgres://secret", "SECRET_KEY": "secret"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serving.engine", "--port", str(self.port), "--state-dir", str(state_dir)],
+            env={**os.environ, **secrets, **environ},
+            cwd=ROOT,
+        )
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {TOKEN}"
+        wait_for(self._lives)
+
+    def _lives(self) -> bool:
+        try:
+            return requests.get(self.url("/livez"), timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def put(self, name: str, folder: Path, replicas: int = 1, **more: Any) -> requests.Response:
+        names = {"endpoint_name": "iris-api", "model_name": "iris", "model_version": "3"}
+        body = {"model_dir": str(folder), "replicas": replicas, **names, **more}
+        return self.session.put(self.url(f"/services/{name}"), json=body, timeout=10)
+
+    def get(self, name: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.session.get(self.url(f"/services/{name}"), timeout=10).json()
+        return answer
+
+    def settled(self, name: str) -> dict[str, Any]:
+        wait_for(lambda: self.get(name)["state"] != "starting", 40)
+        return self.get(name)
+
+    def delete(self, name: str) -> None:
+        assert self.session.delete(self.url(f"/services/{name}"), timeout=10).status_code == 202
+        wait_for(lambda: self.get(name).get("status") == 404, 20)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(30)
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 20) -> float:
+    began = time.monotonic()
+    while not happened():
+        assert time.monotonic() - began < seconds, "it did not happen in time"
+        time.sleep(0.03)
+    return time.monotonic() - began
+
+
+def ask(service: dict[str, Any], rows: Any, timeout: float = 20) -> requests.Response:
+    headers = {"X-Serving-Key": service["key"]}
+    return requests.post(
+        service["address"] + "/predict", json={"instances": rows}, headers=headers, timeout=timeout
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    one = Engine(tmp_path_factory.mktemp("engine"), SERVING_LOAD_TIMEOUT="30")
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def summing(tmp_path: Path) -> Path:
+    return samples.folder(tmp_path / "summing", predictor__py=samples.PREDICTOR)
+
+
+def _predictor(path: Path, code: str) -> Path:
+    return samples.folder(path / "m", predictor__py=code)
+
+
+def test_a_model_is_served_from_put_to_delete(engine: Engine, tmp_path: Path) -> None:
+    folder = samples.folder(tmp_path / "m", model__joblib=samples.joblib_bytes(samples.iris(), 3))
+    assert engine.put("iris", folder, replicas=2).status_code == 201
+    service = engine.settled("iris")
+    assert (service["state"], service["replicas"], service["reason"]) == ("ready", 2, "")
+    assert ask(service, [[5.1, 3.5, 1.4, 0.2]]).json() == {"predictions": [0]}
+    lines = engine.session.get(engine.url("/services/iris/logs?tail=50"), timeout=5).json()["lines"]
+    assert any("Booting worker" in line for line in lines)
+    engine.delete("iris")
+    assert processes.members(service["pid"], None) == []
+    with pytest.raises(requests.ConnectionError):
+        ask(service, [[1, 2, 3, 4]])
+
+
+def test_put_is_idempotent_and_refuses_another_body_for_a_living_service(
+    engine: Engine, summing: Path
+) -> None:
+    assert engine.put("twice", summing).status_code == 201
+    first = engine.settled("twice")
+    assert engine.put("twice", summing).status_code == 200 and engine.get("twice") == first
+    refused = engine.put("twice", summing, replicas=2)
+    assert refused.status_code == 409 and "other settings" in refused.json()["detail"]
+    engine.delete("twice")
+
+
+def test_parallel_puts_start_one_process_group(engine: Engine, summing: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: engine.put("race", summing), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.json()["key"] for answer in answers}) == 1
+    assert engine.settled("race")["state"] == "ready"
+    engine.delete("race")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("import nowhere_at_all", "needs the package 'nowhere_at_all'"),
+        ("import sys; sys.exit(5)", "ended its process while loading: SystemExit: 5"),
+        ("import os; os._exit(7)", "by force"),
+        ("import os; os._exit(3)", "exited with code 3 while it loaded the model"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "perhaps for lack of memory"),
+        ("x = bytearray(1 << 50)", "needs more memory to load"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_fails_with_a_sentence(
+    engine: Engine, tmp_path: Path, code: str, sentence: str
+) -> None:
+    engine.put("bad", _predictor(tmp_path, code))
+    service = engine.settled("bad")
+    assert service["state"] == "failed" and sentence in service["reason"]
+    assert processes.members(service["pid"], None) == []
+    engine.delete("bad")
+
+
+def test_a_failed_service_starts_anew_when_put_again(engine: Engine, tmp_path: Path, summing: Path) -> None:
+    engine.put("again", _predictor(tmp_path, "1/0"))
+    assert engine.settled("again")["state"] == "failed"
+    assert engine.put("again", summing).status_code == 201
+    assert engine.settled("again")["state"] == "ready"
+    engine.delete("again")
+
+
+def test_a_state_dict_fails_with_the_sentence_that_says_what_is_missing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.put("dict", samples.folder(tmp_path / "m", model__pt=samples.torch_state_dict()))
+    service = engine.settled("dict")
+    assert service["state"] == "failed" and service["reason"].startswith(
+        "'model.pt' holds only a torch state_dict"
+    )
+    engine.delete("dict")
+
+
+def test_a_killed_worker_comes_back_and_a_killed_master_fails_the_service(
+    engine: Engine, summing: Path
+) -> None:
+    engine.put("kill", summing)
+    service = engine.settled("kill")
+    (worker,) = [pid for pid in processes.members(service["pid"], None) if pid != service["pid"]]
+    os.kill(worker, signal.SIGKILL)
+    assert ask(service, [[1, 2]]).json() == {"predictions": [3]}
+    assert engine.get("kill")["state"] == "ready"
+    os.kill(service["pid"], signal.SIGKILL)
+    wait_for(lambda: engine.get("kill")["state"] == "failed", 5)
+    assert "ended by force while it served" in engine.get("kill")["reason"]
+    assert processes.members(service["pid"], None) == []
+    engine.delete("kill")
+
+
+def test_serving_processes_carry_no_secret_and_leave_no_core(engine: Engine, tmp_path: Path) -> None:
+    engine.put("env", _predictor(tmp_path, TELLING))
+    service = engine.settled("env")
+    (said,) = ask(service, [[1]]).json()["predictions"]
+    assert not {"DATABASE_URL", "SECRET_KEY", "SERVING_ENGINE_TOKEN", "SERVING_KEY"} & set(said["env"])
+    assert said["core"] == 0 and said["cwd"] == str(engine.state_dir / "run" / "env")
+    cmdline = Path(f"/proc/{service['pid']}/cmdline").read_text()
+    assert service["key"] not in cmdline and TOKEN not in cmdline
+    engine.delete("env")
+
+
+def test_a_running_request_is_finished_before_the_service_ends(engine: Engine, tmp_path: Path) -> None:
+    engine.put("slow", _predictor(tmp_path, SLOW))
+    service = engine.settled("slow")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, service, [1.5])
+        time.sleep(0.4)
+        engine.delete("slow")
+        assert running.result().json() == {"predictions": [1.5]}
+
+
+def test_small_answers_are_not_held_back(engine: Engine, summing: Path) -> None:
+    engine.put("quick", summing)
+    service = engine.settled("quick")
+    client = http.client.HTTPConnection(service["address"].removeprefix("http://"))
+    took = []
+    for _ in range(30):
+        began = time.perf_counter()
+        client.request("POST", "/predict", b'{"instances": [[1, 2]]}', {"X-Serving-Key": service["key"]})
+        client.getresponse().read()
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[15] < 0.03
+    engine.delete("quick")
+
+
+def test_the_control_api_is_closed_without_its_token(engine: Engine) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer \xff"}):
+        assert requests.get(engine.url("/services"), headers=headers, timeout=5).status_code == 401
+    assert requests.get(engine.url("/livez"), timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"model_dir": "relative"}, "model_dir"),
+        ({"model_dir": "/no/such/folder"}, "model_dir"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": "2"}, "replicas"),
+        ({"endpoint_name": ""}, "endpoint_name"),
+        ({"command": "id"}, "command"),
+    ],
+)
+def test_a_bad_put_names_the_field(
+    engine: Engine, tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
+    answer = engine.put("x", **{"folder": tmp_path, **change})
+    assert answer.status_code == 400 and field in answer.json()["detail"]
+    assert engine.put("..%2fx", tmp_path).status_code in (400, 404)
+    assert engine.get("nobody")["status"] == 404
+
+
+def test_a_model_folder_that_others_cannot_read_is_told(tmp_path: Path) -> None:
+    folder = samples.folder(tmp_path / "m", model__txt="x")
+    tmp_path.chmod(0o700)
+    assert not account.others_can_read(folder)
+    assert account.free([account.FIRST]) == account.FIRST + 1
+
+
+def test_a_load_that_takes_too_long_fails(tmp_path: Path, summing: Path) -> None:
+    engine = Engine(tmp_path / "engine", SERVING_LOAD_TIMEOUT="1")
+    engine.put("long", _predictor(tmp_path, "import time; time.sleep(60)"))
+    service = engine.settled("long")
+    assert service["reason"].startswith("The model was not loaded within 1 seconds")
+    engine.end()
+
+
+def test_sigterm_ends_every_process(tmp_path: Path, summing: Path) -> None:
+    engine = Engine(tmp_path / "engine")
+    engine.put("a", summing, replicas=2)
+    service = engine.settled("a")
+    engine.process.send_signal(signal.SIGTERM)
+    assert engine.process.wait(15) == 0
+    assert processes.members(service["pid"], None) == []
+
+
+def test_a_killed_engine_leaves_no_serving_process(tmp_path: Path, summing: Path) -> None:
+    engine = Engine(tmp_path / "engine")
+    engine.put("a", summing, replicas=2)
+    engine.put("b", _predictor(tmp_path, "import time; time.sleep(60)"))
+    ready = engine.settled("a")
+    wait_for(lambda: bool(engine.get("b")["pid"]))
+    loading = engine.get("b")
+    engine.process.kill()
+    engine.process.wait()
+    wait_for(lambda: not processes.members(ready["pid"], None) + processes.members(loading["pid"], None), 5)
+
+
+def test_a_new_engine_ends_what_its_predecessor_left(tmp_path: Path) -> None:
+    stray = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    start = processes.start_time(stray.pid)
+    rows = [
+        {"pid": stray.pid, "start": start, "uid": None},
+        {"pid": other.pid, "start": 1, "uid": None},
+    ]
+    state = samples.folder(tmp_path / "engine")
+    (state / "services.json").write_text(json.dumps({"boot": processes.boot_id(), "services": rows}))
+    threading.Thread(target=stray.wait, daemon=True).start()
+    engine = Engine(state)
+    assert engine.session.get(engine.url("/services"), timeout=5).json() == {"services": []}
+    wait_for(lambda: processes.start_time(stray.pid) is None, 5)
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+    engine.end()
+
+
+def test_two_engines_do_not_share_a_state_folder(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "engine")
+    second = subprocess.run(
+        [sys.executable, "-m", "serving.engine", "--port", "1", "--state-dir", str(tmp_path / "engine")],
+        env={**os.environ, "SERVING_ENGINE_TOKEN": TOKEN},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert second.returncode == 1 and "Another serving engine uses" in second.stderr
+    engine.end()
+
+
+@pytest.mark.parametrize(("host", "token"), [("0.0.0.0", TOKEN), ("127.0.0.1", "")])
+def test_the_engine_refuses_an_open_address_and_an_empty_token(tmp_path: Path, host: str, token: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "serving.engine", "--host", host, "--port", "1", "--state-dir", str(tmp_path)],
+        env={**os.environ, "SERVING_ENGINE_TOKEN": token},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr.strip().endswith(".")
