@@ -45,11 +45,12 @@ def inspect_version(*, version_id: int) -> None:
 
 def _verdict(found: dict[str, Any]) -> dict[str, Any]:
     clean = found["verdict"] == "clean"
+    detected = found["detected"] or {}
     return {
         "status": VersionStatus.READY if clean else VersionStatus.QUARANTINED,
         "reason": "" if clean else " ".join(found["reasons"])[:5000],
-        "format": found["format"],
-        "framework": found["framework"],
-        "servable": found["servable"],
-        "servable_reason": found["reason"],
+        "format": detected.get("format", ""),
+        "framework": detected.get("framework", ""),
+        "servable": bool(detected.get("servable")),
+        "servable_reason": detected.get("reason", "The files could not be recognised."),
     }

@@ -58,16 +58,17 @@ class ApiView(APIView):
         return actor_of(self.request)
 
     def page(
-        self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]], ordering: Sequence[str] = ("-id",)
+        self,
+        rows: QuerySet[Any],
+        serializer: type[BaseSerializer[Any]],
+        ordering: Sequence[str] = ("-id",),
+        context: Callable[[list[Any]], dict[str, Any]] | None = None,
     ) -> Response:
-        """One cursor page of `rows`."""
+        """One cursor page of `rows`; `context` reads once what the serializer needs for all of them."""
         pages = CursorPages(ordering)
-        found = pages.paginate_queryset(rows, self.request, view=self)
-        return pages.get_paginated_response(serializer(found, many=True, context=self.context).data)
-
-    @property
-    def context(self) -> dict[str, Any]:
-        return {"request": self.request}
+        found = pages.paginate_queryset(rows, self.request, view=self) or []
+        known = context(found) if context else {}
+        return pages.get_paginated_response(serializer(found, many=True, context=known).data)
 
     def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """The request's body as `serializer` understands it; with partial, only what was sent."""

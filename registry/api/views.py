@@ -56,8 +56,7 @@ class RegistryView(ProjectView):
     def model_answer(self, name: str, status: int = 200) -> Response:
         found = queries.find_model(self.project, name)
         model = RegisteredModel.objects.with_summary().get(pk=found.pk)
-        context = {"live_endpoints": holds.live_endpoints([model.pk])}
-        return Response(s.ModelSerializer(model, context=context).data, status=status)
+        return Response(s.ModelSerializer(model, context=with_endpoints([model])).data, status=status)
 
     def version_answer(self, pk: int, status: int = 200) -> Response:
         version = ModelVersion.objects.with_details().get(pk=pk)
@@ -74,7 +73,7 @@ class ModelsView(RegistryView):
     def get(self, request: Request, project: str) -> Response:
         rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
         ordering = ordering_of(request, ("name", "created_at", "updated_at"), "-updated_at")
-        return self.page(filtered(ModelFilter, rows, request), ModelPage, ordering)
+        return self.page(filtered(ModelFilter, rows, request), s.ModelSerializer, ordering, with_endpoints)
 
     @extend_schema(
         operation_id="register_model",
@@ -87,14 +86,9 @@ class ModelsView(RegistryView):
         return self.model_answer(model.name, 201)
 
 
-class ModelPage(s.ModelSerializer):
-    """A page of models: their live endpoints are asked for once, not per row."""
-
-    def __init__(self, rows: Any = None, **kwargs: Any) -> None:
-        if isinstance(rows, list):
-            endpoints = holds.live_endpoints([model.pk for model in rows])
-            kwargs["context"] = {**kwargs.get("context", {}), "live_endpoints": endpoints}
-        super().__init__(rows, **kwargs)
+def with_endpoints(models: list[RegisteredModel]) -> dict[str, Any]:
+    """The live endpoints of all these models, asked for once."""
+    return {"live_endpoints": holds.live_endpoints([model.pk for model in models])}
 
 
 class ModelView(RegistryView):

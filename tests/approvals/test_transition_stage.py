@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import InternalError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from accounts.choices import Role, Scope
 from accounts.models import AuditEntry
@@ -47,7 +47,7 @@ def test_each_move_is_one_history_row_and_one_audit_entry(ann: Person) -> None:
 
 def test_the_history_is_never_changed(ann: Person) -> None:
     move(ann, "Staging")
-    with pytest.raises(InternalError), transaction.atomic():
+    with pytest.raises(DatabaseError), transaction.atomic():
         StageTransition.objects.update(note="never")
 
 
