@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -206,14 +207,13 @@ class S3Store:
     def _put_parts(self, first: bytearray, parts: Iterator[bytearray], sha256: str, digest: Any) -> int:
         where = self._where(sha256)
         upload = {**where, "UploadId": self.client.create_multipart_upload(**where)["UploadId"]}
+        done: list[dict[str, Any]] = []
+        size = 0
         try:
-            done = [self._put_part(upload, 1, first)]
-            size = len(first)
-            del first
-            for part in parts:
+            for part in chain([first], parts):
                 if part:
-                    done.append(self._put_part(upload, len(done) + 1, part))
                     size += len(part)
+                    done.append(self._put_part(upload, len(done) + 1, part))
             if digest.hexdigest() != sha256:
                 raise mismatch(sha256, digest.hexdigest())
             self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
@@ -225,7 +225,7 @@ class S3Store:
 
     def _put_part(self, upload: Mapping[str, str], number: int, part: bytearray) -> dict[str, Any]:
         answer = self.client.upload_part(**upload, PartNumber=number, Body=part)
-        part.clear()
+        part.clear()  # the caller holds on to its first part as long as the upload takes
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def open(self, sha256: str, offset: int = 0) -> BinaryIO:

@@ -311,10 +311,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "GPU_TYPES",
-        "",
+        "T4,L4,V100,A10,A10G,L40S,A100,H100,H200",
         _list(_GPU_TYPE, "names with commas between them, such as T4,A10,H100"),
-        "GPU types that are there, with commas between them.",
-        "none",
+        "GPU types that a deployment may ask for, with commas between them.",
     ),
     Setting(
         "LOG_LEVEL",

@@ -1,0 +1,226 @@
+"""A real serving engine for the whole session, models that were really trained, and a worker of our own."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+import urllib3
+from celery import current_app
+from django.utils import timezone
+from sklearn.datasets import load_iris
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+from common import jobs
+from common.models import Job, JobState
+from deployments.engines.local import LocalEngine
+from registry.models import ModelVersion
+from tests.factories import Person, make_person, make_project, make_version
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKEN = "engine-token-for-tests"
+ROWS: list[list[float]] = load_iris().data[::30].tolist()
+
+
+class EngineProcess:
+    """The serving engine daemon, which tests may kill and start again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        words = ["-m", "serving.engine", "--host", "127.0.0.1", "--port", str(self.port)]
+        with (self.folder / "engine.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *words, "--state-dir", str(self.folder / "engine")],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "SERVING_ENGINE_TOKEN": TOKEN, "SERVING_GRACE": "1"},
+                stdout=log,
+                stderr=log,
+            )
+        until(self.answers, 20)
+
+    def answers(self) -> bool:
+        try:
+            return urllib3.request("GET", f"{self.url}/livez", retries=False, timeout=1).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    @property
+    def client(self) -> LocalEngine:
+        return LocalEngine(self.url, TOKEN)
+
+    def living(self) -> list[str]:
+        """Ids of the services that the engine runs and was not told to stop."""
+        return [service.service_id for service in self.client.services() if service.state != "stopping"]
+
+    def serving_processes(self) -> list[int]:
+        """Processes of gunicorn on this machine that were started from this engine's folder."""
+        return [pid for pid in _pids() if str(self.folder).encode() in _command(pid)]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Waits for `condition`, or fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "This did not happen in time."
+        time.sleep(0.02)
+
+
+def work_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Runs due jobs as a worker would, until `condition` holds."""
+
+    def worked() -> bool:
+        due = Job.objects.filter(state=JobState.QUEUED, run_after__lte=timezone.now()).order_by("run_after")
+        if row := due.first():
+            jobs.run(row.pk)
+        return bool(condition())
+
+    until(worked, seconds)
+
+
+def work_until_idle(seconds: float = 30) -> None:
+    """Runs jobs until none waits, those that wait for their time included."""
+    work_until(lambda: not Job.objects.filter(state=JobState.QUEUED).exists(), seconds)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tasks() -> None:
+    """What a worker knows when it starts: the tasks of all floors."""
+    current_app.loader.import_default_modules()
+
+
+@pytest.fixture(scope="session")
+def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    folder = tmp_path_factory.mktemp("serving")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    process = EngineProcess(folder)
+    process.start()
+    yield process
+    process.stop()
+    until(lambda: not process.serving_processes(), 10)
+
+
+@pytest.fixture
+def engine(engine_process: EngineProcess, settings: Any) -> Iterator[EngineProcess]:
+    """The engine, as the platform's settings name it; what a test left running is stopped."""
+    settings.SERVING_ENGINE_URL, settings.SERVING_ENGINE_TOKEN = engine_process.url, TOKEN
+    settings.SERVING_MODELS_DIR = engine_process.folder / "models"
+    settings.NO_GPU, settings.GPU_TYPES = "cpu", ("T4", "A10", "A100", "H100")
+    if not engine_process.answers():
+        engine_process.start()
+    yield engine_process
+    if engine_process.answers():
+        for service_id in engine_process.living():
+            engine_process.client.stop(service_id)
+
+
+def dumped(model: Any) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def iris_model() -> Any:
+    data = load_iris()
+    return LogisticRegression(max_iter=1000).fit(data.data, data.target)
+
+
+@pytest.fixture(scope="session")
+def iris_file(iris_model: Any) -> bytes:
+    return dumped(iris_model)
+
+
+@pytest.fixture(scope="session")
+def constant_file() -> bytes:
+    """A model that answers 7, whatever is asked."""
+    data = load_iris()
+    return dumped(DummyClassifier(strategy="constant", constant=7).fit(data.data, data.target * 0 + 7))
+
+
+@pytest.fixture
+def ada(engine: EngineProcess) -> Person:
+    """An admin of a project of her own."""
+    return make_person(make_project(), username=f"ada-{time.monotonic_ns()}")
+
+
+def a_version(person: Person, content: bytes, model_name: str = "iris", **changes: Any) -> ModelVersion:
+    """A Ready version that says it can be served, without waiting for a worker to look at it."""
+    version = make_version(person, model_name, files={"model.joblib": content})
+    ModelVersion.objects.filter(pk=version.pk).update(**{"servable": True, "format": "joblib", **changes})
+    Job.objects.filter(name="registry.inspect_version").delete()
+    return version
+
+
+def deploy(person: Person, version: ModelVersion, endpoint_name: str = "iris-api", **more: Any) -> Any:
+    """The REST call; its response."""
+    body = {"model_name": version.model.name, "version": version.number, "endpoint_name": endpoint_name}
+    return person.api.post(f"{person.base}/deployments", {**body, **more}, format="json")
+
+
+def endpoint(person: Person, name: str = "iris-api") -> dict[str, Any]:
+    answer = person.api.get(f"{person.base}/deployments/{name}")
+    assert answer.status_code == 200, answer.data
+    return dict(answer.json())
+
+
+def state(person: Person, name: str = "iris-api") -> str:
+    return str(endpoint(person, name)["state"])
+
+
+def deployed(person: Person, version: ModelVersion, endpoint_name: str = "iris-api") -> None:
+    """Deploys and works until the endpoint answers."""
+    assert deploy(person, version, endpoint_name).status_code in (200, 201)
+    work_until(lambda: state(person, endpoint_name) == "Active")
+    work_until_idle()
+
+
+def ask(person: Person, name: str = "iris-api", rows: Any = ROWS) -> Any:
+    """The gateway's answer to rows."""
+    return person.api.post(f"/serve/{person.project.slug}/{name}", {"instances": rows}, format="json")
+
+
+def events(person: Person, name: str = "iris-api") -> list[str]:
+    """What happened, oldest first."""
+    answer = person.api.get(f"{person.base}/deployments/{name}/events?page_size=100")
+    return [row["message"] for row in reversed(answer.json()["results"])]

@@ -1,0 +1,206 @@
+"""What dies in the middle: the endpoint ends in a state that is true, with a sentence, and nothing is left over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from common import jobs
+from common.models import Job, JobState
+from deployments import reconcile
+from deployments.engines.base import EngineAway, EngineRefused, ServiceSpec
+from deployments.engines.local import LocalEngine
+from deployments.models import Deployment, DeploymentRevision
+from deployments.tasks import look_after_endpoints
+from tests.deployments.conftest import (
+    EngineProcess,
+    a_version,
+    ask,
+    deploy,
+    deployed,
+    endpoint,
+    events,
+    state,
+    until,
+    work_until,
+    work_until_idle,
+)
+from tests.deployments.test_gateway import a_version_with_predictor
+from tests.factories import Person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_engine_that_was_killed_and_came_back_serves_the_endpoint_again(
+    ada: Person, iris_file: bytes, engine: EngineProcess
+) -> None:
+    deployed(ada, a_version(ada, iris_file))
+    engine.kill()
+    until(lambda: not engine.serving_processes(), 10)
+    away = ask(ada)
+    assert away.status_code == 503 and away.headers["Retry-After"]
+    look_after_endpoints()
+    found = endpoint(ada)
+    assert (found["state"], found["reason"][:34]) == ("Active", "The serving engine does not answer")
+
+    engine.start()
+    look_after_endpoints()
+    work_until(lambda: state(ada) == "Degraded")
+    assert "started again" in endpoint(ada)["reason"]
+    work_until(lambda: state(ada) == "Active")
+    work_until_idle()
+    assert endpoint(ada)["reason"] == ""
+    assert ask(ada).status_code == 200
+    assert events(ada)[-1] == "Version 1 answers again."
+
+
+def test_a_serving_process_that_died_is_started_again(
+    ada: Person, iris_file: bytes, engine: EngineProcess
+) -> None:
+    deployed(ada, a_version(ada, iris_file))
+    engine.client.stop(engine.living()[0])
+    until(lambda: not engine.client.services(), 15)
+    look_after_endpoints()
+    work_until(lambda: state(ada) == "Active" and engine.living())
+    assert ask(ada).status_code == 200
+    look_after_endpoints()
+    assert not Job.objects.filter(state=JobState.QUEUED).exists(), "all is as wanted"
+
+
+def test_an_engine_that_is_away_is_asked_again_until_it_is_back(
+    ada: Person, iris_file: bytes, engine: EngineProcess
+) -> None:
+    engine.kill()
+    deploy(ada, a_version(ada, iris_file))
+    work_until(lambda: "does not answer" in endpoint(ada)["reason"])
+    assert state(ada) in ("Pending", "Deploying")
+    engine.start()
+    work_until(lambda: state(ada) == "Active")
+    assert endpoint(ada)["reason"] == ""
+
+
+@pytest.mark.parametrize(
+    "load,said",
+    [("raise ValueError('no weights')", "no weights"), ("os._exit(3)", "ended")],
+    ids=["raises", "exits"],
+)
+def test_a_model_that_cannot_be_loaded_fails_with_the_loaders_sentence(
+    ada: Person, engine: EngineProcess, load: str, said: str
+) -> None:
+    deploy(ada, a_version_with_predictor(ada, "return rows", load=load))
+    work_until(lambda: state(ada) == "Failed")
+    assert said in endpoint(ada)["reason"]
+    assert ask(ada).json()["detail"] == endpoint(ada)["reason"]
+    work_until_idle()
+    until(lambda: not engine.client.services(), 15)
+
+
+def test_a_model_that_never_becomes_ready_fails_at_its_deadline(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "START_SECONDS", 2)
+    deploy(ada, a_version_with_predictor(ada, "return rows", load="time.sleep(60)"))
+    work_until(lambda: state(ada) == "Failed")
+    assert "did not become ready" in endpoint(ada)["reason"]
+    work_until_idle()
+    until(lambda: not engine.client.services(), 15)
+
+
+def test_undeploy_during_deploying_leaves_nothing_running(
+    ada: Person, iris_file: bytes, engine: EngineProcess
+) -> None:
+    deploy(ada, a_version(ada, iris_file))
+    work_until(engine.living)
+    assert state(ada) == "Deploying"
+    ada.api.post(f"{ada.base}/deployments/iris-api/undeploy")
+    work_until(lambda: state(ada) == "Inactive")
+    work_until_idle()
+    assert not engine.client.services()
+
+
+def test_a_worker_that_planned_before_an_undeploy_starts_nothing_that_stays(
+    ada: Person, iris_file: bytes, engine: EngineProcess
+) -> None:
+    deploy(ada, a_version(ada, iris_file))
+    stale = Deployment.objects.with_details().get()
+    ada.api.post(f"{ada.base}/deployments/iris-api/undeploy")
+    work_until(lambda: state(ada) == "Inactive")
+    reconcile._step(stale, engine.client)
+    look_after_endpoints()
+    until(lambda: not engine.client.services(), 15)
+    assert state(ada) == "Inactive"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_what_a_killed_worker_was_doing_is_done_by_the_next(
+    ada: Person, iris_file: bytes, engine: EngineProcess, steps: int
+) -> None:
+    deploy(ada, a_version(ada, iris_file))
+    deployment = Deployment.objects.get()
+    row = jobs.claim(Job.objects.get(name="deployments.reconcile").pk)
+    assert row is not None
+    for _ in range(steps):
+        reconcile.reconcile(deployment.pk)
+    Job.objects.filter(pk=row.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert jobs.reap() == 1
+    work_until(lambda: state(ada) == "Active")
+    work_until_idle()
+    assert len(engine.living()) == 1
+
+
+def test_a_job_that_fails_every_time_leaves_a_sentence(
+    ada: Person, iris_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(reconcile, "materialize", full)
+    deploy(ada, a_version(ada, iris_file))
+    for _ in range(jobs.KINDS["deployments.reconcile"].max_attempts):
+        Job.objects.filter(state=JobState.QUEUED).update(run_after=timezone.now())
+        jobs.run(Job.objects.get(name="deployments.reconcile").pk)
+    found = endpoint(ada)
+    assert found["state"] == "Failed"
+    assert "No space left on device" in found["reason"]
+    monkeypatch.undo()
+    assert ada.api.post(f"{ada.base}/deployments/iris-api/deploy").status_code == 200
+    work_until(lambda: state(ada) == "Active")
+
+
+def test_a_service_that_nobody_wants_is_stopped(ada: Person, engine: EngineProcess, tmp_path: Any) -> None:
+    deployed(ada, a_version_with_predictor(ada, "return rows"))
+    folder = next((engine.folder / "models").iterdir())
+    engine.client.apply(ServiceSpec("svc-nobodys", folder, 1, "x", "x", 1))
+    look_after_endpoints()
+    until(lambda: engine.client.observe("svc-nobodys") is None, 15)
+    assert ask(ada).status_code == 200
+
+
+def test_a_deploy_over_one_that_is_under_way_leaves_one_service(
+    ada: Person, iris_file: bytes, constant_file: bytes, engine: EngineProcess
+) -> None:
+    deploy(ada, a_version(ada, iris_file))
+    work_until(engine.living)
+    deploy(ada, a_version(ada, constant_file))
+    work_until(lambda: state(ada) == "Active")
+    work_until_idle()
+    assert ask(ada).json()["model_version"] == 2
+    assert len(engine.living()) == 1
+    assert [r.state for r in DeploymentRevision.objects.order_by("number")] == ["Retired", "Active"]
+
+
+def test_the_engines_client_says_in_a_sentence_what_is_wrong(engine: EngineProcess, tmp_path: Any) -> None:
+    with pytest.raises(EngineAway, match="SERVING_ENGINE_URL"):
+        LocalEngine("", "").services()
+    with pytest.raises(EngineAway, match="SERVING_ENGINE_TOKEN"):
+        LocalEngine(engine.url, "wrong").services()
+    with pytest.raises(EngineAway, match="does not answer"):
+        LocalEngine("http://127.0.0.1:9", "x").services()
+    with pytest.raises(EngineRefused, match="model_dir"):
+        engine.client.apply(ServiceSpec("svc-x", tmp_path / "missing", 1, "x", "x", 1))
+    assert engine.client.observe("svc-none") is None
+    assert engine.client.logs("svc-none", 10) == []
+    engine.client.stop("svc-none")
