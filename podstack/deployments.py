@@ -107,7 +107,8 @@ class DeploymentCalls(Calls):
         deployment = self._deployment(data)
         for text in deployment.warnings:
             warnings.warn(text, PodstackWarning, stacklevel=3)
-        if deployment.state == "Failed":
+        if deployment.state in ("Failed", "Degraded"):
             reason = deployment.reason or "The server gave no reason."
-            warnings.warn(f"{deployment.endpoint_name} cannot run: {reason}", PodstackWarning, stacklevel=3)
+            sentence = f"{deployment.endpoint_name} cannot run version {deployment.version}: {reason}"
+            warnings.warn(sentence, PodstackWarning, stacklevel=3)
         return deployment

@@ -338,7 +338,8 @@ class Deployment(Answer):
         return current
 
     def _raise_if_over(self) -> None:
-        if self.state in OVER:
+        old_goes_on = self.state == "Degraded" and self.serving_version not in (None, self.version)
+        if self.state in OVER or old_goes_on:
             reason = self.reason or f"{self.endpoint_name} is {self.state}."
             raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again with deploy_model.")
 

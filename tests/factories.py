@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from celery import current_app
 from django.conf import settings
@@ -140,3 +142,8 @@ def run_jobs(limit: int = 100) -> int:
         Job.objects.filter(pk=row.pk).update(run_after=row.created_at)
         jobs.run(row.pk)
     raise AssertionError(f"More than {limit} jobs in {settings.DATABASES['default']['NAME']}.")
+
+
+def send_json(person: Person, method: str, path: str, body: object) -> Any:
+    """Sends `body` as ASCII JSON, in which lone surrogates travel too."""
+    return person.api.generic(method.upper(), path, json.dumps(body), content_type="application/json")

@@ -17,6 +17,7 @@ from registry.models import ModelVersion
 from tests.deployments.conftest import (
     ROWS,
     EngineProcess,
+    a_quick_version,
     a_version,
     ask,
     deploy,
@@ -64,7 +65,7 @@ def test_a_version_that_a_worker_has_looked_at_is_deployed_and_answers(
     assert isinstance(logs["lines"], list) and logs["lines"]
 
 
-def test_a_version_that_cannot_be_served_fails_at_once_and_says_why(ada: Person, iris_file: bytes) -> None:
+def test_a_version_that_cannot_be_served_fails_at_once_and_says_why(ada: Person) -> None:
     reason = "This is a bare state_dict: put a predictor.py beside it."
     version = a_version(ada, b"weights", servable=False, servable_reason=reason)
     answer = deploy(ada, version)
@@ -75,7 +76,7 @@ def test_a_version_that_cannot_be_served_fails_at_once_and_says_why(ada: Person,
     assert (asked.status_code, asked.json()["detail"]) == (503, reason)
     assert "Retry-After" not in asked.headers
 
-    better = a_version(ada, iris_file)
+    better = a_quick_version(ada)
     assert deploy(ada, better).status_code == 200
     work_until(lambda: state(ada) == "Active")
 
@@ -87,8 +88,8 @@ def test_a_quarantined_version_is_not_deployed(ada: Person) -> None:
     assert "It imports os.system." in answer.json()["detail"]
 
 
-def test_a_gpu_that_is_not_there_is_said_aloud_and_the_cpu_serves(ada: Person, iris_file: bytes) -> None:
-    answer = deploy(ada, a_version(ada, iris_file), gpu_type="t4", max_replicas=3)
+def test_a_gpu_that_is_not_there_is_said_aloud_and_the_cpu_serves(ada: Person) -> None:
+    answer = deploy(ada, a_quick_version(ada), gpu_type="t4", max_replicas=3)
     sentence = "No T4 is attached to this server: the endpoint runs on the CPU."
     assert answer.json()["gpu_type"] == "T4"
     assert answer.json()["warnings"][0] == sentence
@@ -98,10 +99,10 @@ def test_a_gpu_that_is_not_there_is_said_aloud_and_the_cpu_serves(ada: Person, i
 
 
 def test_a_gpu_that_is_not_there_is_waited_for_where_the_setting_says_so(
-    ada: Person, iris_file: bytes, settings: Any, engine: EngineProcess
+    ada: Person, settings: Any, engine: EngineProcess
 ) -> None:
     settings.NO_GPU = "wait"
-    answer = deploy(ada, a_version(ada, iris_file), gpu_type="A100")
+    answer = deploy(ada, a_quick_version(ada), gpu_type="A100")
     work_until_idle()
     waiting = endpoint(ada)
     assert answer.json()["state"] == waiting["state"] == "Pending"
@@ -111,8 +112,8 @@ def test_a_gpu_that_is_not_there_is_waited_for_where_the_setting_says_so(
     work_until(lambda: state(ada) == "Active")
 
 
-def test_an_unknown_gpu_type_is_refused_with_the_list_of_known_ones(ada: Person, iris_file: bytes) -> None:
-    answer = deploy(ada, a_version(ada, iris_file), gpu_type="T5")
+def test_an_unknown_gpu_type_is_refused_with_the_list_of_known_ones(ada: Person) -> None:
+    answer = deploy(ada, a_quick_version(ada), gpu_type="T5")
     assert answer.status_code == 400
     assert "A100" in answer.json()["errors"]["gpu_type"][0]
 
@@ -130,15 +131,15 @@ def test_wrong_numbers_of_replicas_are_refused(ada: Person, low: int, high: int)
     assert answer.status_code == 400
 
 
-def test_an_endpoint_name_belongs_to_one_model(ada: Person, iris_file: bytes) -> None:
-    deploy(ada, a_version(ada, iris_file))
-    answer = deploy(ada, a_version(ada, iris_file, "roses"))
+def test_an_endpoint_name_belongs_to_one_model(ada: Person) -> None:
+    deploy(ada, a_quick_version(ada))
+    answer = deploy(ada, a_quick_version(ada, model_name="roses"))
     assert (answer.status_code, answer.json()["code"]) == (409, "endpoint_name_taken")
     assert "serves the model iris" in answer.json()["detail"]
 
 
-def test_who_may_not_change_things_may_not_deploy(ada: Person, iris_file: bytes) -> None:
-    version = a_version(ada, iris_file)
+def test_who_may_not_change_things_may_not_deploy(ada: Person) -> None:
+    version = a_quick_version(ada)
     viewer = make_person(ada.project, Role.VIEWER)
     reader = make_person(ada.project, Role.ADMIN, scopes=(Scope.READ,))
     stranger = make_person(ada.project, None)
@@ -153,10 +154,8 @@ def test_who_may_not_change_things_may_not_deploy(ada: Person, iris_file: bytes)
     assert stranger.api.get(address).status_code == 404
 
 
-def test_two_people_who_deploy_one_new_name_at_once_both_get_a_true_answer(
-    ada: Person, iris_file: bytes
-) -> None:
-    version, other = a_version(ada, iris_file), a_version(ada, iris_file, "roses")
+def test_two_people_who_deploy_one_new_name_at_once_both_get_a_true_answer(ada: Person) -> None:
+    version, other = a_quick_version(ada), a_quick_version(ada, model_name="roses")
     people = [make_person(ada.project) for _ in range(6)]
 
     def call(number: int) -> Any:
@@ -194,9 +193,9 @@ def test_a_change_makes_the_next_revision_and_no_change_makes_none(
 
 
 def test_a_change_to_a_version_that_cannot_load_leaves_the_old_one_serving(
-    ada: Person, iris_file: bytes, engine: EngineProcess
+    ada: Person, engine: EngineProcess
 ) -> None:
-    deployed(ada, a_version(ada, iris_file))
+    deployed(ada, a_quick_version(ada))
     deploy(ada, a_version(ada, b"no joblib file at all"))
     work_until(lambda: state(ada) == "Degraded")
     found = endpoint(ada)
@@ -207,8 +206,8 @@ def test_a_change_to_a_version_that_cannot_load_leaves_the_old_one_serving(
     assert len(engine.living()) == 1
 
 
-def test_undeploy_deploy_again_and_delete(ada: Person, iris_file: bytes, engine: EngineProcess) -> None:
-    deployed(ada, a_version(ada, iris_file))
+def test_undeploy_deploy_again_and_delete(ada: Person, engine: EngineProcess) -> None:
+    deployed(ada, a_quick_version(ada))
     address = f"{ada.base}/deployments/iris-api"
     assert ada.api.delete(address).json()["code"] == "endpoint_in_use"
     assert ada.api.post(f"{address}/deploy").json()["code"] == "already_deployed"
@@ -234,8 +233,8 @@ def test_undeploy_deploy_again_and_delete(ada: Person, iris_file: bytes, engine:
     assert deploy(ada, ModelVersion.objects.get()).status_code == 201
 
 
-def test_the_list_is_filtered_and_costs_the_same_for_any_number(ada: Person, iris_file: bytes) -> None:
-    iris, roses = a_version(ada, iris_file), a_version(ada, iris_file, "roses", servable=False)
+def test_the_list_is_filtered_and_costs_the_same_for_any_number(ada: Person) -> None:
+    iris, roses = a_quick_version(ada), a_version(ada, b"x", "roses", servable=False)
     for number in range(5):
         deploy(ada, iris, f"iris-{number}")
     deploy(ada, roses, "roses-api")
@@ -247,7 +246,7 @@ def test_the_list_is_filtered_and_costs_the_same_for_any_number(ada: Person, iri
     assert names("model=roses") == names("state=Failed") == names("search=ROSE") == ["roses-api"]
     assert len(names("search=iris")) == 5
     assert ada.api.get(f"{ada.base}/deployments?colour=red").status_code == 400
-    with CaptureQueriesContext(connection, ) as few:
+    with CaptureQueriesContext(connection) as few:
         names("model=roses")
     with CaptureQueriesContext(connection) as many:
         names("")

@@ -17,7 +17,7 @@ from deployments.models import Deployment, DeploymentRevision
 from deployments.tasks import look_after_endpoints
 from tests.deployments.conftest import (
     EngineProcess,
-    a_version,
+    a_quick_version,
     ask,
     deploy,
     deployed,
@@ -28,16 +28,15 @@ from tests.deployments.conftest import (
     work_until,
     work_until_idle,
 )
-from tests.deployments.test_gateway import a_version_with_predictor
 from tests.factories import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_an_engine_that_was_killed_and_came_back_serves_the_endpoint_again(
-    ada: Person, iris_file: bytes, engine: EngineProcess
+    ada: Person, engine: EngineProcess
 ) -> None:
-    deployed(ada, a_version(ada, iris_file))
+    deployed(ada, a_quick_version(ada))
     engine.kill()
     until(lambda: not engine.serving_processes(), 10)
     away = ask(ada)
@@ -57,24 +56,21 @@ def test_an_engine_that_was_killed_and_came_back_serves_the_endpoint_again(
     assert events(ada)[-1] == "Version 1 answers again."
 
 
-def test_a_serving_process_that_died_is_started_again(
-    ada: Person, iris_file: bytes, engine: EngineProcess
-) -> None:
-    deployed(ada, a_version(ada, iris_file))
+def test_a_serving_process_that_died_is_started_again(ada: Person, engine: EngineProcess) -> None:
+    deployed(ada, a_quick_version(ada))
     engine.client.stop(engine.living()[0])
     until(lambda: not engine.client.services(), 15)
     look_after_endpoints()
     work_until(lambda: state(ada) == "Active" and engine.living())
+    work_until_idle()
     assert ask(ada).status_code == 200
     look_after_endpoints()
     assert not Job.objects.filter(state=JobState.QUEUED).exists(), "all is as wanted"
 
 
-def test_an_engine_that_is_away_is_asked_again_until_it_is_back(
-    ada: Person, iris_file: bytes, engine: EngineProcess
-) -> None:
+def test_an_engine_that_is_away_is_asked_again_until_it_is_back(ada: Person, engine: EngineProcess) -> None:
     engine.kill()
-    deploy(ada, a_version(ada, iris_file))
+    deploy(ada, a_quick_version(ada))
     work_until(lambda: "does not answer" in endpoint(ada)["reason"])
     assert state(ada) in ("Pending", "Deploying")
     engine.start()
@@ -84,13 +80,13 @@ def test_an_engine_that_is_away_is_asked_again_until_it_is_back(
 
 @pytest.mark.parametrize(
     "load,said",
-    [("raise ValueError('no weights')", "no weights"), ("os._exit(3)", "ended")],
+    [("raise ValueError('no weights')", "no weights"), ("os._exit(3)", "code 3")],
     ids=["raises", "exits"],
 )
 def test_a_model_that_cannot_be_loaded_fails_with_the_loaders_sentence(
     ada: Person, engine: EngineProcess, load: str, said: str
 ) -> None:
-    deploy(ada, a_version_with_predictor(ada, "return rows", load=load))
+    deploy(ada, a_quick_version(ada, load=load))
     work_until(lambda: state(ada) == "Failed")
     assert said in endpoint(ada)["reason"]
     assert ask(ada).json()["detail"] == endpoint(ada)["reason"]
@@ -102,17 +98,15 @@ def test_a_model_that_never_becomes_ready_fails_at_its_deadline(
     ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "START_SECONDS", 2)
-    deploy(ada, a_version_with_predictor(ada, "return rows", load="time.sleep(60)"))
+    deploy(ada, a_quick_version(ada, load="time.sleep(60)"))
     work_until(lambda: state(ada) == "Failed")
     assert "did not become ready" in endpoint(ada)["reason"]
     work_until_idle()
     until(lambda: not engine.client.services(), 15)
 
 
-def test_undeploy_during_deploying_leaves_nothing_running(
-    ada: Person, iris_file: bytes, engine: EngineProcess
-) -> None:
-    deploy(ada, a_version(ada, iris_file))
+def test_undeploy_during_deploying_leaves_nothing_running(ada: Person, engine: EngineProcess) -> None:
+    deploy(ada, a_quick_version(ada))
     work_until(engine.living)
     assert state(ada) == "Deploying"
     ada.api.post(f"{ada.base}/deployments/iris-api/undeploy")
@@ -122,9 +116,9 @@ def test_undeploy_during_deploying_leaves_nothing_running(
 
 
 def test_a_worker_that_planned_before_an_undeploy_starts_nothing_that_stays(
-    ada: Person, iris_file: bytes, engine: EngineProcess
+    ada: Person, engine: EngineProcess
 ) -> None:
-    deploy(ada, a_version(ada, iris_file))
+    deploy(ada, a_quick_version(ada))
     stale = Deployment.objects.with_details().get()
     ada.api.post(f"{ada.base}/deployments/iris-api/undeploy")
     work_until(lambda: state(ada) == "Inactive")
@@ -136,9 +130,9 @@ def test_a_worker_that_planned_before_an_undeploy_starts_nothing_that_stays(
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_what_a_killed_worker_was_doing_is_done_by_the_next(
-    ada: Person, iris_file: bytes, engine: EngineProcess, steps: int
+    ada: Person, engine: EngineProcess, steps: int
 ) -> None:
-    deploy(ada, a_version(ada, iris_file))
+    deploy(ada, a_quick_version(ada))
     deployment = Deployment.objects.get()
     row = jobs.claim(Job.objects.get(name="deployments.reconcile").pk)
     assert row is not None
@@ -151,14 +145,12 @@ def test_what_a_killed_worker_was_doing_is_done_by_the_next(
     assert len(engine.living()) == 1
 
 
-def test_a_job_that_fails_every_time_leaves_a_sentence(
-    ada: Person, iris_file: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_fails_every_time_leaves_a_sentence(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(reconcile, "materialize", full)
-    deploy(ada, a_version(ada, iris_file))
+    deploy(ada, a_quick_version(ada))
     for _ in range(jobs.KINDS["deployments.reconcile"].max_attempts):
         Job.objects.filter(state=JobState.QUEUED).update(run_after=timezone.now())
         jobs.run(Job.objects.get(name="deployments.reconcile").pk)
@@ -171,7 +163,7 @@ def test_a_job_that_fails_every_time_leaves_a_sentence(
 
 
 def test_a_service_that_nobody_wants_is_stopped(ada: Person, engine: EngineProcess, tmp_path: Any) -> None:
-    deployed(ada, a_version_with_predictor(ada, "return rows"))
+    deployed(ada, a_quick_version(ada))
     folder = next((engine.folder / "models").iterdir())
     engine.client.apply(ServiceSpec("svc-nobodys", folder, 1, "x", "x", 1))
     look_after_endpoints()
@@ -179,12 +171,10 @@ def test_a_service_that_nobody_wants_is_stopped(ada: Person, engine: EngineProce
     assert ask(ada).status_code == 200
 
 
-def test_a_deploy_over_one_that_is_under_way_leaves_one_service(
-    ada: Person, iris_file: bytes, constant_file: bytes, engine: EngineProcess
-) -> None:
-    deploy(ada, a_version(ada, iris_file))
+def test_a_deploy_over_one_that_is_under_way_leaves_one_service(ada: Person, engine: EngineProcess) -> None:
+    deploy(ada, a_quick_version(ada))
     work_until(engine.living)
-    deploy(ada, a_version(ada, constant_file))
+    deploy(ada, a_quick_version(ada))
     work_until(lambda: state(ada) == "Active")
     work_until_idle()
     assert ask(ada).json()["model_version"] == 2

@@ -15,6 +15,7 @@ from accounts.choices import Role, Scope
 from tests.deployments.conftest import (
     ROWS,
     EngineProcess,
+    a_quick_version,
     a_version,
     ask,
     deploy,
@@ -27,8 +28,8 @@ from tests.factories import Person, make_person, make_project
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_members_may_predict_and_strangers_learn_nothing(ada: Person, iris_file: bytes) -> None:
-    deployed(ada, a_version(ada, iris_file))
+def test_members_may_predict_and_strangers_learn_nothing(ada: Person) -> None:
+    deployed(ada, a_quick_version(ada))
     viewer = make_person(ada.project, Role.VIEWER)
     predictor = make_person(ada.project, Role.VIEWER, scopes=(Scope.PREDICT,))
     reader = make_person(ada.project, Role.ADMIN, scopes=(Scope.READ,))
@@ -53,8 +54,8 @@ def ada_as(ada: Person, who: Person) -> Person:
     return Person(who.user, ada.project, who.token, who.api)
 
 
-def test_only_a_bearer_token_counts(ada: Person, iris_file: bytes) -> None:
-    deployed(ada, a_version(ada, iris_file))
+def test_only_a_bearer_token_counts(ada: Person) -> None:
+    deployed(ada, a_quick_version(ada))
     address = f"/serve/{ada.project.slug}/iris-api"
     signed_in = Client(enforce_csrf_checks=True)
     signed_in.force_login(ada.user)
@@ -62,14 +63,20 @@ def test_only_a_bearer_token_counts(ada: Person, iris_file: bytes) -> None:
     refused = signed_in.post(address, body, content_type="application/json")
     assert refused.status_code == 401 and "WWW-Authenticate" in refused.headers
     for header in ("Basic YTpi", "Bearer", "Bearer nonsense", f"Bearer {ada.token}x"):
-        wrong = Client().post(address, body, content_type="application/json", headers={"Authorization": header})
+        wrong = Client().post(
+            address, body, content_type="application/json", headers={"Authorization": header}
+        )
         assert wrong.status_code == 401, header
     headers = {"Authorization": f"Bearer {ada.token}", "X-Request-ID": "request-of-mine"}
-    right = Client(enforce_csrf_checks=True).post(address, body, content_type="application/json", headers=headers)
+    right = Client(enforce_csrf_checks=True).post(
+        address, body, content_type="application/json", headers=headers
+    )
     assert (right.status_code, right.headers["X-Request-ID"]) == (200, "request-of-mine")
 
 
-def test_the_open_inference_protocol_is_passed_through(ada: Person, iris_file: bytes, iris_model: Any) -> None:
+def test_the_open_inference_protocol_is_passed_through(
+    ada: Person, iris_file: bytes, iris_model: Any
+) -> None:
     deployed(ada, a_version(ada, iris_file))
     base = f"/serve/{ada.project.slug}/iris-api/v2"
     for path in ("", "/health/live", "/health/ready", "/models/iris-api", "/models/iris-api/ready"):
@@ -97,40 +104,22 @@ def test_wrong_rows_come_back_with_the_models_own_sentence(ada: Person, iris_fil
     assert ada.api.post(address, b"{", content_type="application/json").status_code == 400
 
 
-def test_a_body_that_is_too_large_is_refused(ada: Person, iris_file: bytes, settings: Any) -> None:
+def test_a_body_that_is_too_large_is_refused(ada: Person, settings: Any) -> None:
     settings.MAX_JSON_BYTES = 1000
-    deployed(ada, a_version(ada, iris_file))
+    deployed(ada, a_quick_version(ada))
     answer = ask(ada, rows=ROWS * 100)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
 def test_a_model_that_raises_is_a_502_with_its_sentence(ada: Person, engine: EngineProcess) -> None:
-    deployed(ada, a_version_with_predictor(ada, "raise ValueError('no such flower')"))
+    deployed(ada, a_quick_version(ada, "raise ValueError('no such flower')"))
     answer = ask(ada)
     assert (answer.status_code, answer.json()["code"]) == (502, "model_failed")
     assert "no such flower" in answer.json()["detail"]
 
 
-def a_version_with_predictor(person: Person, body: str, load: str = "pass") -> Any:
-    from registry.models import ModelVersion
-    from tests.factories import make_version
-
-    source = f"""
-class Predictor:
-    def load(self, path):
-        import os, time
-        {load}
-
-    def predict(self, rows):
-        {body}
-"""
-    version = make_version(person, files={"model/predictor.py": source.encode()})
-    ModelVersion.objects.filter(pk=version.pk).update(servable=True, format="predictor")
-    return version
-
-
-def test_a_prediction_costs_at_most_three_queries(ada: Person, iris_file: bytes) -> None:
-    deployed(ada, a_version(ada, iris_file))
+def test_a_prediction_costs_at_most_three_queries(ada: Person) -> None:
+    deployed(ada, a_quick_version(ada))
     ask(ada)
     with CaptureQueriesContext(connection) as queries:
         assert ask(ada).status_code == 200
@@ -150,7 +139,7 @@ def test_no_request_fails_while_the_version_changes(
         try:
             while not stop.is_set():
                 answers.append(ask(ada))
-                time.sleep(0.005)
+                time.sleep(0.02)
         finally:
             connection.close()
 
@@ -158,7 +147,7 @@ def test_no_request_fails_while_the_version_changes(
     for thread in threads:
         thread.start()
     try:
-        for version in (second, first, second):
+        for version in (second, first):
             deploy(ada, version)
             work_until(lambda: state(ada) == "Active")
             work_until(lambda: len(engine.client.services()) == 1)
@@ -169,4 +158,4 @@ def test_no_request_fails_while_the_version_changes(
     failed = [answer.content for answer in answers if answer.status_code != 200]
     assert not failed, (len(failed), len(answers), failed[0])
     assert {answer.json()["model_version"] for answer in answers} == {1, 2}
-    assert len(answers) > 100
+    assert len(answers) > 50

@@ -24,6 +24,7 @@ from tests.e2e.conftest import ROOT, Platform
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
 
+TORCH = importlib.util.find_spec("torch") is not None
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -40,7 +41,7 @@ class Net:
 
 
 def train_model() -> Any:
-    if importlib.util.find_spec("torch"):
+    if TORCH:
         import torch
 
         return torch.nn.Linear(2, 1)
@@ -61,7 +62,7 @@ def place(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PODSTACK_API_ENDPOINT", platform.url)
     monkeypatch.setenv("PODSTACK_PROJECT", platform.env["PODSTACK_PROJECT"])
-    if not importlib.util.find_spec("torch"):
+    if not TORCH:
         monkeypatch.setitem(sys.modules, "torch", standin_torch)
     yield tmp_path
 
@@ -101,12 +102,15 @@ def test_every_python_block_of_the_specification_works_as_written(
     assert any("state_dict" in sentence for sentence in said)
     assert (place / "models" / "model.joblib").read_bytes() == (place / "model.joblib").read_bytes()
     assert names["model"].state_dict()
+    with pytest.raises(DeploymentFailed, match="state_dict"):
+        names["deployment"].wait(timeout=10)
+    assert client.get_deployment("sentiment-api").serving_version == 3
     version = client.get_model_version("sentiment-classifier", 3)
     assert version.stage == "Production"
     assert version.tags == {"validated_by": "ml-team", "validation_accuracy": "0.943"}
     assert client.get_model_by_alias("sentiment-classifier", "latest-prod").version == 3
     last = client.get_model_version("sentiment-classifier", 4)
-    assert (last.stage, last.format) == ("Production", "torch-state-dict")
+    assert (last.stage, last.format) == ("Production", "torch_state_dict")
     assert f"Model deployed at: {platform.url}/serve/default/sentiment-api" in capsys.readouterr().out
 
 
@@ -145,11 +149,12 @@ PREDICTOR = '''
 
 import struct
 import zipfile
+from pathlib import Path
 
 
 class Predictor:
     def load(self, path):
-        with zipfile.ZipFile(path / "weights.pt") as archive:
+        with zipfile.ZipFile(Path(path) / "weights.pt") as archive:
             self.weight = struct.unpack("<2f", archive.read("archive/data/0"))
 
     def predict(self, rows):

@@ -77,7 +77,7 @@ def test_a_deployment_that_cannot_work_warns_and_raises(client: MLOpsClient, ser
     with pytest.warns(PodstackWarning) as caught:
         deployment = client.deploy_model("m", "best", "api")
     texts = [str(warning.message) for warning in caught]
-    assert texts == ["There is no T4; it runs on the CPU.", f"api cannot run: {reason}"]
+    assert texts == ["There is no T4; it runs on the CPU.", f"api cannot run version 0: {reason}"]
     assert {warning.filename for warning in caught} == {__file__}
     with pytest.raises(DeploymentFailed, match="bare state_dict"):
         deployment.wait()
