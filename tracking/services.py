@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import JSONField, Value
 from django.utils import timezone
 
 from accounts.audit import record
@@ -242,7 +243,7 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
     }
     with transaction.atomic():
         run = _running(project, run_id)
-        rows = [RunParam(run=run, key=key, value=checked[key]) for key in sorted(checked)]
+        rows = [RunParam(run=run, key=key, value=_json(checked[key])) for key in sorted(checked)]
         RunParam.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
         for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
             if not _same(value, checked[key]):
@@ -372,6 +373,11 @@ def _check_param(field: str, value: object) -> Any:
     if len(json.dumps(value, ensure_ascii=False).encode()) > MAX_PARAM_BYTES:
         raise Invalid.field(field, f"{field} is longer than {MAX_PARAM_BYTES} bytes.", "Log it as a file.")
     return value
+
+
+def _json(value: object) -> object:
+    """None as JSON's null: Django would write SQL's."""
+    return Value(None, JSONField()) if value is None else value
 
 
 def _same(one: object, other: object) -> bool:

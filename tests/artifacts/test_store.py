@@ -1,0 +1,235 @@
+"""What every store promises, on a folder and on a real S3 server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifacts.errors import BytesLost, DigestMismatch, StoreFull
+from artifacts.store import PART, BlobStore, LocalStore, S3Store, key_of, store_at
+from common.errors import Busy
+
+NOWHERE = "s3://blobs/p?endpoint_url=http://127.0.0.1:1&region=us-east-1"
+PORTS = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    """A bucket on an S3 server of its own, with keys in the environment."""
+    folder = Path(tempfile.mkdtemp(prefix="s3-"))
+    ports = {name: free_port() for name in PORTS}
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": "key", "secretKey": "secret"}],
+        "actions": ["Admin", "Read", "Write", "List"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    program = shutil.which(
+        "weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
+    assert program, "weed is missing: install requirements/dev.txt"
+    command = [program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=256"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in KEYS.items():
+                patch.setenv(name, value)
+            url = f"s3://blobs/some/prefix?endpoint_url=http://127.0.0.1:{ports['s3.port']}&region=us-east-1"
+            _make_bucket(url, folder / "log")
+            yield url
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_bucket(url: str, log: Path) -> None:
+    store = store_at(url)
+    assert isinstance(store, S3Store)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            store.client.create_bucket(Bucket=store.bucket)
+            store.client.put_object(Bucket=store.bucket, Key="probe", Body=b"probe")
+            return
+        except Exception as error:
+            if time.monotonic() > deadline:
+                raise AssertionError(log.read_text()[-2000:]) from error
+            time.sleep(0.2)
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    if request.param == "s3":
+        return store_at(request.getfixturevalue("s3_url"))
+    return store_at((tmp_path / "a folder" / "blobs").as_uri())
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, PART - 1, PART, PART + 1, 2 * PART + 12345])
+def test_bytes_come_back_as_they_went_in(store: BlobStore, size: int) -> None:
+    content = os.urandom(size)
+    assert store.put(pieces(content), sha(content), size) == size
+    assert store.size(sha(content)) == size
+    with store.open(sha(content)) as file:
+        assert file.read() == content
+
+
+def test_reading_can_start_in_the_middle(store: BlobStore) -> None:
+    content = os.urandom(100_000)
+    store.put(pieces(content), sha(content), len(content))
+    with store.open(sha(content), 99_990) as file:
+        assert file.read(1 << 20) == content[99_990:]
+
+
+@pytest.mark.parametrize("size", [10, PART + 10])
+def test_bytes_with_another_digest_are_refused_and_never_seen(store: BlobStore, size: int) -> None:
+    content = os.urandom(size)
+    claimed = sha(b"something else" + content)
+    with pytest.raises(DigestMismatch, match=sha(content)):
+        store.put(pieces(content), claimed, size)
+    assert store.size(claimed) is None
+    assert store.size(sha(content)) is None
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("size", [10, 2 * PART])
+def test_an_upload_that_breaks_off_leaves_nothing_behind(store: BlobStore, size: int) -> None:
+    content = os.urandom(size)
+
+    def broken() -> Iterator[bytes]:
+        yield from pieces(content)
+        raise ConnectionError("the client went away")
+
+    with pytest.raises((ConnectionError, Busy)):
+        store.put(broken(), sha(content), size)
+    assert store.size(sha(content)) is None
+    assert leftovers(store) == []
+
+
+def test_bytes_are_not_seen_before_the_last_one_came(store: BlobStore) -> None:
+    content = os.urandom(PART + 100)
+    seen: list[int | None] = []
+
+    def watched() -> Iterator[bytes]:
+        for piece in pieces(content):
+            seen.append(store.size(sha(content)))
+            yield piece
+
+    store.put(watched(), sha(content), len(content))
+    assert set(seen) == {None}
+    assert store.size(sha(content)) == len(content)
+
+
+def test_the_same_bytes_stored_again_repair_what_was_there(store: BlobStore) -> None:
+    content = os.urandom(1000)
+    for _ in range(2):
+        store.put(pieces(content), sha(content), 1000)
+    damage(store, sha(content))
+    store.put(pieces(content), sha(content), 1000)
+    with store.open(sha(content)) as file:
+        assert file.read() == content
+
+
+def test_what_was_deleted_is_lost_and_deleting_twice_is_fine(store: BlobStore) -> None:
+    store.put(pieces(b"x"), sha(b"x"), 1)
+    store.delete(sha(b"x"))
+    store.delete(sha(b"x"))
+    assert store.size(sha(b"x")) is None
+    with pytest.raises(BytesLost):
+        store.open(sha(b"x"))
+
+
+def test_many_may_store_the_same_bytes_at_once(store: BlobStore) -> None:
+    content = os.urandom(200_000)
+    errors: list[Exception] = []
+
+    def put() -> None:
+        try:
+            store.put(pieces(content, 10_000), sha(content), len(content))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=put) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with store.open(sha(content)) as file:
+        assert file.read() == content
+
+
+def leftovers(store: BlobStore) -> list[str]:
+    """Drafts and unfinished uploads."""
+    if isinstance(store, LocalStore):
+        return [path.name for path in store.incoming.iterdir()]
+    assert isinstance(store, S3Store)
+    answer = store.client.list_multipart_uploads(Bucket=store.bucket)
+    return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+
+def damage(store: BlobStore, sha256: str) -> None:
+    if isinstance(store, LocalStore):
+        path = store.root / key_of(sha256)
+        path.chmod(0o600)
+        path.write_bytes(b"damaged")
+    else:
+        assert isinstance(store, S3Store)
+        store.client.put_object(Bucket=store.bucket, Key=store.prefix + key_of(sha256), Body=b"damaged")
+
+
+def test_a_folder_keeps_files_read_only_below_two_levels_of_their_digest(tmp_path: Path) -> None:
+    LocalStore(tmp_path).put(pieces(b"x"), sha(b"x"), 1)
+    path = tmp_path / sha(b"x")[:2] / sha(b"x")[2:4] / sha(b"x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    store = LocalStore(tmp_path)
+    with pytest.raises(StoreFull):
+        store.put(pieces(b"x"), sha(b"x"), 1)
+    assert leftovers(store) == []
+
+
+def test_a_bucket_that_does_not_answer_asks_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Busy) as refusal:
+        store_at(NOWHERE).put(pieces(b"x"), sha(b"x"), 1)
+    assert refusal.value.retry_after
