@@ -64,6 +64,14 @@ format: $(DEV_STAMP) ## Format Python files and templates
 	@templates="$$(git ls-files '*.html')"; [ -z "$$templates" ] || \
 		$(VENV)/bin/djade --target-version 5.2 $$templates || true
 
+.PHONY: openapi
+openapi: $(DEV_STAMP) ## Write the API's description that a test compares with
+	@$(NO_SERVERS) $(PY) -W ignore manage.py write_openapi tests/structure/openapi.yaml
+
+.PHONY: soak
+soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races and faults
+	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 exec $(PY) -m pytest tests/e2e/test_races.py tests/e2e/test_faults.py -v
+
 .PHONY: lock
 lock: $(UV) ## Resolve requirements into the two locks with hashes
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -40,3 +40,16 @@ class ScalarField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+class VersionRefField(serializers.Field[Any, Any, Any, Any]):
+    """A version number, or text that names one: "v3", "latest" or an alias."""
+
+    def to_internal_value(self, data: Any) -> str | int:
+        if isinstance(data, bool) or not isinstance(data, str | int):
+            raise serializers.ValidationError("must be a version number or an alias.")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import serializers
 
+from common.api.fields import VersionRefField
 from common.links import absolute
 from deployments.choices import EndpointState
 from deployments.models import Deployment
@@ -42,21 +41,9 @@ class DeploymentSerializer(serializers.Serializer):
         return absolute("deployments:detail", deployment.project.slug, deployment.endpoint_name)
 
 
-class VersionField(serializers.Field[Any, Any, Any, Any]):
-    """A version number, or text that names one."""
-
-    def to_internal_value(self, data: Any) -> str | int:
-        if isinstance(data, bool) or not isinstance(data, str | int):
-            raise serializers.ValidationError("must be a version number or an alias.")
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
 class DeploymentInput(serializers.Serializer):
     model_name = serializers.CharField(max_length=200)
-    version = VersionField(help_text='a number, "v3", "latest" or an alias')
+    version = VersionRefField(help_text='a number, "v3", "latest" or an alias')
     endpoint_name = serializers.CharField(max_length=200, trim_whitespace=False)
     gpu_type = serializers.CharField(default="", allow_blank=True, max_length=200)
     min_replicas = serializers.IntegerField(default=1)
@@ -67,7 +54,7 @@ class DeploymentInput(serializers.Serializer):
 
 
 class DeploymentChange(serializers.Serializer):
-    version = VersionField(required=False, help_text='a number, "v3", "latest" or an alias')
+    version = VersionRefField(required=False, help_text='a number, "v3", "latest" or an alias')
     gpu_type = serializers.CharField(required=False, allow_blank=True, max_length=200)
     min_replicas = serializers.IntegerField(required=False)
     max_replicas = serializers.IntegerField(required=False)

@@ -7,7 +7,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api.fields import NUMBER_SCHEMA
+from artifacts.api.serializers import FileSerializer
+from common.api.fields import NUMBER_SCHEMA, VersionRefField
 from common.checks import plain_number
 from common.links import absolute
 from registry.choices import Stage, VersionStatus
@@ -180,12 +181,7 @@ class AliasSerializer(serializers.Serializer):
 
 
 class AliasInput(serializers.Serializer):
-    version = serializers.JSONField(help_text='a number, "v3", "latest" or another alias')
-
-    def validate_version(self, value: Any) -> str | int:
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise serializers.ValidationError("must be a version number or an alias.")
-        return value
+    version = VersionRefField(help_text='a number, "v3", "latest" or another alias')
 
 
 class AliasMoveSerializer(serializers.Serializer):
@@ -201,12 +197,6 @@ class AliasMoveSerializer(serializers.Serializer):
 
     def get_to_version(self, move: AliasMove) -> int | None:
         return move.to_version.number if move.to_version else None
-
-
-class FileSerializer(serializers.Serializer):
-    path = serializers.CharField()
-    size = serializers.IntegerField(source="blob.size")
-    sha256 = serializers.CharField(source="blob.sha256")
 
 
 class FilesSerializer(serializers.Serializer):
