@@ -89,14 +89,19 @@ def _bring_up(
 
 
 def _route_to(plan: Deployment, revision: DeploymentRevision, service: Service) -> Again | None:
-    known = (RevisionState.ACTIVE, service.address, service.key)
-    if (revision.state, revision.address, revision.serving_key) == known:
+    if _known(revision, service):
         return None
     with transaction.atomic():
         deployment, found = _still_wanted(plan, revision)
-        if deployment and found:
+        if deployment and found and not _known(found, service):
             revisions.activate(system_actor(), deployment, found, service.address, service.key)
     return BEFORE_STOPPING
+
+
+def _known(revision: DeploymentRevision, service: Service) -> bool:
+    """Whether requests are sent to this service already."""
+    route = (revision.state, revision.address, revision.serving_key)
+    return route == (RevisionState.ACTIVE, service.address, service.key)
 
 
 def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | None) -> Again:

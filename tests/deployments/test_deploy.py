@@ -174,13 +174,13 @@ def test_two_people_who_deploy_one_new_name_at_once_both_get_a_true_answer(ada: 
 
 
 def test_a_change_makes_the_next_revision_and_no_change_makes_none(
-    ada: Person, iris_file: bytes, constant_file: bytes, engine: EngineProcess
+    ada: Person, engine: EngineProcess
 ) -> None:
-    deployed(ada, a_version(ada, iris_file))
+    deployed(ada, a_quick_version(ada, "return [1 for row in rows]"))
     address = f"{ada.base}/deployments/iris-api"
     same = ada.api.patch(address, {"min_replicas": 1, "version": "latest"}, format="json")
     assert (same.status_code, same.json()["revision"]) == (200, 1)
-    second = a_version(ada, constant_file)
+    second = a_quick_version(ada)
     ada.api.put(f"{ada.base}/models/iris/aliases/best", {"version": second.number}, format="json")
     changed = ada.api.patch(address, {"version": "best"}, format="json").json()
     assert (changed["state"], changed["revision"], changed["version"]) == ("Updating", 2, 2)

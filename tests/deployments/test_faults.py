@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from common import jobs
@@ -142,6 +144,27 @@ def test_what_a_killed_worker_was_doing_is_done_by_the_next(
     assert jobs.reap() == 1
     work_until(lambda: state(ada) == "Active")
     work_until_idle()
+    assert len(engine.living()) == 1
+
+
+def test_two_workers_at_one_endpoint_do_not_step_on_each_other(ada: Person, engine: EngineProcess) -> None:
+    deploy(ada, a_quick_version(ada))
+    pk = Deployment.objects.get().pk
+
+    def work() -> None:
+        try:
+            until(lambda: reconcile.reconcile(pk) is None)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work) for _ in range(3)]:
+            done.result()
+    assert state(ada) == "Active"
+    assert events(ada)[1:] == [
+        "Version 1 is being started (revision 1).",
+        "Version 1 answers requests now (revision 1).",
+    ]
     assert len(engine.living()) == 1
 
 
