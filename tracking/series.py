@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from typing import Any
 
 from django.db import connection
@@ -41,10 +42,12 @@ GIVEN_STEPS = UPSERT.format(
     last_step="GREATEST(old.last_step, EXCLUDED.last_step)",
 )
 FOLLOWING_STEPS = UPSERT.format(newer="true", last_step="old.last_step + EXCLUDED.count")
+# All points of the batch come as three arrays; each key takes its slice, counted from 1.
 INSERT_CHUNKS = """
     INSERT INTO tracking_metricchunk (metric_id, steps, timestamps, "values")
-    SELECT metric, steps::bigint[], timestamps::bigint[], points::float8[]
-    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS new (metric, steps, timestamps, points)
+    SELECT metric, (%(steps)s::bigint[])[first:last], (%(timestamps)s::bigint[])[first:last],
+           (%(values)s::float8[])[first:last]
+    FROM unnest(%(metric)s::bigint[], %(first)s::int[], %(last)s::int[]) AS new (metric, first, last)
 """
 
 
@@ -143,16 +146,17 @@ def write_series(run_id: int, series: Sequence[Series]) -> None:
         if group:
             rows = _upsert(statement, run_id, group)
             written += [(rows[one.key][0], one, _steps_of(one, rows[one.key][1])) for one in group]
+    ends = list(accumulate(len(one.values) for _, one, _ in written))
+    columns = {
+        "metric": _array(metric_id for metric_id, _, _ in written),
+        "first": _array(chain([1], (end + 1 for end in ends[:-1]))),
+        "last": _array(ends),
+        "steps": _array(chain.from_iterable(steps for _, _, steps in written)),
+        "timestamps": _array(chain.from_iterable(one.timestamps for _, one, _ in written)),
+        "values": _array(chain.from_iterable(one.values for _, one, _ in written)),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT_CHUNKS,
-            [
-                [metric_id for metric_id, _, _ in written],
-                [_array(steps) for _, _, steps in written],
-                [_array(one.timestamps) for _, one, _ in written],
-                [_array(one.values) for _, one, _ in written],
-            ],
-        )
+        cursor.execute(INSERT_CHUNKS, columns)
 
 
 def _steps_of(one: Series, last_step: int) -> Sequence[int]:
@@ -162,7 +166,8 @@ def _steps_of(one: Series, last_step: int) -> Sequence[int]:
 def _upsert(statement: str, run_id: int, series: Sequence[Series]) -> dict[str, tuple[int, int]]:
     """key -> (the summary's id, its last step)."""
     rows = [_summary(one) for one in series]
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns: dict[str, Any] = {name: _array(row[name] for row in rows) for name in rows[0] if name != "key"}
+    columns["key"] = [one.key for one in series]
     with connection.cursor() as cursor:
         cursor.execute(statement, {"run": run_id, **columns})
         return {key: (pk, last_step) for pk, key, last_step in cursor.fetchall()}
@@ -185,6 +190,6 @@ def _summary(one: Series) -> dict[str, Any]:
     }
 
 
-def _array(numbers: Iterable[float]) -> str:
+def _array(numbers: Iterable[float | None]) -> str:
     """Numbers as PostgreSQL writes an array; it reads Python's nan and inf, and every digit of a float."""
-    return "{" + ",".join(map(repr, numbers)) + "}"
+    return "{" + ",".join(map(repr, numbers)).replace("None", "NULL") + "}"

@@ -259,8 +259,10 @@ def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence
     """
     require(actor, project, Right.WRITE)
     checked = check_series(series)
+    # Series with and without steps are written one after the other, so such a batch must not meet another one.
+    mixed = len({one.steps is None for one in checked}) == 2
     with transaction.atomic():
-        run = _running(project, run_id)
+        run = _running(project, run_id, alone=mixed)
         if checked:
             write_series(run.pk, checked)
     return sum(len(one.values) for one in checked)

@@ -259,3 +259,17 @@ def test_no_point_gets_in_after_the_end(ann: Person, run: Run) -> None:
     with ThreadPoolExecutor(8) as pool:
         accepted = sum(pool.map(work, range(40)))
     assert counts == [accepted] == [RunMetric.objects.get().count]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batches_with_and_without_steps_logged_at_once_never_stop_each_other(ann: Person, run: Run) -> None:
+    def batch(number: int) -> int:
+        try:
+            with_steps, without = ("a", "z") if number % 2 else ("z", "a")
+            return log(ann, run, one(with_steps, [1], steps=[number]), one(without, [1])).status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(batch, range(40))) == {200}
+    assert summary(ann, run, "a")["count"] == summary(ann, run, "z")["count"] == 40
