@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.choices import Right
 from accounts.models import Project
@@ -73,11 +73,18 @@ def store_blob(
     limit = int(settings.MAX_UPLOAD_BYTES)
     if size is not None and size > limit:
         raise _too_large(limit)
+    release_connection()
     stored = blob_store().put(_chunks(stream, size, limit), sha256, limit if size is None else size)
     with transaction.atomic():
         blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": stored})
         ProjectBlob.objects.get_or_create(project=project, blob=blob)
     return blob
+
+
+def release_connection() -> None:
+    """Gives the database connection back to the pool: a slow transfer must not keep it from others for hours."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _chunks(stream: Readable, size: int | None, limit: int) -> Iterator[bytes]:

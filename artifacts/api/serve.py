@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils.http import content_disposition_header
 
 from artifacts.models import Blob
-from artifacts.services import open_blob
+from artifacts.services import open_blob, release_connection
 from artifacts.store import CHUNK
 
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -64,6 +64,7 @@ def _names(header: str, etag: str) -> bool:
 def _body(request: HttpRequest, blob: Blob, first: int, length: int) -> HttpResponseBase:
     if request.method == "HEAD" or not length:
         return HttpResponse()
+    release_connection()
     return StreamingHttpResponse(Pieces(open_blob(blob, first), length))
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.test import RequestFactory
 
 from accounts.choices import Role, Scope
@@ -17,7 +17,7 @@ from artifacts import services
 from artifacts.models import Blob, ProjectBlob
 from artifacts.store import LocalStore, blob_store
 from common.errors import Invalid
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, make_person, make_project, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -187,3 +187,22 @@ def test_the_same_bytes_uploaded_at_once_are_kept_once(ann: Person) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(one, range(24))) == {200}
     assert (Blob.objects.count(), ProjectBlob.objects.count()) == (1, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_upload_and_a_slow_download_hold_no_database_connection(ann: Person) -> None:
+    held: list[bool] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            held.append(connection.connection is not None)
+            return super().read(size)
+
+    services.store_blob(
+        actor=ann.actor, project=ann.project, sha256=sha(b"bytes"), stream=Watched(b"bytes"), size=5
+    )
+    assert held == [False, False]
+    run = make_run(ann, {"file": b"bytes"})
+    answer = ann.api.get(f"{ann.base}/runs/{run.public_id}/artifacts/file")
+    assert connection.connection is None
+    assert b"".join(answer) == b"bytes"
