@@ -69,6 +69,11 @@ class MetricRow(Row):
 
     differences: tuple[float | None, ...]
 
+    @property
+    def cells(self) -> list[tuple[Any, float | None]]:
+        """Each value with its difference."""
+        return list(zip(self.values, self.differences, strict=True))
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -1,0 +1,122 @@
+"""How the portal writes numbers, sizes and times, and small look-ups that templates cannot do."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.http import QueryDict
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+PILLS = {
+    "Production": "good",
+    "Staging": "warn",
+    "Active": "good",
+    "Ready": "good",
+    "Completed": "good",
+    "Running": "busy",
+    "Deploying": "busy",
+    "Updating": "busy",
+    "Undeploying": "busy",
+    "Pending": "busy",
+    "Degraded": "warn",
+    "Quarantined": "bad",
+    "Failed": "bad",
+    "Killed": "bad",
+}
+
+
+@register.filter
+def filesize(size: float) -> str:
+    """Bytes in decimal units: 1536 -> "1.5 kB"."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {UNITS[unit]}" if unit == 0 else f"{value:.1f} {UNITS[unit]}"
+
+
+@register.filter
+def number(value: Any) -> str:
+    """A metric as people read it: five significant digits, NaN and ∞ by their signs, "–" for nothing."""
+    if value is None:
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return "NaN" if math.isnan(value) else f"{value:.5g}"
+
+
+@register.filter
+def signed(value: Any) -> str:
+    """A difference with its sign; "–" for nothing."""
+    if value is None:
+        return "–"
+    return f"+{number(value)}" if value > 0 else number(value)
+
+
+@register.filter
+def duration(value: timedelta) -> str:
+    """A span in its two largest units: "2 h 5 min"."""
+    seconds = int(value.total_seconds())
+    if seconds < 1:
+        return f"{value.total_seconds() * 1000:.0f} ms"
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(shown[:2])
+
+
+@register.filter
+def metric(row: Any, key: str) -> float | None:
+    """The value of a version's or run's metric `key` among those that were fetched with it."""
+    for found in row.metrics.all():
+        if found.key == key:
+            return float(getattr(found, "value", None) if hasattr(found, "value") else found.last)
+    return None
+
+
+@register.filter
+def pill(word: str) -> SafeString:
+    """A stage or state as a badge."""
+    kind = PILLS.get(word, "")
+    return format_html('<span class="pill {}">{}</span>', f"pill-{kind}" if kind else "", word)
+
+
+@register.filter
+def ago(moment: Any) -> SafeString:
+    """A moment as relative time; the exact one on hover."""
+    if moment is None:
+        return format_html("{}", "–")
+    exact = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative>{}</time>', moment.isoformat(), exact, exact
+    )
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """One icon of the sprite, hidden from screen readers."""
+    return format_html(
+        '<svg width="18" height="18" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: Any) -> str:
+    """The page's query string with some parameters changed; None removes one."""
+    params: QueryDict = context["request"].GET.copy()
+    for name, value in changes.items():
+        if value is None:
+            params.pop(name, None)
+        else:
+            params[name] = str(value)
+    return "?" + params.urlencode()
