@@ -15,8 +15,8 @@ class DeployForm(forms.Form):
         help_text="Lower-case letters, digits and hyphens; part of the URL.",
     )
     gpu_type = forms.ChoiceField(label="GPU type", required=False)
-    min_replicas = forms.IntegerField(label="Min replicas", initial=1, min_value=0, max_value=64)
-    max_replicas = forms.IntegerField(label="Max replicas", initial=1, min_value=1, max_value=64)
+    min_replicas = forms.IntegerField(label="Min replicas", initial=1, min_value=1, max_value=32)
+    max_replicas = forms.IntegerField(label="Max replicas", initial=1, min_value=1, max_value=32)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import JSONField, Value
 from django.utils import timezone
 
 from accounts.audit import record
@@ -108,6 +109,7 @@ def create_version(
     run = find_run(project, source_run_id)
     manifest = make_manifest(files_under(run, artifact_path))
     with transaction.atomic():
+        _keep_run(run)
         model = _model_to_count(actor, project, model_name)
         version = _next_version(
             actor,
@@ -399,6 +401,12 @@ def _insert_model(actor: Actor, project: Project, values: dict[str, Any]) -> Reg
     return model
 
 
+def _keep_run(run: Run) -> None:
+    """Holds the run's row until the commit, so that nobody deletes it under the new version."""
+    if not Run.objects.alive().select_for_update().filter(pk=run.pk).exists():
+        raise Missing(f"Run {run.public_id} was deleted meanwhile.", code="run_not_found")
+
+
 def _model_to_count(actor: Actor, project: Project, name: str) -> RegisteredModel:
     """The model under its lock, registered on the way when there is none."""
     rows = RegisteredModel.objects.alive().filter(project=project, name=name)
@@ -438,8 +446,13 @@ def _snapshot(version: ModelVersion, run: Run) -> None:
         [VersionMetric(version=version, key=m.key, value=m.last) for m in run.metrics.all()]
     )
     VersionParam.objects.bulk_create(
-        [VersionParam(version=version, key=p.key, value=p.value) for p in run.params.all()]
+        [VersionParam(version=version, key=p.key, value=_json(p.value)) for p in run.params.all()]
     )
+
+
+def _json(value: Any) -> Any:
+    """A JSON null as a value: None alone would be SQL's NULL, which the column refuses."""
+    return Value(None, JSONField()) if value is None else value
 
 
 def _change(row: RegisteredModel | ModelVersion, **changes: Any) -> None:
@@ -471,13 +484,14 @@ def _endpoints(model: RegisteredModel) -> list[tuple[str, int]]:
     return live_endpoints([model.pk]).get(model.pk, [])
 
 
-def _refuse_live(model: RegisteredModel, endpoints: list[str]) -> None:
+def _refuse_live(model: RegisteredModel, names: list[str]) -> None:
+    endpoints = sorted(set(names))
     if endpoints:
         raise Conflict(
-            f"{model.name} is served by the endpoint {', '.join(sorted(endpoints))}. Undeploy it first.",
+            f"{model.name} is served by the endpoint {', '.join(endpoints)}. Undeploy it first.",
             "Undeploy the endpoint, then delete.",
             code="live_endpoint",
-            items=[f"endpoint {name}" for name in sorted(endpoints)],
+            items=[f"endpoint {name}" for name in endpoints],
         )
 
 

@@ -39,7 +39,7 @@ class ModelList(ProjectPage):
         page = self.page_of((found.qs if found.is_valid() else rows.none()).order_by(ordering, "-id"))
         endpoints = holds.live_endpoints([model.pk for model in page])
         for model in page:
-            model.live_endpoints = sorted(name for name, _ in endpoints.get(model.pk, []))
+            model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
         return self.show(
             "registry/model_list.html",
             page=page,
@@ -125,7 +125,7 @@ class DeleteModel(OfModel, FormPage):
     def extra(self) -> dict[str, Any]:
         versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
         endpoints = holds.live_endpoints([self.model.pk]).get(self.model.pk, [])
-        return {"model": self.model, "versions": versions[:100], "endpoints": sorted(n for n, _ in endpoints)}
+        return {"model": self.model, "versions": versions[:100], "endpoints": sorted({n for n, _ in endpoints})}
 
     def perform(self, data: dict[str, Any]) -> str:
         _check_typed(data["confirm"], self.model.name)
@@ -258,7 +258,7 @@ class DeleteVersion(OfVersion, FormPage):
             "model": self.model,
             "version": self.version,
             "confirm_text": f"v{self.version.number}",
-            "endpoints": sorted(name for name, pk in endpoints if pk == self.version.pk),
+            "endpoints": sorted({name for name, pk in endpoints if pk == self.version.pk}),
         }
 
     def perform(self, data: dict[str, Any]) -> str:

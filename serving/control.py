@@ -17,7 +17,7 @@ from serving.services import Services
 BODY_LIMIT = 64 << 10
 MAX_REPLICAS = 32
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-_NAME = re.compile(r"[\w .:@-]{1,255}\Z")
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -136,7 +136,7 @@ def spec_of(body: bytes) -> Spec:
     names = [str(sent.get(name, "")) for name in ("endpoint_name", "model_name", "model_version")]
     for field, name in zip(("endpoint_name", "model_name", "model_version"), names, strict=True):
         if not _NAME.match(name):
-            raise Problem(400, f"{field} must be a name of at most 255 letters, digits and ' .:@_-'.")
+            raise Problem(400, f"{field} must be a name of 1 to 255 characters without control characters.")
     return Spec(_model_dir(sent.get("model_dir")), replicas, *names)
 
 

@@ -55,7 +55,7 @@ class ModelSerializer(serializers.Serializer):
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_live_endpoints(self, model: RegisteredModel) -> list[str]:
-        return sorted(name for name, _ in self.context["live_endpoints"].get(model.pk, []))
+        return sorted({name for name, _ in self.context["live_endpoints"].get(model.pk, [])})
 
     def get_url(self, model: RegisteredModel) -> str:
         return absolute("registry:model", model.project.slug, model.name)
