@@ -1,6 +1,8 @@
 // Bundles the portal's scripts and styles into static/, which is served as it is.
 import { build } from "esbuild";
-import { cp, rm } from "node:fs/promises";
+import { readdirSync } from "node:fs";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
 const out = "static";
 await rm(out, { recursive: true, force: true });
@@ -28,3 +30,11 @@ await build({
 });
 await cp("assets/icons.svg", `${out}/icons.svg`);
 await cp("assets/favicon.svg", `${out}/favicon.svg`);
+
+// WhiteNoise serves these to browsers that take them.
+const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } };
+for (const name of readdirSync(out).filter((each) => /\.(js|css|svg)$/.test(each))) {
+  const bytes = await readFile(`${out}/${name}`);
+  await writeFile(`${out}/${name}.br`, brotliCompressSync(bytes, quality));
+  await writeFile(`${out}/${name}.gz`, gzipSync(bytes, { level: 9 }));
+}

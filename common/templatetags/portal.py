@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.forms import BoundField, RadioSelect, Select
 from django.http import QueryDict
 from django.templatetags.static import static
 from django.utils.html import format_html
@@ -98,6 +99,15 @@ def ago(moment: Any) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{}</time>', moment.isoformat(), exact, exact
     )
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """A form field in the portal's dress, with its error announced."""
+    widget = field.field.widget
+    dress = "form-select" if type(widget) is Select else "" if isinstance(widget, RadioSelect) else "form-control"
+    attrs = {"class": f"{dress} is-invalid" if field.errors and dress else dress}
+    return field.as_widget(attrs={**attrs, "aria-invalid": "true"} if field.errors else attrs)
 
 
 @register.simple_tag
