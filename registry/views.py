@@ -125,7 +125,11 @@ class DeleteModel(OfModel, FormPage):
     def extra(self) -> dict[str, Any]:
         versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
         endpoints = holds.live_endpoints([self.model.pk]).get(self.model.pk, [])
-        return {"model": self.model, "versions": versions[:100], "endpoints": sorted({n for n, _ in endpoints})}
+        return {
+            "model": self.model,
+            "versions": versions[:100],
+            "endpoints": sorted({n for n, _ in endpoints}),
+        }
 
     def perform(self, data: dict[str, Any]) -> str:
         _check_typed(data["confirm"], self.model.name)

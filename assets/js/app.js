@@ -10,7 +10,11 @@ const on = (kind, selector, act) =>
 on("click", "[data-theme-switch]", () => {
   const root = document.documentElement;
   root.dataset.bsTheme = root.dataset.bsTheme === "dark" ? "light" : "dark";
-  localStorage.setItem("theme", root.dataset.bsTheme);
+  try {
+    localStorage.setItem("theme", root.dataset.bsTheme);
+  } catch {
+    // Storage is switched off: the choice lasts for this page.
+  }
   document.dispatchEvent(new Event("theme"));
 });
 
@@ -66,4 +70,12 @@ document.addEventListener("htmx:after:swap", () => refreshTimes());
 
 on("click", ".burger", (button) => {
   button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") !== "true"));
+});
+
+// A page that comes back from the browser's history has boxes checked and names typed already.
+addEventListener("pageshow", () => {
+  const again = (selector, kind) =>
+    document.querySelector(selector)?.dispatchEvent(new Event(kind, { bubbles: true }));
+  again("[data-compare-box]", "change");
+  again("[data-confirm]", "input");
 });

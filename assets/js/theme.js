@@ -1,4 +1,9 @@
 // Runs before the first paint, so that a dark page never flashes white.
-const chosen = localStorage.getItem("theme");
+let chosen = null;
+try {
+  chosen = localStorage.getItem("theme");
+} catch {
+  // Storage is switched off: the system's preference it is.
+}
 const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 document.documentElement.dataset.bsTheme = dark ? "dark" : "light";

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.forms import BoundField, RadioSelect, Select
 from django.http import QueryDict
 from django.templatetags.static import static
@@ -69,7 +72,12 @@ def duration(value: timedelta) -> str:
     seconds = int(value.total_seconds())
     if seconds < 1:
         return f"{value.total_seconds() * 1000:.0f} ms"
-    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    parts = [
+        (seconds // 86400, "d"),
+        (seconds // 3600 % 24, "h"),
+        (seconds // 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ]
     shown = [f"{count} {unit}" for count, unit in parts if count]
     return " ".join(shown[:2])
 
@@ -97,7 +105,10 @@ def ago(moment: Any) -> SafeString:
         return format_html("{}", "–")
     exact = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
     return format_html(
-        '<time datetime="{}" title="{}" data-relative>{}</time>', moment.isoformat(), exact, exact
+        '<time datetime="{}" title="{}" data-relative>{}</time>',
+        moment.isoformat(),
+        exact,
+        naturaltime(moment),
     )
 
 
@@ -105,7 +116,9 @@ def ago(moment: Any) -> SafeString:
 def control(field: BoundField) -> SafeString:
     """A form field in the portal's dress, with its error announced."""
     widget = field.field.widget
-    dress = "form-select" if type(widget) is Select else "" if isinstance(widget, RadioSelect) else "form-control"
+    dress = (
+        "form-select" if type(widget) is Select else "" if isinstance(widget, RadioSelect) else "form-control"
+    )
     attrs = {"class": f"{dress} is-invalid" if field.errors and dress else dress}
     return field.as_widget(attrs={**attrs, "aria-invalid": "true"} if field.errors else attrs)
 
@@ -130,3 +143,20 @@ def query(context: dict[str, Any], **changes: Any) -> str:
         else:
             params[name] = str(value)
     return "?" + params.urlencode()
+
+
+@register.filter
+def scalar(value: Any) -> str:
+    """A parameter's value: text as it is, everything else as JSON writes it (null, true, 0.1)."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def share(value: Any, values: Iterable[Any]) -> str:
+    """How long the bar of `value` is beside those of all `values`: percent of the longest."""
+    longest = max((abs(each) for each in values if _finite(each)), default=0)
+    return f"{100 * abs(value) / longest:.1f}" if longest and _finite(value) else "0"
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
