@@ -22,7 +22,7 @@ class CursorPages(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE
-    offset_cutoff = None  # a capped offset would page in a loop over many rows of equal value
+    offset_cutoff = 0  # none: a capped offset would page in a loop over many rows of equal value
 
     def __init__(self, ordering: Sequence[str] = ("-id",)) -> None:
         self.ordering = tuple(ordering)

@@ -87,7 +87,7 @@ def metric(row: Any, key: str) -> float | None:
     """The value of a version's or run's metric `key` among those that were fetched with it."""
     for found in row.metrics.all():
         if found.key == key:
-            return float(getattr(found, "value", None) if hasattr(found, "value") else found.last)
+            return float(found.value if hasattr(found, "value") else found.last)
     return None
 
 
@@ -119,8 +119,10 @@ def control(field: BoundField) -> SafeString:
     dress = (
         "form-select" if type(widget) is Select else "" if isinstance(widget, RadioSelect) else "form-control"
     )
-    attrs = {"class": f"{dress} is-invalid" if field.errors and dress else dress}
-    return field.as_widget(attrs={**attrs, "aria-invalid": "true"} if field.errors else attrs)
+    attrs: dict[str, str | bool] = {"class": dress}
+    if field.errors:
+        attrs = {"class": f"{dress} is-invalid".strip(), "aria-invalid": "true"}
+    return field.as_widget(attrs=attrs)
 
 
 @register.simple_tag
