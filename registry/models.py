@@ -74,6 +74,26 @@ class RegisteredModel(models.Model):
         return self.name
 
 
+class Inspection(models.Model):
+    """What a worker found in one set of files, kept so that the same files are looked at once.
+
+    `rules` names the scan's rules at that time: under newer ones the files are looked at again.
+    """
+
+    manifest = models.OneToOneField(Manifest, on_delete=models.CASCADE, related_name="inspection")
+    rules = models.CharField(max_length=20)
+    status = models.CharField(max_length=16, choices=VersionStatus)
+    status_reason = models.TextField(blank=True)
+    format = models.CharField(max_length=40, blank=True)
+    framework = models.CharField(max_length=40, blank=True)
+    servable = models.BooleanField(default=False)
+    servable_reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.manifest}: {self.status}"
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def visible_to(self, user: User) -> Self:
         return self.alive().filter(model__project__memberships__user=user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -24,6 +25,7 @@ from registry.holds import live_endpoints
 from registry.models import (
     Alias,
     AliasMove,
+    Inspection,
     ModelVersion,
     RegisteredModel,
     VersionMetric,
@@ -31,6 +33,7 @@ from registry.models import (
     VersionTag,
 )
 from registry.queries import LATEST, find_model, find_version
+from serving.scan import RULES
 from tracking.models import Run
 from tracking.queries import files_under, find_run
 
@@ -40,6 +43,7 @@ MODEL_NAME = re.compile(
 ALIAS_NAME = re.compile(r"[\w\-]+", re.ASCII)
 RESERVED_ALIAS = re.compile(r"v?[0-9]+")
 DESCRIPTION_LENGTH = 20_000
+SETTLED = ("status", "status_reason", "format", "framework", "servable", "servable_reason")
 
 
 def register_model(
@@ -100,7 +104,7 @@ def create_version(
     """The next version: pins the files that lie under `artifact_path` of the run now, with its metrics and parameters.
 
     A model of this name is registered on the way when there is none. The version is Pending until a worker has
-    looked at its files.
+    looked at its files; files that were looked at before settle it at once.
     """
     require(actor, project, Right.WRITE)
     _check_model_name(model_name)
@@ -119,11 +123,12 @@ def create_version(
             manifest=manifest,
             description=description,
         )
+        if version.status == VersionStatus.PENDING:
+            enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
         _snapshot(version, run)
         VersionTag.objects.bulk_create(
             [VersionTag(version=version, key=key, value=value) for key, value in annotations.items()]
         )
-        enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
         record(
             actor,
             "create_version",
@@ -158,30 +163,30 @@ def update_version(
     return version
 
 
-def settle_version(
-    *,
-    actor: Actor,
-    version_id: int,
-    status: VersionStatus,
-    reason: str,
-    format: str,
-    framework: str,
-    servable: bool,
-    servable_reason: str,
-) -> None:
-    """What a worker found in a Pending version's files; a version that is settled already stays as it is."""
+@dataclass(frozen=True)
+class Findings:
+    """What looking at a version's files gave: whether they are safe, what they are, whether they can be served."""
+
+    status: VersionStatus
+    status_reason: str
+    format: str
+    framework: str
+    servable: bool
+    servable_reason: str
+
+
+def keep_inspection(*, manifest: Manifest, findings: Findings) -> None:
+    """Keeps what was found, so that the next version with the same files is settled at once."""
+    kept = {**asdict(findings), "rules": RULES, "created_at": timezone.now()}
+    Inspection.objects.update_or_create(manifest=manifest, defaults=kept)
+
+
+def settle_version(*, actor: Actor, version_id: int, findings: Findings) -> None:
+    """Ends the waiting of a Pending version; one that is settled already stays as it is."""
     with transaction.atomic():
         version = ModelVersion.objects.select_related("model__project").get(pk=version_id)
-        changed = ModelVersion.objects.filter(pk=version_id, status=VersionStatus.PENDING).update(
-            status=status,
-            status_reason=reason,
-            format=format,
-            framework=framework,
-            servable=servable,
-            servable_reason=servable_reason,
-            updated_at=timezone.now(),
-        )
-        if changed:
+        pending = ModelVersion.objects.filter(pk=version_id, status=VersionStatus.PENDING)
+        if pending.update(**asdict(findings), updated_at=timezone.now()):
             record(
                 actor,
                 "settle_version",
@@ -189,7 +194,11 @@ def settle_version(
                 version_label(version),
                 project=version.model.project,
                 before={"status": VersionStatus.PENDING},
-                after={"status": status, "reason": reason, "format": format},
+                after={
+                    "status": findings.status,
+                    "reason": findings.status_reason,
+                    "format": findings.format,
+                },
             )
 
 
@@ -427,7 +436,9 @@ def _next_version(
     description: str,
 ) -> ModelVersion:
     model.last_number += 1
+    known = Inspection.objects.filter(manifest=manifest, rules=RULES).values(*SETTLED).first()
     version = ModelVersion.objects.create(
+        **(known or {}),
         model=model,
         number=model.last_number,
         source_run=source_run,

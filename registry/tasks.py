@@ -18,16 +18,15 @@ SCAN_SECONDS = 120
 
 
 def _could_not_look(*, error: str, version_id: int) -> None:
-    services.settle_version(
-        actor=system_actor(),
-        version_id=version_id,
+    findings = services.Findings(
         status=VersionStatus.QUARANTINED,
-        reason=f"The files could not be looked at: {error}",
+        status_reason=f"The files could not be looked at: {error}",
         format="",
         framework="",
         servable=False,
         servable_reason="The files could not be looked at.",
     )
+    services.settle_version(actor=system_actor(), version_id=version_id, findings=findings)
 
 
 @job("registry.inspect_version", max_attempts=3, on_exhausted=_could_not_look)
@@ -40,17 +39,20 @@ def inspect_version(*, version_id: int) -> None:
         files = Path(folder) / "files"
         materialize(version.manifest, files)
         found = run_limited(files, timeout=SCAN_SECONDS)
-    services.settle_version(actor=system_actor(), version_id=version_id, **_verdict(found))
+    findings = _findings(found)
+    if found["detected"]:  # a look that was ended by force says nothing about the files
+        services.keep_inspection(manifest=version.manifest, findings=findings)
+    services.settle_version(actor=system_actor(), version_id=version_id, findings=findings)
 
 
-def _verdict(found: dict[str, Any]) -> dict[str, Any]:
+def _findings(found: dict[str, Any]) -> services.Findings:
     clean = found["verdict"] == "clean"
     detected = found["detected"] or {}
-    return {
-        "status": VersionStatus.READY if clean else VersionStatus.QUARANTINED,
-        "reason": "" if clean else " ".join(found["reasons"])[:5000],
-        "format": detected.get("format", ""),
-        "framework": detected.get("framework", ""),
-        "servable": bool(detected.get("servable")),
-        "servable_reason": detected.get("reason", "The files could not be recognised."),
-    }
+    return services.Findings(
+        status=VersionStatus.READY if clean else VersionStatus.QUARANTINED,
+        status_reason="" if clean else " ".join(found["reasons"])[:5000],
+        format=detected.get("format", ""),
+        framework=detected.get("framework", ""),
+        servable=bool(detected.get("servable")),
+        servable_reason=detected.get("reason", "The files could not be recognised."),
+    )

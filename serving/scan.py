@@ -47,6 +47,7 @@ CLOSED = {
     "exe": "is a program, which the scan cannot follow",
 }
 MEMORY = 2 << 30
+RULES = "1"  # counts up when a scan could find something else in the same files
 CPU_SECONDS = 60
 ANSWER_LIMIT = 1 << 20
 

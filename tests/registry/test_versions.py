@@ -188,6 +188,27 @@ def test_a_worker_says_what_the_files_are_and_whether_they_are_safe(ann: Person)
     assert "I wrote it myself" in released["status_reason"]
 
 
+def test_files_that_were_looked_at_before_settle_the_next_version_at_once(ann: Person) -> None:
+    evil = {"model.pkl": b"cos\nsystem\n(S'true'\ntR."}
+    for name in ("first", "second"):
+        make_version(ann, name, files=evil, ready=False)
+        if name == "first":
+            run_jobs()
+    assert run_jobs() == 0
+    version = ann.api.get(f"{ann.base}/models/second/versions/1").json()
+    assert (version["status"], version["servable"]) == ("Quarantined", False)
+    assert "system" in version["status_reason"]
+
+
+def test_a_release_is_for_one_version_and_not_for_its_files(ann: Person) -> None:
+    evil = {"model.pkl": b"cos\nsystem\n(S'true'\ntR."}
+    make_version(ann, "m", files=evil, ready=False)
+    run_jobs()
+    ann.api.post(f"{ann.base}/models/m/versions/1/release", {"note": "mine"}, format="json")
+    make_version(ann, "m", files=evil, ready=False)
+    assert ann.api.get(f"{ann.base}/models/m/versions/2").json()["status"] == "Quarantined"
+
+
 def test_a_version_whose_files_cannot_be_looked_at_is_quarantined_not_lost(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
