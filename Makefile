@@ -72,6 +72,16 @@ openapi: $(DEV_STAMP) ## Write the API's description that a test compares with
 soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races and faults
 	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 exec $(PY) -m pytest tests/e2e/test_races.py tests/e2e/test_faults.py -v
 
+BENCH_PY := .venv-bench/bin/python
+
+.PHONY: bench
+bench: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) $(BENCH_PY) ## Measure this platform beside MLflow and write bench/results/
+	@exec $(PY) -m bench --mlflow $(CURDIR)/$(BENCH_PY) $(BENCH)
+
+$(BENCH_PY): requirements/bench.txt | $(UV)
+	@echo "Installing MLflow for the comparison…"
+	@$(PY) -m venv .venv-bench && $(UV) pip install --quiet --python $@ -r requirements/bench.txt && touch $@
+
 .PHONY: lock
 lock: $(UV) ## Resolve requirements into the two locks with hashes
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -86,7 +96,7 @@ torch: $(RUNTIME) ## Install torch, for models saved by it
 
 .PHONY: clean
 clean: ## Remove what make made; VAR_DIR with its data stays
-	rm -rf $(VENV) node_modules static build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-bench node_modules static build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
