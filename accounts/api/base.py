@@ -47,6 +47,7 @@ class ApiView(APIView):
     """Signed in, with an actor; each POST honours Idempotency-Key."""
 
     permission_classes = [SignedIn]
+    pagination_class = CursorPages  # says in the API's description what `page` answers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

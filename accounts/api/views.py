@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,11 +19,21 @@ from accounts.api.serializers import (
     TokenInput,
     TokenSerializer,
 )
-from accounts.choices import Right
+from accounts.choices import Door, Right
 from accounts.filters import AuditFilter
 from accounts.models import ApiToken, AuditEntry, Membership
 from common.api.filters import filtered
 from common.version import VERSION
+
+AUDIT_PARAMETERS = [
+    OpenApiParameter("actor", str, description="a user's name"),
+    OpenApiParameter("verb", str, description="what was done, such as transition_stage"),
+    OpenApiParameter("object_type", str, description="to what kind of thing, such as version"),
+    OpenApiParameter("object_id", str, description="to which one, such as iris/3"),
+    OpenApiParameter("door", str, enum=Door.values),
+    OpenApiParameter("since", OpenApiTypes.DATETIME, description="not before"),
+    OpenApiParameter("until", OpenApiTypes.DATETIME, description="before"),
+]
 
 
 class MeView(ApiView):
@@ -103,7 +114,7 @@ class AuditView(ProjectView):
     @extend_schema(
         operation_id="list_audit",
         summary="Read the audit trail",
-        filters=True,
+        parameters=AUDIT_PARAMETERS,
         responses=AuditSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:

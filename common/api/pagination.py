@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -39,10 +41,15 @@ class CursorPages(CursorPagination):
             )
         return int(text)
 
-    def decode_cursor(self, request: Request) -> Any:
+    def paginate_queryset(
+        self, queryset: QuerySet[Any], request: Request, view: Any = None
+    ) -> list[Any] | None:
         try:
-            return super().decode_cursor(request)
-        except NotFound as error:
+            return super().paginate_queryset(queryset, request, view)
+        except (NotFound, ValidationError, ValueError, TypeError, OverflowError, DataError) as error:
+            # A cursor of another list, or one made by hand, holds a position that is no value of the column.
+            if self.cursor_query_param not in request.query_params:
+                raise
             raise Invalid.field(
                 "cursor", "cursor is not one that this list gave.", "Start again without it."
             ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -16,6 +16,8 @@ from common.errors import Busy, Denied, DomainError, Invalid, Missing, TooLarge,
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+LONGEST_TEXT = 2000
+MOST_FIELDS = 100
 
 
 def handle_exception(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -41,6 +43,8 @@ def as_domain_error(error: Exception) -> DomainError | None:
         return Missing("There is nothing at this address.", "See /api/docs/ for what there is.")
     if isinstance(error, PermissionDenied):
         return Denied("You may not do this.")
+    if isinstance(error, UnreadablePostError):
+        return Invalid("The request's body ended before its announced length.", "Send it again.")
     if isinstance(error, RequestDataTooBig):
         return TooLarge("The request's body is larger than the server takes.")
     if isinstance(error, SuspiciousOperation | DataError | UnicodeError):
@@ -96,15 +100,22 @@ def body(error: DomainError, request_id: str) -> dict[str, Any]:
         "title": error.title,
         "status": error.status,
         "code": error.code,
-        "detail": error.message,
-        "hint": error.hint,
+        "detail": tidy(error.message),
+        "hint": tidy(error.hint),
         "request_id": request_id,
     }
     if error.fields:
-        document["errors"] = error.fields
+        fields = list(error.fields.items())[:MOST_FIELDS]
+        document["errors"] = {tidy(name): [tidy(each) for each in sentences] for name, sentences in fields}
     if error.items:
-        document["items"] = error.items
+        document["items"] = [tidy(item) for item in error.items]
     return document
+
+
+def tidy(text: str) -> str:
+    """A text that may hold what the caller sent, as it can travel: cut, lone surrogates written as escapes."""
+    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return cut.encode("utf-8", "backslashreplace").decode()
 
 
 def headers(error: DomainError, origin: Exception | None = None) -> dict[str, str]:

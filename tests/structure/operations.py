@@ -1,0 +1,224 @@
+"""Every operation of the API's description with values that work, and the things they name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from accounts.choices import Role, Scope
+from accounts.services import create_token, set_member
+from deployments.services import deploy
+from registry import services as registry_verbs
+from registry.choices import VersionStatus
+from registry.models import ModelVersion
+from tests.factories import Person, make_person, make_project, make_user, make_version
+from tests.structure.test_openapi import schema
+from tracking import services as tracking_verbs
+
+CONTENT = b"1 2 3"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+QUARANTINED = 2
+METHODS = ("get", "put", "post", "delete", "patch", "head")
+LIST_QUERY = {"page_size": "5"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: its address with {parameters}, the query's names, and its JSON body's schema."""
+
+    name: str
+    method: str
+    address: str
+    path: tuple[str, ...]
+    query: tuple[str, ...]
+    body: Mapping[str, Any] | None
+    binary: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class World:
+    """A project with one of everything: values of path parameters, queries and bodies by operation."""
+
+    person: Person
+    values: Mapping[str, str]
+    by_operation: Mapping[str, Mapping[str, str]]
+    queries: Mapping[str, Mapping[str, str]]
+    bodies: Mapping[str, Any] = field(repr=False)
+
+    def path_of(self, operation: Operation, changes: Mapping[str, str] | None = None) -> str:
+        """The address with percent-encoded values; `changes` come as they are to be sent."""
+        known = {**self.values, **self.by_operation.get(operation.name, {})}
+        sent = {name: quote(known[name], safe="/") for name in operation.path}
+        return operation.address.format(**{**sent, **(changes or {})})
+
+    def send(
+        self,
+        api: Any,
+        operation: Operation,
+        *,
+        path: str = "",
+        query: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+        content_type: str = "application/json",
+        **headers: str,
+    ) -> Any:
+        """The operation as it works, with what is given instead."""
+        address = path or self.path_of(operation)
+        asked = self.queries.get(operation.name, {}) if query is None else query
+        if asked:
+            address += "?" + urlencode(asked, errors="surrogatepass")
+        if operation.binary:
+            raw, content_type = CONTENT if raw is None else raw, "application/octet-stream"
+        elif raw is None and operation.body is not None:
+            raw = json.dumps(self.bodies[operation.name]).encode()
+        return api.generic(
+            operation.method.upper(), address, raw or b"", content_type=content_type, **headers
+        )
+
+
+def operations() -> list[Operation]:
+    """All operations of the API's description, by name; reading a file also by HEAD."""
+    found = schema()
+    return sorted(_operations(found), key=lambda operation: operation.name)
+
+
+def _operations(found: Mapping[str, Any]) -> Iterator[Operation]:
+    for address, item in found["paths"].items():
+        for method, about in item.items():
+            if method not in METHODS or not address.startswith("/api/v1/"):
+                continue
+            parameters = about.get("parameters", [])
+            contents = about.get("requestBody", {}).get("content", {})
+            reference = contents.get("application/json", {}).get("schema")
+            yield Operation(
+                name=about["operationId"],
+                method=method,
+                address=address,
+                path=tuple(p["name"] for p in parameters if p["in"] == "path"),
+                query=tuple(p["name"] for p in parameters if p["in"] == "query"),
+                body=_resolved(found, reference) if reference else None,
+                binary="application/octet-stream" in contents,
+            )
+
+
+def _resolved(found: Mapping[str, Any], reference: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = reference.get("$ref", "").rpartition("/")[2]
+    resolved: Mapping[str, Any] = found["components"]["schemas"][name] if name else reference
+    return resolved
+
+
+def make_world() -> World:
+    """A project with an admin, a member, runs, versions (the second Quarantined), an alias, endpoints, a token."""
+    ann = make_person(make_project("alpha"), username="ann")
+    make_user("ray")
+    set_member(actor=ann.actor, project=ann.project, username="ray", role="viewer")
+    first = make_version(ann, "iris", files={"model/weights.txt": CONTENT, "z.txt": b"z"}, accuracy=0.5)
+    second = make_version(ann, "iris", accuracy=0.75)
+    ModelVersion.objects.filter(pk=second.pk).update(status=VersionStatus.QUARANTINED)
+    where = {"actor": ann.actor, "project": ann.project, "model_name": "iris"}
+    registry_verbs.set_alias(**where, alias="best", version=1)
+    registry_verbs.set_version_tag(**where, ref=1, key="k", value="v")
+    make_version(ann, "spare")
+    running = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    for name in ("down", "live"):
+        deploy(**where, version=1, endpoint_name=name)
+    token, _ = create_token(
+        actor=ann.actor, project=ann.project, name="spare", scopes=[Scope.READ], expires_in_days=3
+    )
+    source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
+    return World(
+        person=ann,
+        values={
+            "project": "alpha",
+            "name": "iris",
+            "ref": "1",
+            "alias": "best",
+            "key": "k",
+            "path": "z.txt",
+            "prefix": token.prefix,
+            "username": "ray",
+            "experiment_id": experiment,
+            "run_id": running.public_id,
+            "sha256": SHA256,
+            "endpoint": "down",
+        },
+        by_operation={
+            "release_version": {"ref": "2"},
+            "delete_model": {"name": "spare"},
+            "delete_version": {"name": "iris", "ref": "2"},
+            "download_version_file": {"path": "weights.txt"},
+            "head_version_file": {"path": "weights.txt"},
+            "download_run_file": {"run_id": source},
+            "get_metric_history": {"run_id": source, "key": "accuracy"},
+            "get_metrics": {"run_id": source},
+            "list_run_files": {"run_id": source},
+            "get_run": {"run_id": source},
+        },
+        queries={"compare_versions": {"versions": "1,2"}, "delete_model": {"confirm": "spare"}},
+        bodies={
+            "create_experiment": {"name": "new", "description": "d", "tags": ["nlp"]},
+            "create_token": {"name": "new", "scopes": ["read"], "expires_in_days": 3},
+            "create_version": {
+                "source_run_id": source,
+                "artifact_path": "model",
+                "description": "d",
+                "tags": {"k": "v"},
+            },
+            "commit_files": {"files": [{"path": "b/c.txt", "sha256": SHA256}]},
+            "deploy": {
+                "model_name": "iris",
+                "version": 1,
+                "endpoint_name": "new",
+                "gpu_type": "",
+                "min_replicas": 1,
+                "max_replicas": 2,
+                "description": "d",
+            },
+            "end_run": {"status": "Failed", "error": "It broke."},
+            "log_dataset": {
+                "name": "iris.csv",
+                "path": "data/iris.csv",
+                "description": "d",
+                "digest": "0",
+                "context": "training",
+            },
+            "log_metrics": {
+                "series": [{"key": "loss", "values": [0.5, "NaN"], "steps": [1, 2], "timestamps": [1, 2]}]
+            },
+            "log_params": {"params": {"depth": 3}},
+            "missing_blobs": {"sha256": [SHA256]},
+            "register_model": {"name": "new", "description": "d", "tags": ["nlp"]},
+            "release_version": {"note": "Looked at by hand."},
+            "set_alias": {"version": 2},
+            "set_member": {"role": Role.CONTRIBUTOR.value},
+            "set_version_tag": {"value": "w"},
+            "start_run": {
+                "experiment_id": "exp",
+                "id": "run-abcdef123456",
+                "name": "first",
+                "tags": {"k": "v"},
+                "parent_run_id": parent.public_id,
+                "code_version": "abc",
+            },
+            "transition_stage": {"stage": "Staging", "note": "n"},
+            "update_deployment": {
+                "version": 1,
+                "gpu_type": "",
+                "min_replicas": 1,
+                "max_replicas": 3,
+                "description": "e",
+            },
+            "update_experiment": {"name": "renamed", "description": "e", "tags": ["cv"]},
+            "update_model": {"description": "e", "tags": ["cv"]},
+            "update_run": {"name": "renamed", "notes": "n", "tags": {"k": "w"}},
+            "update_version": {"description": "e"},
+        },
+    )
