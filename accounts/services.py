@@ -195,6 +195,11 @@ def _within_own_token(own: ApiToken, scopes: list[str], project: Project | None)
 
 
 def _may_revoke(actor: Actor, token: ApiToken) -> bool:
+    own = actor.token
+    if own is not None and own.pk == token.pk:
+        return True
+    if own is not None and own.project_id not in (None, token.project_id):
+        return False
     if actor.is_operator or token.user_id == actor.user.pk:
-        return actor.token is None or Scope.ADMIN in actor.token.scopes or actor.token.pk == token.pk
+        return own is None or Scope.ADMIN in own.scopes
     return token.project is not None and may(actor, token.project, Right.ADMIN)

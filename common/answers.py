@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from common.errors import Conflict
@@ -30,6 +31,13 @@ def ask(owner: str, key: str, path: str, body: bytes) -> Question:
     return Question(owner, key, digest)
 
 
+def wait_for_turn(question: Question) -> None:
+    """Until the transaction ends, nobody else works on this owner's key; the next then finds what was answered."""
+    with connection.cursor() as cursor:
+        name = f"answer {question.owner} {question.key}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+
+
 def earlier(question: Question) -> IdempotentAnswer | None:
     """What was answered before under this key; Conflict when that was another question."""
     found = IdempotentAnswer.objects.filter(owner=question.owner, key=question.key).first()
@@ -43,7 +51,7 @@ def earlier(question: Question) -> IdempotentAnswer | None:
 
 
 def remember(question: Question, status: int, body: Any) -> None:
-    """Stores the answer; an IntegrityError says that the same request was answered meanwhile."""
+    """Stores the answer, in the transaction that did what was asked."""
     IdempotentAnswer.objects.create(
         owner=question.owner,
         key=question.key,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +22,8 @@ from common import answers
 from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
 from common.checks import shorten
-from common.errors import Invalid
+from common.errors import Conflict, Invalid
+from common.models import IdempotentAnswer
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 Handler = Callable[..., Response]
@@ -47,6 +48,7 @@ class ApiView(APIView):
     """Signed in, with an actor; each POST honours Idempotency-Key."""
 
     permission_classes = [SignedIn]
+    shown_once = ""  # the field of a POST's answer that is a secret
     pagination_class = CursorPages  # says in the API's description what `page` answers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -95,8 +97,8 @@ class ProjectView(ApiView):
 def idempotent(handler: Handler) -> Handler:
     """One transaction around the verb and its stored answer: a key that comes again gets that answer again.
 
-    Of two that come at once, the second waits on the unique index, undoes its own work and repeats the first's.
-    Refusals are not stored: the verb did nothing, so asking again is safe.
+    Of two that come at once, the second waits until the first has ended. Refusals are not stored: the verb did
+    nothing, so asking again is safe.
     """
 
     @wraps(handler)
@@ -105,20 +107,32 @@ def idempotent(handler: Handler) -> Handler:
         if key is None:
             return handler(view, request, *args, **kwargs)
         question = _question(view, request, key)
-        found = answers.earlier(question)
-        if found is None:
-            try:
-                with transaction.atomic():
-                    response = handler(view, request, *args, **kwargs)
-                    answers.remember(question, response.status_code, response.data)
-                return response
-            except IntegrityError:
-                found = answers.earlier(question)
-                if found is None:
-                    raise
-        return Response(found.body, status=found.status, headers={"Idempotent-Replay": "true"})
+        with transaction.atomic():
+            answers.wait_for_turn(question)
+            found = answers.earlier(question)
+            if found is not None:
+                return _again(view, found)
+            response = handler(view, request, *args, **kwargs)
+            answers.remember(question, response.status_code, _storable(view, response.data))
+        return response
 
     return wrapped
+
+
+def _storable(view: ApiView, data: Any) -> Any:
+    """The answer without what must never be stored."""
+    return {key: value for key, value in data.items() if key != view.shown_once} if view.shown_once else data
+
+
+def _again(view: ApiView, found: IdempotentAnswer) -> Response:
+    if view.shown_once:
+        raise Conflict(
+            f"This was done by an earlier request with the same Idempotency-Key; its {view.shown_once} is shown "
+            "once and cannot be shown again.",
+            "Revoke what that request made and ask again with a new key.",
+            code="shown_once",
+        )
+    return Response(found.body, status=found.status, headers={"Idempotent-Replay": "true"})
 
 
 def _question(view: ApiView, request: Request, key: str) -> answers.Question:

@@ -55,6 +55,8 @@ class MeView(ApiView):
 class TokensView(ProjectView):
     """The actor's own tokens for this project."""
 
+    shown_once = "token"
+
     def _mine(self) -> QuerySet[ApiToken]:
         return ApiToken.objects.filter(user=self.actor.user, project=self.project).select_related("project")
 

@@ -22,7 +22,7 @@ from tracking import services as tracking_verbs
 CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 QUARANTINED = 2
-METHODS = ("get", "put", "post", "delete", "patch", "head")
+METHODS = ("get", "put", "post", "delete", "patch")
 LIST_QUERY = {"page_size": "5"}
 
 
@@ -84,7 +84,7 @@ class World:
 
 
 def operations() -> list[Operation]:
-    """All operations of the API's description, by name; reading a file also by HEAD."""
+    """All operations of the API's description, by name."""
     found = schema()
     return sorted(_operations(found), key=lambda operation: operation.name)
 
@@ -155,7 +155,6 @@ def make_world() -> World:
             "delete_model": {"name": "spare"},
             "delete_version": {"name": "iris", "ref": "2"},
             "download_version_file": {"path": "weights.txt"},
-            "head_version_file": {"path": "weights.txt"},
             "download_run_file": {"run_id": source},
             "get_metric_history": {"run_id": source, "key": "accuracy"},
             "get_metrics": {"run_id": source},

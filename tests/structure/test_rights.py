@@ -1,0 +1,204 @@
+"""Who may do what: every operation and the gateway against every kind of caller, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from accounts.choices import Door, Role, Scope
+from accounts.models import ApiToken, Membership
+from accounts.permissions import Actor
+from accounts.services import create_token
+from deployments import services as deployment_verbs
+from tests.factories import make_person, make_project
+from tests.structure.operations import Operation, World, make_world, operations
+
+pytestmark = pytest.mark.django_db
+
+# The callers. Tokens have all scopes unless they are called by the one they have: those are an admin's.
+CALLERS = (
+    *("nobody", "expired", "deactivated", "stranger", "removed", "elsewhere"),
+    *("viewer", "contributor", "maintainer", "admin", "read", "predict", "write"),
+)
+NOT_IN = "401 401 401 404 404 404"
+READ = f"{NOT_IN} 2xx 2xx 2xx 2xx 2xx 403 2xx"
+WRITE = f"{NOT_IN} 403 2xx 2xx 2xx 403 403 2xx"
+MAINTAIN = f"{NOT_IN} 403 403 2xx 2xx 403 403 2xx"
+ADMIN = f"{NOT_IN} 403 403 403 2xx 403 403 403"
+READ_TRAIL = f"{NOT_IN} 403 403 2xx 2xx 403 403 2xx"
+# The endpoint of the table does not run: 503 says that the caller got past the door.
+PREDICT = f"{NOT_IN} 503 503 503 503 403 503 503"
+
+TABLE = {
+    "me": "401 401 401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx",
+    "list_audit": READ_TRAIL,
+    "list_members": READ,
+    "set_member": ADMIN,
+    "remove_member": ADMIN,
+    "list_tokens": READ,
+    # One's own, and never more than the token has that asks.
+    "create_token": f"{NOT_IN} 2xx 2xx 2xx 2xx 403 403 403",
+    # Somebody else's: it is there for the project's admins only.
+    "revoke_token": f"{NOT_IN} 404 404 404 2xx 404 403 404",
+    "missing_blobs": WRITE,
+    "store_blob": WRITE,
+    "list_experiments": READ,
+    "create_experiment": WRITE,
+    "get_experiment": READ,
+    "update_experiment": WRITE,
+    "archive_experiment": WRITE,
+    "restore_experiment": WRITE,
+    "list_runs": READ,
+    "start_run": WRITE,
+    "get_run": READ,
+    "update_run": WRITE,
+    "end_run": WRITE,
+    "delete_run": MAINTAIN,  # somebody else's
+    "log_params": WRITE,
+    "get_metrics": READ,
+    "log_metrics": WRITE,
+    "get_metric_history": READ,
+    "log_dataset": WRITE,
+    "list_run_files": READ,
+    "commit_files": WRITE,
+    "download_run_file": READ,
+    "list_models": READ,
+    "register_model": WRITE,
+    "get_model": READ,
+    "update_model": WRITE,
+    "delete_model": MAINTAIN,
+    "list_versions": READ,
+    "create_version": WRITE,
+    "get_version": READ,
+    "update_version": WRITE,
+    "delete_version": MAINTAIN,
+    "release_version": MAINTAIN,
+    "set_version_tag": WRITE,
+    "delete_version_tag": WRITE,
+    "transition_stage": WRITE,
+    "list_version_transitions": READ,
+    "list_model_transitions": READ,
+    "list_version_files": READ,
+    "download_version_file": READ,
+    "compare_versions": READ,
+    "get_lineage": READ,
+    "list_aliases": READ,
+    "get_version_by_alias": READ,
+    "set_alias": WRITE,
+    "delete_alias": WRITE,
+    "list_alias_moves": READ,
+    "list_deployments": READ,
+    "deploy": WRITE,
+    "get_deployment": READ,
+    "update_deployment": WRITE,
+    "delete_deployment": MAINTAIN,
+    "deploy_again": WRITE,
+    "undeploy": WRITE,
+    "list_deployment_events": READ,
+    "read_deployment_logs": READ,
+}
+GATEWAY = {
+    ("POST", "/serve/alpha/down"): PREDICT,
+    ("GET", "/serve/alpha/down/v2"): PREDICT,
+    ("GET", "/serve/alpha/down/v2/health/live"): PREDICT,
+    ("GET", "/serve/alpha/down/v2/health/ready"): PREDICT,
+    ("GET", "/serve/alpha/down/v2/models/down"): PREDICT,
+    ("POST", "/serve/alpha/down/v2/models/down/infer"): PREDICT,
+}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    engine = SimpleNamespace(logs=lambda service_id, tail: ["a line"])
+    monkeypatch.setattr(deployment_verbs, "current_engine", lambda: engine)
+    return make_world()
+
+
+@pytest.fixture
+def callers(world: World) -> dict[str, Client]:
+    """A client for each caller of the table."""
+    project = world.person.project
+    people = {role: make_person(project, role) for role in ("viewer", "contributor", "maintainer", "admin")}
+    people |= {
+        scope: make_person(project, Role.ADMIN, [Scope(scope)]) for scope in ("read", "predict", "write")
+    }
+    people |= {name: make_person(project) for name in ("expired", "deactivated", "removed")}
+    people["stranger"] = make_person(make_project())
+    ApiToken.objects.filter(user=people["expired"].user).update(
+        expires_at=timezone.now() - timedelta(seconds=1)
+    )
+    type(people["deactivated"].user).objects.filter(pk=people["deactivated"].user.pk).update(is_active=False)
+    Membership.objects.filter(user=people["removed"].user).delete()
+    tokens = {name: person.token for name, person in people.items()}
+    actor = Actor(user=people["admin"].user, door=Door.COMMAND)
+    other = make_project()
+    Membership.objects.create(project=other, user=actor.user, role=Role.ADMIN)
+    _, tokens["elsewhere"] = create_token(actor=actor, name="bound", scopes=[Scope.ADMIN], project=other)
+    clients = {name: Client(headers={"Authorization": f"Bearer {text}"}) for name, text in tokens.items()}
+    return {"nobody": Client(), **clients}
+
+
+def differences(callers: dict[str, Client], name: str, row: str, ask: Any) -> Iterator[str]:
+    for caller, expected in zip(CALLERS, row.split(), strict=True):
+        with transaction.atomic():
+            status = str(ask(callers[caller]).status_code)
+            transaction.set_rollback(True)
+        if status != expected and not (expected == "2xx" and status[0] == "2"):
+            yield f"{name} by {caller}: {status}, not {expected}"
+
+
+def test_the_table_has_a_row_for_each_operation() -> None:
+    assert {operation.name for operation in operations()} == set(TABLE)
+
+
+def test_each_caller_may_do_what_the_table_says(world: World, callers: dict[str, Client]) -> None:
+    assert set(CALLERS) == set(callers)
+    found: list[str] = []
+    for operation in operations():
+
+        def ask(api: Client, operation: Operation = operation) -> Any:
+            return world.send(api, operation)
+
+        found += differences(callers, operation.name, TABLE[operation.name], ask)
+    assert not found, "\n".join(found)
+
+
+def test_the_gateway_lets_in_who_the_table_says(world: World, callers: dict[str, Client]) -> None:
+    found: list[str] = []
+    for (method, address), row in GATEWAY.items():
+
+        def ask(api: Client, method: str = method, address: str = address) -> Any:
+            return api.generic(method, address, b'{"instances": [[1]]}', content_type="application/json")
+
+        found += differences(callers, f"{method} {address}", row, ask)
+    assert not found, "\n".join(found)
+
+
+def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, route)
+        elif isinstance(entry, URLPattern) and route.startswith("api/v1/"):
+            yield route, getattr(entry.callback, "view_class", None)
+
+
+def test_each_method_of_each_route_is_in_the_description() -> None:
+    """An operation that the description leaves out would have no row here."""
+    known = {(operation.address, operation.method) for operation in operations()}
+    for route, view in routes(get_resolver()):
+        address = "/" + "/".join(
+            "{" + part.strip("<>").rpartition(":")[2] + "}" if part.startswith("<") else part
+            for part in route.split("/")
+        )
+        methods = {m for m in ("get", "post", "put", "patch", "delete") if hasattr(view, m)}
+        assert methods, route
+        assert {(address, method) for method in methods} <= known, route
