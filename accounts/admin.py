@@ -7,12 +7,15 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import services
+from accounts.audit import record
 from accounts.choices import Door
 from accounts.models import ApiToken, AuditEntry, Membership, Project, User
 from accounts.permissions import Actor
@@ -29,16 +32,43 @@ def admin_actor(request: HttpRequest) -> Actor:
     return Actor(user=request.user, door=Door.ADMIN, request_id=request_id_of(request))
 
 
+class OperatorsOnly(ModelAdmin):
+    """Staff who are no superusers look; people, projects and members are changed by superusers."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, OperatorsOnly):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "is_system")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        record(admin_actor(request), "create_user", "user", obj.username, after=_standing(obj))
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        after = {**_standing(obj), "changed": message}
+        record(admin_actor(request), "update_user", "user", obj.username, after=after)
+        return super().log_change(request, obj, message)
+
+
+def _standing(user: User) -> dict[str, Any]:
+    return {name: getattr(user, name) for name in ("is_active", "is_staff", "is_superuser")}
 
 
 class MembershipInline(TabularInline):
@@ -46,15 +76,60 @@ class MembershipInline(TabularInline):
     extra = 0
     autocomplete_fields = ("user",)
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+
+class ProjectForm(ModelForm):
+    """A slug that the verb takes."""
+
+    class Meta:
+        model = Project
+        fields = ("slug", "name", "description")
+
+    def clean_slug(self) -> str:
+        try:
+            return services.check_slug(self.cleaned_data["slug"])
+        except DomainError as error:
+            raise ValidationError(error.message) from error
+
 
 @admin.register(Project)
-class ProjectAdmin(ModelAdmin):
+class ProjectAdmin(OperatorsOnly):
+    form = ProjectForm
     list_display = ("slug", "name", "created_at")
     search_fields = ("slug", "name")
     inlines = (MembershipInline,)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("slug",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
+        actor, words = admin_actor(request), {"name": obj.name, "description": obj.description}
+        if change:
+            services.update_project(actor=actor, project=obj, **words)
+        else:
+            made = services.create_project(actor=actor, slug=obj.slug, **words)
+            obj.pk, obj._state.adding = made.pk, False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Members come and go by the verbs, which keep an admin in the project and write the audit trail."""
+        actor, project = admin_actor(request), form.instance
+        members = formset.save(commit=False)
+        moved = [member.pk for member, fields in formset.changed_objects if "user" in fields]
+        former = Membership.objects.filter(pk__in=moved).select_related("user")
+        leaving = [member.user.username for member in (*former, *formset.deleted_objects)]
+        try:
+            for member in members:
+                services.set_member(
+                    actor=actor, project=project, username=member.user.username, role=member.role
+                )
+            for username in leaving:
+                services.remove_member(actor=actor, project=project, username=username)
+        except DomainError as error:
+            messages.error(request, error.message)
 
 
 @admin.register(ApiToken)

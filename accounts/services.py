@@ -28,7 +28,7 @@ def create_project(*, actor: Actor, slug: str, name: str = "", description: str 
     """A new project with `actor` as its admin. Only superusers and the system make projects."""
     if not (actor.user.is_superuser or actor.user.is_system):
         raise Denied("Only an operator may create a project.", "Ask your operator for one.")
-    check_pattern("slug", slug, SLUG, "lower-case letters, digits and inner hyphens", max_length=63)
+    check_slug(slug)
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -39,6 +39,28 @@ def create_project(*, actor: Actor, slug: str, name: str = "", description: str 
             Membership.objects.create(project=project, user=actor.user, role=Role.ADMIN)
         record(actor, "create_project", "project", slug, project=project, after={"name": project.name})
     return project
+
+
+def update_project(*, actor: Actor, project: Project, name: str, description: str) -> Project:
+    """Another name or description; the slug stays, for it stands in addresses."""
+    require(actor, project, Right.ADMIN)
+    after = {
+        "name": check_text("name", name, max_length=120, required=True),
+        "description": check_text("description", description, max_length=20_000),
+    }
+    with transaction.atomic():
+        found = Project.objects.select_for_update().get(pk=project.pk)
+        before = {field: getattr(found, field) for field in after}
+        if before != after:
+            Project.objects.filter(pk=project.pk).update(**after)
+            record(actor, "update_project", "project", found.slug, project=found, before=before, after=after)
+    project.name, project.description = name, description
+    return project
+
+
+def check_slug(slug: object) -> str:
+    rule = "lower-case letters, digits and inner hyphens"
+    return check_pattern("slug", slug, SLUG, rule, max_length=63)
 
 
 def set_member(*, actor: Actor, project: Project, username: str, role: str) -> Membership:
