@@ -12,8 +12,7 @@ from common.errors import Conflict, Invalid
 from registry import stages
 from registry.choices import Stage, VersionStatus
 from registry.models import StageTransition
-from registry.queries import find_model, find_version
-from registry.services import lock_version
+from registry.services import lock_named_version
 
 NOTE_LENGTH = 5000
 
@@ -26,7 +25,7 @@ def transition_stage(
     target = _check_stage(stage)
     check_text("note", note, max_length=NOTE_LENGTH)
     with transaction.atomic():
-        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        version = lock_named_version(project, model_name, ref)
         if version.stage == target:
             raise Conflict(
                 f"Version {version.number} of {model_name} is in {target} already.", code="stage_unchanged"

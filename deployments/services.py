@@ -27,7 +27,7 @@ from deployments.queries import DOWN, ENDED, find_deployment, waits_for_gpu
 from deployments.revisions import change_revision, facts, lock_deployment, retire, settle, tell
 from registry.choices import VersionStatus
 from registry.models import ModelVersion, RegisteredModel
-from registry.queries import find_model, find_version
+from registry.queries import find_model, version_among
 from registry.services import lock_version
 
 ENDPOINT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -64,7 +64,7 @@ def deploy(
     check_endpoint_name(endpoint_name)
     check_text("description", description, max_length=DESCRIPTION_LENGTH)
     scale = check_scale(gpu_type, min_replicas, max_replicas)
-    target = find_version(find_model(project, model_name), version)
+    target = version_among(ModelVersion.objects.all(), find_model(project, model_name), version)
     with transaction.atomic():
         locked = _lock_deployable(target.pk)
         deployment = _take_name(actor, locked.model, endpoint_name, description)
@@ -87,7 +87,9 @@ def update_deployment(
     require(actor, project, Right.WRITE)
     found = find_deployment(project, endpoint_name)
     current = wanted_revision(found)
-    target = current.version if version is None else find_version(found.model, version)
+    target = current.version
+    if version is not None:
+        target = version_among(ModelVersion.objects.all(), found.model, version)
     scale = check_scale(
         current.gpu_type if gpu_type is None else gpu_type,
         current.min_replicas if min_replicas is None else min_replicas,

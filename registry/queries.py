@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accounts.models import Project
 from common.checks import shorten
 from common.errors import Invalid, Missing
 from registry.models import ModelVersion, RegisteredModel
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 NUMBER = re.compile(r"v?([0-9]{1,9})")
 LATEST = "latest"
@@ -20,7 +23,16 @@ MOST_COMPARED = 10
 
 def find_model(project: Project, name: str) -> RegisteredModel:
     """The project's model of this name, or Missing."""
-    model = RegisteredModel.objects.alive().filter(project=project, name=name).first()
+    return _model_among(RegisteredModel.objects.all(), project, name)
+
+
+def find_model_with_summary(project: Project, name: str) -> RegisteredModel:
+    """The same with what its answer shows."""
+    return _model_among(RegisteredModel.objects.with_summary(), project, name)
+
+
+def _model_among(rows: QuerySet[RegisteredModel], project: Project, name: str) -> RegisteredModel:
+    model = rows.filter(project=project, name=name, deleted_at=None).first()
     if model is None:
         raise Missing(
             f"There is no model {shorten(name)} in {project.slug}.",
@@ -32,8 +44,13 @@ def find_model(project: Project, name: str) -> RegisteredModel:
 
 
 def find_version(model: RegisteredModel, ref: str | int) -> ModelVersion:
-    """The version that `ref` names: a number, "v3", "latest" or an alias; else Missing."""
-    rows = ModelVersion.objects.with_details().filter(model=model, deleted_at=None)
+    """The version that `ref` names: a number, "v3", "latest" or an alias, with its details; else Missing."""
+    return version_among(ModelVersion.objects.with_details(), model, ref)
+
+
+def version_among(rows: QuerySet[ModelVersion], model: RegisteredModel, ref: str | int) -> ModelVersion:
+    """The one of these rows that `ref` names in the model, or Missing."""
+    rows = rows.filter(model=model, deleted_at=None)
     text = str(ref)
     match = NUMBER.fullmatch(text)
     if match:

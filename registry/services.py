@@ -18,7 +18,7 @@ from accounts.permissions import Actor, require
 from artifacts.models import Manifest
 from artifacts.services import make_manifest
 from common.checks import check_labels, check_mapping, check_pattern, check_text, shorten
-from common.errors import Conflict, Invalid, Missing
+from common.errors import Busy, Conflict, Invalid, Missing
 from common.jobs import enqueue
 from registry.choices import Stage, VersionStatus
 from registry.holds import live_endpoints
@@ -32,7 +32,7 @@ from registry.models import (
     VersionParam,
     VersionTag,
 )
-from registry.queries import LATEST, find_model, find_version
+from registry.queries import LATEST, find_model, version_among
 from serving.scan import RULES
 from tracking.models import Run
 from tracking.queries import files_under, find_run
@@ -43,6 +43,7 @@ MODEL_NAME = re.compile(
 ALIAS_NAME = re.compile(r"[\w\-]+", re.ASCII)
 RESERVED_ALIAS = re.compile(r"v?[0-9]+")
 DESCRIPTION_LENGTH = 20_000
+TRIES = 10
 SETTLED = ("status", "status_reason", "format", "framework", "servable", "servable_reason")
 
 
@@ -147,7 +148,7 @@ def update_version(
     require(actor, project, Right.WRITE)
     check_text("description", description, max_length=DESCRIPTION_LENGTH)
     with transaction.atomic():
-        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        version = lock_named_version(project, model_name, ref)
         before = version.description
         if before != description:
             _change(version, description=description)
@@ -209,7 +210,7 @@ def release_version(
     require(actor, project, Right.MAINTAIN)
     check_text("note", note, max_length=2000, required=True)
     with transaction.atomic():
-        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        version = lock_named_version(project, model_name, ref)
         if version.status != VersionStatus.QUARANTINED:
             raise Conflict(f"Version {version.number} is {version.status}, not Quarantined.")
         reason = f"Released by {actor.user.username}: {note}"
@@ -234,7 +235,7 @@ def set_version_tag(
     require(actor, project, Right.WRITE)
     annotation = _check_annotations({key: value})
     with transaction.atomic():
-        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        version = lock_named_version(project, model_name, ref)
         before = VersionTag.objects.filter(version=version, key=key).values_list("value", flat=True).first()
         tag, _ = VersionTag.objects.update_or_create(
             version=version, key=key, defaults={"value": annotation[key]}
@@ -257,7 +258,7 @@ def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: 
     """Removes one annotation."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        version = lock_version(find_version(find_model(project, model_name), ref).pk)
+        version = lock_named_version(project, model_name, ref)
         tag = VersionTag.objects.filter(version=version, key=key).first()
         if tag is None:
             raise Missing(f"Version {version.number} has no annotation {shorten(key)}.", code="tag_not_found")
@@ -279,7 +280,7 @@ def set_alias(*, actor: Actor, project: Project, model_name: str, alias: str, ve
     _check_alias(alias)
     with transaction.atomic():
         model = lock_model(find_model(project, model_name).pk)
-        target = find_version(model, version)
+        target = version_among(ModelVersion.objects.all(), model, version)
         found = Alias.objects.filter(model=model, name=alias).select_related("version").first()
         if found is not None and found.version_id == target.pk:
             return found
@@ -308,7 +309,7 @@ def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str 
     require(actor, project, Right.MAINTAIN)
     with transaction.atomic():
         model = lock_model(find_model(project, model_name).pk)
-        version = find_version(model, ref)
+        version = version_among(ModelVersion.objects.all(), model, ref)
         if version.stage == Stage.PRODUCTION:
             raise Conflict(
                 f"Version {version.number} is in Production. Move it to Archived before deleting it.",
@@ -370,6 +371,12 @@ def lock_version(version_id: int) -> ModelVersion:
     return version
 
 
+def lock_named_version(project: Project, model_name: str, ref: str | int) -> ModelVersion:
+    """The version that `ref` names, looked up once its model is locked: an alias cannot move in between."""
+    model = lock_model(find_model(project, model_name).pk)
+    return version_among(ModelVersion.objects.select_for_update(of=("self",)), model, ref)
+
+
 def version_label(version: ModelVersion) -> str:
     """How the audit trail names a version: `name/3`."""
     return f"{version.model.name}/{version.number}"
@@ -418,12 +425,13 @@ def _keep_run(run: Run) -> None:
 
 def _model_to_count(actor: Actor, project: Project, name: str) -> RegisteredModel:
     """The model under its lock, registered on the way when there is none."""
-    rows = RegisteredModel.objects.alive().filter(project=project, name=name)
-    model = rows.select_for_update().first()
-    if model is None:
-        model = _insert_model(actor, project, {"name": name}) or rows.select_for_update().get()
-    model.project = project
-    return model
+    rows = RegisteredModel.objects.alive().filter(project=project, name=name).select_for_update()
+    for _ in range(TRIES):  # others may register and delete the name meanwhile
+        model = rows.first() or _insert_model(actor, project, {"name": name})
+        if model is not None:
+            model.project = project
+            return model
+    raise Busy(f"{shorten(name)} is being registered and deleted by others.", "Try again.", retry_after=1)
 
 
 def _next_version(

@@ -9,7 +9,7 @@ urlpatterns = [
     path("models/<str:name>/versions/<str:ref>", views.VersionView.as_view()),
     path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
     path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
-    path("models/<str:name>/versions/<str:ref>/tags/<str:key>", views.VersionTagView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/tags/<path:key>", views.VersionTagView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts", views.VersionFilesView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts/<path:path>", views.VersionFileView.as_view()),
     path("models/<str:name>/transitions", views.ModelTransitionsView.as_view()),

@@ -54,8 +54,7 @@ class RegistryView(ProjectView):
         }
 
     def model_answer(self, name: str, status: int = 200) -> Response:
-        found = queries.find_model(self.project, name)
-        model = RegisteredModel.objects.with_summary().get(pk=found.pk)
+        model = queries.find_model_with_summary(self.project, name)
         return Response(s.ModelSerializer(model, context=with_endpoints([model])).data, status=status)
 
     def version_answer(self, pk: int, status: int = 200) -> Response:
@@ -265,10 +264,12 @@ class AliasView(RegistryView):
         responses=s.VersionSerializer,
     )
     def get(self, request: Request, project: str, name: str, alias: str) -> Response:
-        found = Alias.objects.filter(model=self.model, name=alias).first()
-        if found is None:
+        model = self.model
+        rows = ModelVersion.objects.with_details().filter(model=model, aliases__name=alias)
+        version = rows.first()
+        if version is None:
             raise Missing(f"{name} has no alias {shorten(alias)}.", code="alias_not_found")
-        return self.version_answer(found.version_id)
+        return Response(s.VersionSerializer(version).data)
 
     @extend_schema(
         operation_id="set_alias", summary="Point an alias", request=s.AliasInput, responses=s.AliasSerializer
