@@ -42,8 +42,8 @@ class Actor:
         if self.token is not None and self.token.project_id not in (None, project.pk):
             return None
         if project.pk not in self._roles:
-            found = Membership.objects.filter(project=project, user=self.user).values_list("role", flat=True)
-            self._roles[project.pk] = found.first()
+            found = Membership.objects.filter(project=project, user=self.user).order_by("pk")
+            self._roles[project.pk] = found.values_list("role", flat=True).first()
         return self._roles[project.pk]
 
     @property

@@ -43,6 +43,12 @@ class RegistryView(ProjectView):
     def version(self) -> ModelVersion:
         return queries.find_version(self.model, self.kwargs["ref"])
 
+    @property
+    def bare_version(self) -> ModelVersion:
+        """The version without the details that only its own answer shows."""
+        rows = ModelVersion.objects.select_related("manifest")
+        return queries.version_among(rows, self.model, self.kwargs["ref"])
+
     @cached_property
     def where(self) -> dict[str, Any]:
         """The keyword arguments that each verb on a version takes."""
@@ -204,7 +210,7 @@ class VersionTransitionsView(RegistryView):
         responses=s.TransitionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
-        return self.page(transitions().filter(version=self.version), s.TransitionSerializer)
+        return self.page(transitions().filter(version=self.bare_version), s.TransitionSerializer)
 
 
 class ModelTransitionsView(RegistryView):
@@ -226,7 +232,7 @@ class VersionFilesView(RegistryView):
         operation_id="list_version_files", summary="A version's files", responses=s.FilesSerializer
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
-        manifest = self.version.manifest
+        manifest = self.bare_version.manifest
         files = manifest.files.select_related("blob").order_by("path")
         return Response(s.FilesSerializer({"digest": manifest.digest, "files": files}).data)
 
@@ -234,7 +240,7 @@ class VersionFilesView(RegistryView):
 class VersionFileView(RegistryView):
     @extend_schema(operation_id="download_version_file", summary="One file's bytes", responses=FILE)
     def get(self, request: Request, project: str, name: str, ref: str, path: str) -> HttpResponseBase:
-        version = self.version
+        version = self.bare_version
         rows = ManifestFile.objects.filter(manifest=version.manifest_id, path=path)
         file = rows.select_related("blob").first()
         if file is None:

@@ -1,0 +1,64 @@
+"""What a request costs: the number of SQL queries of the calls that programs make most.
+
+Three of them are the door's: the token, the project, the role. A change on purpose changes the number here.
+"""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.structure.operations import World, make_world, operations
+
+pytestmark = pytest.mark.django_db
+
+READS = {
+    "me": 2,
+    "get_model": 7,
+    "get_version": 9,
+    "get_version_by_alias": 9,
+    "get_run": 9,
+    "get_experiment": 5,
+    "get_deployment": 4,
+    "list_models": 7,
+    "list_versions": 9,
+    "list_aliases": 5,
+    "list_version_files": 6,
+    "download_version_file": 6,
+    "list_version_transitions": 6,
+}
+WRITES = {
+    "register_model": 9,
+    "create_version": 23,
+    "transition_stage": 10,
+    "set_alias": 12,
+    "set_version_tag": 11,
+    "log_metrics": 6,
+    "log_params": 6,
+    "deploy": 18,
+}
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+@pytest.mark.parametrize("name", [*READS, *WRITES])
+def test_a_request_asks_the_database_as_often_as_agreed(world: World, name: str) -> None:
+    operation = next(each for each in operations() if each.name == name)
+    assert world.send(world.person.api, operation, path="/api/v1/me").status_code in (200, 405)
+    with CaptureQueriesContext(connection) as queries:
+        answer = world.send(world.person.api, operation)
+    assert answer.status_code < 300, answer.content
+    asked = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+    assert len(asked) == {**READS, **WRITES}[name], "\n".join(asked)
+
+
+def test_the_gateway_asks_three_times_before_it_passes_a_request_on(world: World) -> None:
+    world.person.api.get("/api/v1/me")
+    with CaptureQueriesContext(connection) as queries:
+        answer = world.person.api.post("/serve/alpha/down", {"instances": [[1]]}, format="json")
+    assert answer.status_code == 503
+    assert len(queries) == 3, [query["sql"] for query in queries]
