@@ -1,0 +1,240 @@
+"""The portal's pages: who sees them, what they show, what their forms do and refuse."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.choices import Role
+from registry.models import ModelVersion, RegisteredModel
+from tests.factories import Person, make_person, make_project, make_run, make_version
+from tracking.models import Run
+
+pytestmark = pytest.mark.django_db
+
+HOSTILE = '<script>alert(1)<\\script> ‮ "quoted" & 100% #1?'
+
+
+@pytest.fixture
+def ann() -> Person:
+    return make_person(make_project("alpha"), username="ann")
+
+
+def browser(person: Person) -> Client:
+    client = Client()
+    client.force_login(person.user)
+    return client
+
+
+def page(person: Person, path: str, **query: object) -> str:
+    answer = browser(person).get(f"/projects/{person.project.slug}/{path}", query)
+    assert answer.status_code == 200, (path, answer.status_code)
+    return answer.content.decode()
+
+
+def everything(ann: Person) -> dict[str, str]:
+    """One of each thing, and the paths of all pages."""
+    make_version(ann, "iris", accuracy=0.9)
+    version = make_version(ann, "iris", accuracy=0.95)
+    run = version.source_run
+    return {
+        "models": "models/",
+        "register": "register-model/",
+        "model": "models/iris/",
+        "edit": "models/iris/edit/",
+        "delete model": "models/iris/delete/",
+        "aliases": "models/iris/aliases/",
+        "compare": "models/iris/compare/?v=1&v=2",
+        "version": "models/iris/versions/2/",
+        "change stage": "models/iris/versions/2/stage/",
+        "deploy": "models/iris/versions/2/deploy/",
+        "delete version": "models/iris/versions/2/delete/",
+        "experiments": "experiments/",
+        "experiment": f"experiments/{run.experiment.public_id}/",
+        "run": f"runs/{run.public_id}/",
+        "register version": f"runs/{run.public_id}/register/?artifact_path=model",
+        "deployments": "deployments/",
+    }
+
+
+def test_every_page_shows_itself_to_an_admin(ann: Person) -> None:
+    for name, path in everything(ann).items():
+        assert "</html>" in page(ann, path), name
+
+
+def test_a_viewer_reads_and_finds_no_button_that_changes_something(ann: Person) -> None:
+    paths = everything(ann)
+    viewer = make_person(ann.project, Role.VIEWER)
+    for name in ("models", "model", "version", "run", "compare", "experiments", "experiment", "deployments"):
+        shown = page(viewer, paths[name])
+        for label in (
+            "Register Model",
+            "Change Stage",
+            "Delete",
+            "Manage Aliases",
+            ">Deploy<",
+            "Register to",
+        ):
+            assert label not in shown.split("</header>")[-1], (name, label)
+    for name in (
+        "register",
+        "edit",
+        "delete model",
+        "change stage",
+        "deploy",
+        "delete version",
+        "register version",
+    ):
+        client = browser(viewer)
+        for method in (client.get, client.post):
+            assert method(f"/projects/alpha/{paths[name]}").status_code == 403, name
+
+
+def test_a_stranger_finds_nothing_and_nobody_is_sent_to_sign_in(ann: Person) -> None:
+    paths = everything(ann)
+    stranger = make_person(make_project("beta"))
+    for path in paths.values():
+        assert browser(stranger).get(f"/projects/alpha/{path}").status_code == 404
+        answer = Client().get(f"/projects/alpha/{path}")
+        assert (answer.status_code, answer["Location"].split("?")[0]) == (302, "/account/login/")
+
+
+def test_empty_lists_teach_how_to_fill_them(ann: Person) -> None:
+    assert "client.register_model(" in page(ann, "models/")
+    assert "client.start_run(" in page(ann, "experiments/")
+    assert "client.deploy_model(" in page(ann, "deployments/")
+    make_version(ann, "iris")
+    assert "No model matches" in page(ann, "models/", search="nothing like it")
+
+
+def test_hostile_text_shows_as_text_and_its_links_work(ann: Person) -> None:
+    client = browser(ann)
+    form = {"name": HOSTILE, "description": HOSTILE, "tags": HOSTILE[:60]}
+    answer = client.post("/projects/alpha/register-model/", form)
+    assert answer.status_code == 302, answer.content.decode()
+    assert client.get(answer["Location"]).status_code == 200
+    shown = page(ann, "models/")
+    assert "<script>alert" not in shown
+    assert "&lt;script&gt;alert(1)" in shown
+    links = [
+        part.split('"')[0] for part in shown.split('href="') if "/models/%3Cscript" in part.split('"')[0]
+    ]
+    assert links
+    assert [link for link in links if client.get(link).status_code != 200] == []
+
+
+def test_register_model_keeps_what_was_typed_and_says_what_is_wrong(ann: Person) -> None:
+    client = browser(ann)
+    path = "/projects/alpha/register-model/"
+    refused = client.post(path, {"name": "a/b", "description": "kept text", "tags": "x, y"})
+    shown = refused.content.decode()
+    assert refused.status_code == 422
+    assert "kept text" in shown and "x, y" in shown
+    assert "it must be 1 to 200 characters without" in shown
+    made = client.post(path, {"name": "iris", "description": "kept text", "tags": "x, y"})
+    assert made["Location"] == "/projects/alpha/models/iris/"
+    assert RegisteredModel.objects.get().tags == ["x", "y"]
+    twice = client.post(path, {"name": "iris"})
+    assert "exists already" in twice.content.decode()
+
+
+def test_change_stage_moves_with_a_note_and_refuses_where_it_stands(ann: Person) -> None:
+    make_version(ann, "iris")
+    client = browser(ann)
+    path = "/projects/alpha/models/iris/versions/1/stage/"
+    assert client.post(path, {"stage": "Staging", "note": "for tests"}).status_code == 302
+    assert "for tests" in page(ann, "models/iris/versions/1/")
+    refused = client.post(path, {"stage": "Staging"})
+    assert refused.status_code == 422
+    assert "is in Staging already" in refused.content.decode()
+
+
+def test_deleting_asks_for_the_name_and_refuses_production(ann: Person) -> None:
+    make_version(ann, "iris")
+    client = browser(ann)
+    client.post("/projects/alpha/models/iris/versions/1/stage/", {"stage": "Production"})
+    path = "/projects/alpha/models/iris/versions/1/delete/"
+    assert client.post(path, {"confirm": "v2"}).status_code == 422
+    refused = client.post(path, {"confirm": "v1"})
+    assert "Move it to Archived before deleting it." in refused.content.decode()
+    assert client.post("/projects/alpha/models/iris/delete/", {"confirm": "Iris"}).status_code == 422
+    assert client.post("/projects/alpha/models/iris/delete/", {"confirm": "iris"}).status_code == 302
+    assert not RegisteredModel.objects.alive().exists()
+
+
+def test_aliases_and_annotations_are_set_and_removed(ann: Person) -> None:
+    make_version(ann, "iris")
+    client = browser(ann)
+    path = "/projects/alpha/models/iris/aliases/"
+    assert client.post(path, {"alias": "latest", "version": "1"}).status_code == 422
+    assert client.post(path, {"alias": "best", "version": "1"}).status_code == 302
+    assert "best" in page(ann, "models/iris/")
+    assert client.post(path, {"delete": "best"}).status_code == 302
+    version = "/projects/alpha/models/iris/versions/1/"
+    assert client.post(version, {"key": "validated_by", "value": "ml-team"}).status_code == 302
+    assert "validated_by" in page(ann, "models/iris/versions/1/")
+    assert client.post(version, {"delete_tag": "validated_by"}).status_code == 302
+    assert not ModelVersion.objects.get().tags.exists()
+
+
+def test_a_run_registers_its_file_as_a_version(ann: Person) -> None:
+    run = make_run(ann, {"model.joblib": b"x"})
+    client = browser(ann)
+    path = f"/projects/alpha/runs/{run.public_id}/register/"
+    assert "Register to Model Registry" in page(ann, f"runs/{run.public_id}/")
+    refused = client.post(path, {"model_name": "iris", "artifact_path": "nothing.pt"})
+    assert "has no file" in refused.content.decode() or "nothing lies" in refused.content.decode()
+    made = client.post(path, {"model_name": "iris", "artifact_path": "model.joblib"})
+    assert made["Location"] == "/projects/alpha/models/iris/versions/1/"
+
+
+def test_a_page_that_no_one_has_is_a_404_with_a_way_out(ann: Person) -> None:
+    for path in (
+        "models/none/",
+        "models/none/versions/1/",
+        "runs/run-none/",
+        "deployments/none/",
+        "nothing/",
+    ):
+        answer = browser(ann).get(f"/projects/alpha/{path}")
+        assert answer.status_code == 404, path
+        assert "Back to the models" in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["models/", "experiments/", "models/iris/", "experiment"])
+def test_a_list_page_costs_the_same_at_3_and_at_40_rows(
+    ann: Person, path: str, django_assert_max_num_queries
+) -> None:
+    counts = []
+    for rows in (3, 40):
+        for index in range(rows):
+            make_version(ann, "iris" if path != "models/" else f"m{rows}-{index}", accuracy=0.5)
+            if path == "experiments/":
+                make_run(ann, experiment=f"e{rows}-{index}")
+        where = path if path != "experiment" else f"experiments/{Run.objects.first().experiment.public_id}/"
+        client = browser(ann)
+        client.get(f"/projects/alpha/{where}")
+        with django_assert_max_num_queries(17) as counted:
+            assert client.get(f"/projects/alpha/{where}").status_code == 200
+        counts.append(len(counted))
+    assert counts[0] == counts[1]
+
+
+def test_every_page_says_what_a_browser_may_load(ann: Person) -> None:
+    policy = browser(ann).get("/projects/alpha/models/")["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+def test_signing_in_and_out(ann: Person) -> None:
+    ann.user.set_password("a long enough secret")
+    ann.user.save()
+    client = Client()
+    wrong = client.post("/account/login/", {"login": "ann", "password": "wrong"})
+    assert wrong.status_code == 200
+    assert "not correct" in wrong.content.decode()
+    right = client.post("/account/login/", {"login": "ann", "password": "a long enough secret"})
+    assert right.status_code == 302
+    assert client.get("/", follow=True).redirect_chain[-1][0] == "/projects/alpha/models/"
+    assert client.post("/account/logout/").status_code == 302
+    assert client.get("/").status_code == 302
