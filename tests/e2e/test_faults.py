@@ -48,7 +48,7 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_leaves_a_true_state_and_n
         assert deployment.state == "Active" or deployment.reason
         client.undeploy(f"killed-{number}")
     deadline = time.monotonic() + 30
-    while platform.processes("gunicorn", "killed-"):
+    while platform.processes("serving.spawn", "killed-"):
         assert time.monotonic() < deadline, "A serving process was left over."
         time.sleep(0.2)
 
