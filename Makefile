@@ -39,8 +39,16 @@ help: ## List the targets
 run: $(RUNTIME) $(SDK_STAMP) $(WEB_STAMP) ## Set up what is missing and run the whole platform; Ctrl-C ends it
 	@exec $(PY) -m launcher
 
+# Browser tests are skipped where none can be had.
+.PHONY: browser
+browser: $(DEV_STAMP) ## Provide Chromium for the browser tests, if none is there
+	@if [ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then echo "Installing Chromium…"; \
+		(apt-get update -qq && $(LIMIT) apt-get install -y -qq chromium) >/dev/null 2>&1 || true; \
+	else echo "Installing Chromium…"; $(LIMIT) $(VENV)/bin/playwright install chromium >/dev/null 2>&1 || true; fi
+
 .PHONY: test
-test: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run all tests, on servers that they start themselves
+test: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) browser ## Run all tests, on servers that they start themselves
 	@exec $(PY) -m pytest -n $(JOBS)
 
 .PHONY: test-fast
