@@ -42,7 +42,8 @@ run: $(RUNTIME) $(SDK_STAMP) $(WEB_STAMP) ## Set up what is missing and run the 
 # Browser tests are skipped where none can be had.
 .PHONY: browser
 browser: $(DEV_STAMP) ## Provide Chromium for the browser tests, if none is there
-	@if [ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then :; \
+	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		command -v google-chrome >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then echo "Installing Chromium…"; \
 		(apt-get update -qq && $(LIMIT) apt-get install -y -qq chromium) >/dev/null 2>&1 || true; \
 	else echo "Installing Chromium…"; $(LIMIT) $(VENV)/bin/playwright install chromium >/dev/null 2>&1 || true; fi
