@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from django.db import transaction
 
-from tests.structure.operations import Operation, World, make_world, operations
+from tests.structure.operations import Operation, World, operations
 from tests.structure.test_openapi import schema
 from tests.structure.test_rights import world  # noqa: F401
 
