@@ -25,7 +25,7 @@ class RegisterForm(forms.Form):
         label="Description",
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="What the model does. Markdown.",
+        help_text="What the model does.",
     )
     tags = LabelsInput(
         label="Tags", required=False, help_text="Labels for organization, separated by commas."

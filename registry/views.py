@@ -21,7 +21,7 @@ from registry.filters import ModelFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
-from tracking.queries import find_run
+from tracking.queries import common_metrics, find_run
 
 ORDERINGS = {"name": "Name", "-updated_at": "Last change", "-created_at": "Newest"}
 HISTORY_ROWS = 20
@@ -77,20 +77,11 @@ class ModelDetail(OfModel, ProjectPage):
             model=self.model,
             page=page,
             aliases=self.model.aliases.all(),
-            metric_keys=key_metrics(page),
+            metric_keys=common_metrics(page, KEY_METRICS),
             transitions=histories.select_related("version__model", "actor")[:HISTORY_ROWS],
             alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
             deployments=deployments_of(self.model),
         )
-
-
-def key_metrics(versions: Any) -> list[str]:
-    """The metrics that most of these versions have: the columns of the list."""
-    counts: dict[str, int] = {}
-    for version in versions:
-        for metric in version.metrics.all():
-            counts[metric.key] = counts.get(metric.key, 0) + 1
-    return sorted(counts, key=lambda key: (-counts[key], key))[:KEY_METRICS]
 
 
 def deployments_of(model: RegisteredModel) -> Any:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 from accounts.models import Project
 from artifacts.models import Blob
@@ -124,3 +127,9 @@ def metric_history(
         values=[value for _, _, value in found],
         timestamps=[timestamp for _, timestamp, _ in found],
     )
+
+
+def common_metrics(rows: Iterable[Any], count: int) -> list[str]:
+    """The metrics that most of these runs or versions have, fetched with them: the columns of a list."""
+    keys = Counter(metric.key for row in rows for metric in row.metrics.all())
+    return sorted(keys, key=lambda key: (-keys[key], key))[:count]

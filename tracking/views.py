@@ -37,7 +37,7 @@ class ExperimentDetail(ProjectPage):
         experiment = queries.find_experiment(self.project, experiment_id)
         status = request.GET.get("status", "")
         page = self.page_of(runs_of(experiment, status))
-        keys = metric_columns(page)
+        keys = queries.common_metrics(page, METRIC_COLUMNS)
         for run in page:
             values = {metric.key: metric.last for metric in run.metrics.all()}
             run.columns = [values.get(key) for key in keys]
@@ -56,15 +56,6 @@ def runs_of(experiment: Experiment, status: str) -> QuerySet[Run]:
     if status:
         rows = rows.filter(status=status)
     return rows.select_related("created_by").prefetch_related("metrics").order_by("-started_at", "-id")
-
-
-def metric_columns(runs: Any) -> list[str]:
-    """The metrics that most of these runs have: the columns of the list."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        for metric in run.metrics.all():
-            counts[metric.key] = counts.get(metric.key, 0) + 1
-    return sorted(counts, key=lambda key: (-counts[key], key))[:METRIC_COLUMNS]
 
 
 class RunDetail(ProjectPage):
