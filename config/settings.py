@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
+from django.templatetags.static import static
 
 from config import celery as celery_application  # noqa: F401  the tasks bind to this application
 from config.env import load
@@ -217,6 +218,9 @@ UNFOLD = {
     "SITE_HEADER": "Model Registry",
     "SITE_SUBHEADER": "Operators",
     "SHOW_HISTORY": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("favicon.svg")}
+    ],
 }
 
 LOGGING = {
