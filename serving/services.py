@@ -233,12 +233,13 @@ class Services:
             service.probing = False
 
     def _fail(self, service: Service, reason: str) -> None:
+        """Nothing of the service runs any more once it is called failed."""
+        service.end()
         with self._lock:
             if service.state != "stopping":
                 service.state = "failed"
                 service.reason = reason
         log.warning("Service %s failed: %s", service.id, reason)
-        service.end()
         self._remember()
 
     def _advance_stop(self, service: Service) -> None:

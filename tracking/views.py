@@ -26,7 +26,7 @@ class ExperimentList(ProjectPage):
         rows = Experiment.objects.filter(project=self.project, archived_at__isnull=not archived)
         if search:
             rows = rows.filter(name__icontains=search)
-        page = self.page_of(rows.with_run_count().select_related("created_by"))
+        page = self.page_of(rows.with_run_count().select_related("created_by").order_by("-created_at", "-id"))
         return self.show("tracking/experiment_list.html", page=page, search=search, archived=archived)
 
 
