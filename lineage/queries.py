@@ -42,19 +42,22 @@ class Lineage:
 
 def version_lineage(version: ModelVersion) -> Lineage:
     """Data sets, experiment and run that `version` came from; aliases and endpoints that use it."""
-    run = Run.objects.select_related("experiment", "parent").get(pk=version.source_run_id)
     center = _version(version)
-    nodes = [_experiment(run), _run(run), center]
-    edges = [
-        Edge(_experiment(run).id, _run(run).id, "contains"),
-        Edge(_run(run).id, center.id, "produced"),
-    ]
+    run = Run.objects.select_related("experiment", "parent").filter(versions=version).first()
+    parts = [Lineage((center,), ()), _aliases(version, center), _endpoints(version, center)]
+    if run is not None:
+        parts = [_source(run, center), _datasets(run), *parts]
+    nodes = [node for part in parts for node in part.nodes]
+    return Lineage(tuple(nodes), tuple(edge for part in parts for edge in part.edges))
+
+
+def _source(run: Run, center: Node) -> Lineage:
+    """The run that made the version, its experiment and the run that started it."""
+    nodes = [_experiment(run), _run(run)]
+    edges = [Edge(nodes[0].id, nodes[1].id, "contains"), Edge(nodes[1].id, center.id, "produced")]
     if run.parent is not None:
         nodes.append(_run(run.parent))
         edges.append(Edge(_run(run.parent).id, _run(run).id, "started"))
-    for part in (_datasets(run), _aliases(version, center), _endpoints(version, center)):
-        nodes += part.nodes
-        edges += part.edges
     return Lineage(tuple(nodes), tuple(edges))
 
 

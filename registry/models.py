@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Self
 
+from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Left, Upper
 from django.utils import timezone
 
-from accounts.choices import Door
+from accounts.choices import Door, Role
 from accounts.models import Project, User
 from artifacts.models import Manifest
-from registry.choices import Stage, VersionStatus
+from registry.choices import MetricKind, Protected, Relation, Stage, VersionStatus
 from tracking.models import Run
 
 
@@ -24,28 +26,31 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         return self.filter(deleted_at=None)
 
     def with_summary(self) -> Self:
-        """What a row of the list shows, in a fixed number of queries: adds `production_number`, `version_count`."""
-        versions = ModelVersion.objects.alive().filter(model=models.OuterRef("pk"))
-        production = versions.filter(stage=Stage.PRODUCTION).order_by("-number").values("number")[:1]
-        count = versions.order_by().values("model").annotate(n=models.Count("pk")).values("n")
+        """What a row of the list shows, in a fixed number of queries: adds `production_number`."""
+        versions = ModelVersion.objects.filter(
+            model=models.OuterRef("pk"), stage=Stage.PRODUCTION, deleted_at=None
+        )
+        production = versions.order_by("-number").values("number")[:1]
         return (
-            self.annotate(
-                production_number=models.Subquery(production),
-                version_count=models.functions.Coalesce(models.Subquery(count), 0),
-            )
+            self.annotate(production_number=models.Subquery(production))
             .select_related("project", "created_by", "latest_version")
             .prefetch_related("aliases__version")
         )
 
 
 class RegisteredModel(models.Model):
-    """A named line of versions. `last_number` counts up under this row's lock and is never given back."""
+    """A named line of versions, both counted under this row's lock.
+
+    `last_number` is never given back; `version_count` leaves deleted versions out. What is deleted lies in the
+    trash until `purged_at`; the row stays for its histories and for the numbers.
+    """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="models")
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     tags = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     last_number = models.PositiveIntegerField(default=0, editable=False)
+    version_count = models.PositiveIntegerField(default=0, editable=False)
     latest_version = models.ForeignKey(
         "ModelVersion", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
@@ -53,6 +58,10 @@ class RegisteredModel(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, editable=False)
+    deleted_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    purged_at = models.DateTimeField(null=True, editable=False)
 
     objects = RegisteredModelQuerySet.as_manager()
 
@@ -67,7 +76,14 @@ class RegisteredModel(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "-updated_at", "-id"], name="models_by_change"),
+            models.Index(
+                fields=["deleted_at"],
+                condition=models.Q(deleted_at__isnull=False, purged_at=None),
+                name="models_in_trash",
+            ),
             GinIndex(fields=["tags"], name="models_by_tag"),
+            GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="models_by_name_text"),
+            GinIndex(OpClass(Upper("description"), name="gin_trgm_ops"), name="models_by_description"),
         ]
 
     def __str__(self) -> str:
@@ -77,7 +93,8 @@ class RegisteredModel(models.Model):
 class Inspection(models.Model):
     """What a worker found in one set of files, kept so that the same files are looked at once.
 
-    `rules` names the scan's rules at that time: under newer ones the files are looked at again.
+    `rules` names the scan's rules at that time: under newer ones the files are looked at again. `details` says
+    what the files hold: their types, tensors and signature.
     """
 
     manifest = models.OneToOneField(Manifest, on_delete=models.CASCADE, related_name="inspection")
@@ -88,6 +105,7 @@ class Inspection(models.Model):
     framework = models.CharField(max_length=40, blank=True)
     servable = models.BooleanField(default=False)
     servable_reason = models.TextField(blank=True)
+    details = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -109,7 +127,11 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 
 
 class ModelVersion(models.Model):
-    """One immutable set of files with a number of its own."""
+    """One immutable set of files with a number of its own.
+
+    It came from a run of this project, or from a version elsewhere that `origin` names. `former_aliases` pointed
+    to it when it was deleted. Once purged, it has the manifest without files.
+    """
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
@@ -117,8 +139,13 @@ class ModelVersion(models.Model):
     status = models.CharField(max_length=16, choices=VersionStatus, default=VersionStatus.PENDING)
     status_reason = models.TextField(blank=True)
     description = models.TextField(blank=True)
-    source_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="versions")
-    artifact_path = models.CharField(max_length=1024)
+    source_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="versions")
+    artifact_path = models.CharField(max_length=1024, blank=True)
+    origin = models.JSONField(default=dict, editable=False)
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
+    relation = models.CharField(max_length=16, choices=Relation, blank=True)
     manifest = models.ForeignKey(Manifest, on_delete=models.PROTECT, related_name="versions")
     format = models.CharField(max_length=40, blank=True)
     framework = models.CharField(max_length=40, blank=True)
@@ -129,6 +156,11 @@ class ModelVersion(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, editable=False)
+    deleted_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    former_aliases = ArrayField(models.CharField(max_length=64), default=list, editable=False)
+    purged_at = models.DateTimeField(null=True, editable=False)
 
     objects = ModelVersionQuerySet.as_manager()
 
@@ -141,6 +173,17 @@ class ModelVersion(models.Model):
         ]
         indexes = [
             models.Index(fields=["model", "-number"], name="versions_of_model"),
+            models.Index(fields=["-created_at", "-id"], name="versions_by_age"),
+            models.Index(
+                fields=["stage", "model"],
+                condition=~models.Q(stage="None") & models.Q(deleted_at=None),
+                name="models_by_stage",
+            ),
+            models.Index(
+                fields=["deleted_at"],
+                condition=models.Q(deleted_at__isnull=False, purged_at=None),
+                name="versions_in_trash",
+            ),
             models.Index(
                 fields=["model", "stage"],
                 condition=~models.Q(stage="None") & models.Q(deleted_at=None),
@@ -153,15 +196,19 @@ class ModelVersion(models.Model):
 
 
 class VersionMetric(models.Model):
-    """The final value of a source run's metric when the version was made."""
+    """The final value of a source run's metric when the version was made, or one found by a later validation."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="metrics")
+    kind = models.CharField(max_length=16, choices=MetricKind, default=MetricKind.TRAINING)
     key = models.CharField(max_length=250)
     value = models.FloatField()
 
     class Meta:
         ordering = ("key",)
-        constraints = [models.UniqueConstraint(fields=["version", "key"], name="metric_once_per_version")]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "kind", "key"], name="metric_once_per_version")
+        ]
+        indexes = [models.Index(fields=["key", "value"], name="versions_by_metric")]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -192,6 +239,7 @@ class VersionTag(models.Model):
     class Meta:
         ordering = ("key",)
         constraints = [models.UniqueConstraint(fields=["version", "key"], name="tag_once_per_version")]
+        indexes = [models.Index("key", Left("value", 100), name="versions_by_tag")]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -248,3 +296,31 @@ class AliasMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}@{self.name}"
+
+
+class Protection(models.Model):
+    """Who alone may move an alias or move versions to a stage: of one model, or of all models of the project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="protections")
+    model = models.ForeignKey(
+        RegisteredModel, on_delete=models.CASCADE, null=True, blank=True, related_name="protections"
+    )
+    kind = models.CharField(max_length=8, choices=Protected)
+    name = models.CharField(max_length=64)
+    roles = ArrayField(models.CharField(max_length=16, choices=Role), default=list, blank=True)
+    groups = models.ManyToManyField(Group, blank=True, related_name="+")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("kind", "name", "id")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "model", "kind", "name"],
+                name="one_protection_each",
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of {self.model or self.project}"

@@ -319,7 +319,7 @@ def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str 
         _refuse_live(model, [name for name, pk in _endpoints(model) if pk == version.pk])
         _remove_versions(actor, model, [version])
         latest = ModelVersion.objects.filter(model=model, deleted_at=None).order_by("-number").first()
-        _change(model, latest_version=latest)
+        _change(model, latest_version=latest, version_count=model.version_count - 1)
         record(actor, "delete_version", "version", version_label(version), project=project)
 
 
@@ -335,7 +335,7 @@ def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | No
         _refuse_live(model, [name for name, _ in _endpoints(model)])
         _confirmed(model, versions, confirm)
         _remove_versions(actor, model, versions)
-        _change(model, deleted_at=timezone.now(), latest_version=None)
+        _change(model, deleted_at=timezone.now(), latest_version=None, version_count=0)
         record(
             actor,
             "delete_model",
@@ -456,7 +456,12 @@ def _next_version(
         created_by=actor.user,
         created_by_door=actor.door,
     )
-    _change(model, last_number=model.last_number, latest_version=version)
+    _change(
+        model,
+        last_number=model.last_number,
+        latest_version=version,
+        version_count=model.version_count + 1,
+    )
     return version
 
 

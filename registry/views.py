@@ -21,7 +21,7 @@ from registry.filters import ModelFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
-from tracking.queries import common_metrics, find_run
+from tracking.queries import common_metrics, datasets_of, find_run
 
 ORDERINGS = {"name": "Name", "-updated_at": "Last change", "-created_at": "Newest"}
 HISTORY_ROWS = 20
@@ -215,7 +215,7 @@ class VersionDetail(OfVersion, ProjectPage):
             tag_form=form,
             files=version.manifest.files.select_related("blob").order_by("path")[:1000],
             run=version.source_run,
-            datasets=[link.dataset for link in version.source_run.dataset_links.select_related("dataset")],
+            datasets=datasets_of(version.source_run),
             transitions=version.transitions.select_related("actor").order_by("-id")[:HISTORY_ROWS],
             deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
             production=other,

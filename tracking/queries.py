@@ -15,7 +15,7 @@ from artifacts.models import Blob
 from artifacts.paths import check_path
 from common.checks import check_text, shorten
 from common.errors import Invalid, Missing
-from tracking.models import Experiment, MetricChunk, Run, RunMetric
+from tracking.models import Dataset, Experiment, MetricChunk, Run, RunMetric
 
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
@@ -127,6 +127,13 @@ def metric_history(
         values=[value for _, _, value in found],
         timestamps=[timestamp for _, timestamp, _ in found],
     )
+
+
+def datasets_of(run: Run | None) -> list[Dataset]:
+    """The datasets that a run used; none where there is no run."""
+    if run is None:
+        return []
+    return [link.dataset for link in run.dataset_links.select_related("dataset")]
 
 
 def common_metrics(rows: Iterable[Any], count: int) -> list[str]:
