@@ -7,6 +7,7 @@ from typing import Any
 
 from accounts.models import AuditEntry, Project
 from accounts.permissions import Actor
+from common import sql
 
 
 def record(
@@ -20,7 +21,7 @@ def record(
     after: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes who did `verb` to which object; `before` and `after` hold what changed, as JSON values."""
-    AuditEntry.objects.create(
+    entry = AuditEntry(
         project=project,
         actor=actor.user,
         token_prefix=actor.token.prefix if actor.token else "",
@@ -32,3 +33,4 @@ def record(
         after=dict(after) if after is not None else None,
         request_id=actor.request_id,
     )
+    sql.insert(entry)

@@ -84,6 +84,9 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
+    # Set by authenticate_token: the project asked about, and the user's role in it.
+    reached: tuple[Project, str | None] | None = None
+
     objects = ApiTokenQuerySet.as_manager()
 
     class Meta:

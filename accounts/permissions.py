@@ -96,11 +96,20 @@ def _token_allows(actor: Actor, right: Right) -> bool:
 
 def find_project(actor: Actor, slug: str) -> Project:
     """The project with this slug, or Missing: to who is no member it does not exist."""
-    project = Project.objects.filter(slug=slug).first()
+    project = _reached(actor, slug) or Project.objects.filter(slug=slug).first()
     if project is None or not (actor.is_operator or actor.role_in(project)):
         raise Missing(
             f"There is no project {slug[:63]!r} that you can see.",
             "Check the name, or ask one of its admins to add you.",
             code="project_not_found",
         )
+    return project
+
+
+def _reached(actor: Actor, slug: str) -> Project | None:
+    """The project as the token's own check read it, with the user's role."""
+    project, role = (actor.token and actor.token.reached) or (None, None)
+    if project is None or project.slug != slug:
+        return None
+    actor._roles[project.pk] = role
     return project

@@ -11,8 +11,8 @@ from common.checks import check_text, shorten
 from common.errors import Conflict, Invalid
 from registry import stages
 from registry.choices import Stage, VersionStatus
+from registry.locks import lock_named_version
 from registry.models import StageTransition
-from registry.services import lock_named_version
 
 NOTE_LENGTH = 5000
 

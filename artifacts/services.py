@@ -20,11 +20,13 @@ from artifacts.errors import BodyIncomplete, BytesLost
 from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
 from artifacts.paths import check_path, file_that_is_a_folder
 from artifacts.store import CHUNK, blob_store
+from common import sql
 from common.checks import shorten
 from common.errors import Invalid, TooLarge
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_DIGESTS = 1000
+FIND_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s"
 
 
 class Readable(Protocol):
@@ -139,7 +141,12 @@ def make_manifest(files: Mapping[str, Blob]) -> Manifest:
         check_path("path", path)
     check_no_file_is_a_folder(files)
     digest = manifest_digest(files)
-    return Manifest.objects.filter(digest=digest).first() or _insert_manifest(digest, files)
+    return find_manifest(digest) or _insert_manifest(digest, files)
+
+
+def find_manifest(digest: str) -> Manifest | None:
+    """The manifest with this digest, if there is one."""
+    return sql.one(Manifest, sql.expand(FIND_MANIFEST, m=Manifest), [digest])
 
 
 def check_no_file_is_a_folder(new: Iterable[str], present: Iterable[str] = ()) -> None:

@@ -86,16 +86,16 @@ TEMPLATES = [
 _database = urlsplit(ENV.database_url)
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql",
         "NAME": unquote(_database.path.lstrip("/")),
         "USER": unquote(_database.username or ""),
         "PASSWORD": unquote(_database.password or ""),
         "HOST": unquote(_database.hostname or ""),
         "PORT": str(_database.port or ""),
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **dict(parse_qsl(_database.query)),  # sslmode, host=/a/socket/folder, target_session_attrs, …
             "pool": {"min_size": 1, "max_size": 16, "timeout": 20},
+            "prepare_threshold": 1_000_000_000,  # only what common.sql asks for is prepared
         },
     }
 }

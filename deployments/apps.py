@@ -6,7 +6,7 @@ class DeploymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from deployments.queries import live_endpoints
+        from deployments.queries import ENDPOINT_NAMES, live_endpoints
         from registry.holds import register_live_endpoints
 
-        register_live_endpoints(live_endpoints)
+        register_live_endpoints(live_endpoints, ENDPOINT_NAMES)

@@ -14,6 +14,12 @@ from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentRevision
 
 DOWN = (EndpointState.INACTIVE, EndpointState.FAILED)
+# `live_endpoints` of the model `m`, their names only, as part of a larger statement.
+ENDPOINT_NAMES = """
+    SELECT d.endpoint_name FROM deployments_deployment d
+    WHERE d.model_id = m.id AND d.wanted <> 'Deleted' AND d.state NOT IN ('Inactive', 'Failed')
+      AND (d.wanted_revision_id IS NOT NULL OR d.serving_revision_id IS NOT NULL)
+"""
 ENDED = (RevisionState.FAILED, RevisionState.RETIRED)
 BEING_DEPLOYED = (
     EndpointState.PENDING,

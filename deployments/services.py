@@ -26,9 +26,9 @@ from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import DOWN, ENDED, find_deployment, waits_for_gpu
 from deployments.revisions import change_revision, facts, lock_deployment, retire, settle, tell
 from registry.choices import VersionStatus
+from registry.locks import lock_version
 from registry.models import ModelVersion, RegisteredModel
 from registry.queries import find_model, version_among
-from registry.services import lock_version
 
 ENDPOINT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MOST_REPLICAS = 32

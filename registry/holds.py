@@ -7,11 +7,21 @@ from collections.abc import Callable, Collection, Mapping
 LiveEndpoints = Callable[[Collection[int]], Mapping[int, list[tuple[str, int]]]]
 
 _sources: list[LiveEndpoints] = []
+_names: list[str] = []
 
 
-def register_live_endpoints(source: LiveEndpoints) -> None:
-    """`source` maps ids of models to their endpoints that are not stopped: (endpoint name, version id) each."""
+def register_live_endpoints(source: LiveEndpoints, names: str) -> None:
+    """`source` maps ids of models to their endpoints that are not stopped: (endpoint name, version id) each.
+
+    `names` says the same in SQL: a SELECT of the endpoints' names of the model `m`, to be part of a statement.
+    """
     _sources.append(source)
+    _names.append(names)
+
+
+def endpoint_names() -> str:
+    """A SELECT of the names of the endpoints of the model `m` that are not stopped."""
+    return " UNION ".join(_names) + " ORDER BY 1" if _names else "SELECT NULL::text WHERE false"
 
 
 def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]]]:

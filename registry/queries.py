@@ -23,16 +23,7 @@ MOST_COMPARED = 10
 
 def find_model(project: Project, name: str) -> RegisteredModel:
     """The project's model of this name, or Missing."""
-    return _model_among(RegisteredModel.objects.all(), project, name)
-
-
-def find_model_with_summary(project: Project, name: str) -> RegisteredModel:
-    """The same with what its answer shows."""
-    return _model_among(RegisteredModel.objects.with_summary(), project, name)
-
-
-def _model_among(rows: QuerySet[RegisteredModel], project: Project, name: str) -> RegisteredModel:
-    model = rows.filter(project=project, name=name, deleted_at=None).first()
+    model = RegisteredModel.objects.filter(project=project, name=name, deleted_at=None).first()
     if model is None:
         raise Missing(
             f"There is no model {shorten(name)} in {project.slug}.",
@@ -60,10 +51,16 @@ def version_among(rows: QuerySet[ModelVersion], model: RegisteredModel, ref: str
     else:
         version = rows.filter(aliases__name=text).first()
     if version is None:
-        what = f"version {match[1]}" if match else f"version or alias {shorten(text)}"
-        raise Missing(f"{model.name} has no {what}.", _what_there_is(model), code="version_not_found")
+        raise no_version(model, ref)
     version.model = model
     return version
+
+
+def no_version(model: RegisteredModel, ref: str | int) -> Missing:
+    """The error that says so, and what there is."""
+    match = NUMBER.fullmatch(str(ref))
+    what = f"version {match[1]}" if match else f"version or alias {shorten(str(ref))}"
+    return Missing(f"{model.name} has no {what}.", _what_there_is(model), code="version_not_found")
 
 
 def _what_there_is(model: RegisteredModel) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import JSONField, Value
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import record
@@ -17,25 +16,24 @@ from accounts.models import Project
 from accounts.permissions import Actor, require
 from artifacts.models import Manifest
 from artifacts.services import make_manifest
+from common import sql
 from common.checks import check_labels, check_mapping, check_pattern, check_text, shorten
 from common.errors import Busy, Conflict, Invalid, Missing
 from common.jobs import enqueue
 from registry.choices import Stage, VersionStatus
 from registry.holds import live_endpoints
+from registry.locks import lock_model, lock_model_unless_missing, lock_named_version, lock_version_of
 from registry.models import (
     Alias,
     AliasMove,
     Inspection,
     ModelVersion,
     RegisteredModel,
-    VersionMetric,
-    VersionParam,
     VersionTag,
 )
-from registry.queries import LATEST, find_model, version_among
+from registry.queries import LATEST
 from serving.scan import RULES
-from tracking.models import Run
-from tracking.queries import files_under, find_run
+from tracking.queries import files_under, keep_run
 
 MODEL_NAME = re.compile(
     r"(?!\.{1,2}\Z)[^/:\x00-\x1f\x7f\s](?:[^/:\x00-\x1f\x7f]{0,198}[^/:\x00-\x1f\x7f\s])?"
@@ -44,6 +42,36 @@ ALIAS_NAME = re.compile(r"[\w\-]+", re.ASCII)
 RESERVED_ALIAS = re.compile(r"v?[0-9]+")
 DESCRIPTION_LENGTH = 20_000
 TRIES = 10
+# Asked once the new row holds the name: nobody counts up a former model of this name any more.
+FORMER_NUMBER = """
+    SELECT max(last_number) FROM registry_registeredmodel WHERE project_id = %s AND name = %s AND id <> %s
+"""
+SNAPSHOT = """
+    WITH metrics AS (
+        INSERT INTO registry_versionmetric (version_id, kind, key, value)
+        SELECT %s, 'training', key, last FROM tracking_runmetric WHERE run_id = %s)
+    INSERT INTO registry_versionparam (version_id, key, value)
+    SELECT %s, key, value FROM tracking_runparam WHERE run_id = %s
+"""
+KNOWN = """
+    SELECT status, status_reason, format, framework, servable, servable_reason
+    FROM registry_inspection WHERE manifest_id = %s AND rules = %s
+"""
+ALIAS = """
+    SELECT {a}, {v} FROM registry_alias a JOIN registry_modelversion v ON v.id = a.version_id
+    WHERE a.model_id = %s AND a.name = %s
+"""
+SET_TAG = """
+    WITH old AS (SELECT value FROM registry_versiontag WHERE version_id = %s AND key = %s)
+    INSERT INTO registry_versiontag (version_id, key, value) VALUES (%s, %s, %s)
+    ON CONFLICT (version_id, key) DO UPDATE SET value = EXCLUDED.value
+    RETURNING (SELECT value FROM old)
+"""
+SET_ALIAS = """
+    INSERT INTO registry_alias (model_id, name, version_id, updated_at) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (model_id, name) DO UPDATE SET version_id = EXCLUDED.version_id, updated_at = EXCLUDED.updated_at
+    RETURNING id
+"""
 SETTLED = ("status", "status_reason", "format", "framework", "servable", "servable_reason")
 
 
@@ -84,7 +112,7 @@ def update_model(
     if tags is not None:
         changes["tags"] = check_labels("tags", tags)
     with transaction.atomic():
-        model = lock_model(find_model(project, name).pk)
+        model = lock_model(project, name)
         before = {field: getattr(model, field) for field in changes}
         if before != changes:
             _change(model, **changes)
@@ -111,22 +139,22 @@ def create_version(
     _check_model_name(model_name)
     check_text("description", description, max_length=DESCRIPTION_LENGTH)
     annotations = _check_annotations(tags or {})
-    run = find_run(project, source_run_id)
-    manifest = make_manifest(files_under(run, artifact_path))
     with transaction.atomic():
-        _keep_run(run)
-        model = _model_to_count(actor, project, model_name)
+        run = keep_run(project, source_run_id)
+        manifest = make_manifest(files_under(run, artifact_path))
         version = _next_version(
-            actor,
-            model,
-            source_run=run,
-            artifact_path=artifact_path,
-            manifest=manifest,
-            description=description,
+            _model_to_count(actor, project, model_name),
+            ModelVersion(
+                **_settled(manifest),
+                source_run=run,
+                artifact_path=artifact_path,
+                manifest=manifest,
+                description=description,
+                created_by=actor.user,
+                created_by_door=actor.door,
+            ),
         )
-        if version.status == VersionStatus.PENDING:
-            enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
-        _snapshot(version, run)
+        sql.rows(SNAPSHOT, [version.pk, run.pk, version.pk, run.pk])
         VersionTag.objects.bulk_create(
             [VersionTag(version=version, key=key, value=value) for key, value in annotations.items()]
         )
@@ -134,7 +162,7 @@ def create_version(
             actor,
             "create_version",
             "version",
-            f"{model.name}/{version.number}",
+            version_label(version),
             project=project,
             after={"run": run.public_id, "artifact_path": artifact_path, "manifest": manifest.digest},
         )
@@ -233,13 +261,11 @@ def set_version_tag(
 ) -> VersionTag:
     """Sets one annotation; the same key again replaces its value."""
     require(actor, project, Right.WRITE)
-    annotation = _check_annotations({key: value})
+    _check_annotations({key: value})
     with transaction.atomic():
         version = lock_named_version(project, model_name, ref)
-        before = VersionTag.objects.filter(version=version, key=key).values_list("value", flat=True).first()
-        tag, _ = VersionTag.objects.update_or_create(
-            version=version, key=key, defaults={"value": annotation[key]}
-        )
+        found = sql.row(SET_TAG, [version.pk, key, version.pk, key, value])
+        before = found[0] if found else None
         if before != value:
             _change(version)
             record(
@@ -251,7 +277,7 @@ def set_version_tag(
                 before={key: before},
                 after={key: value},
             )
-    return tag
+    return VersionTag(version=version, key=key, value=value)
 
 
 def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: str | int, key: str) -> None:
@@ -279,16 +305,14 @@ def set_alias(*, actor: Actor, project: Project, model_name: str, alias: str, ve
     require(actor, project, Right.WRITE)
     _check_alias(alias)
     with transaction.atomic():
-        model = lock_model(find_model(project, model_name).pk)
-        target = version_among(ModelVersion.objects.all(), model, version)
-        found = Alias.objects.filter(model=model, name=alias).select_related("version").first()
+        model = lock_model(project, model_name)
+        target = lock_version_of(model, version)
+        found = _alias(model, alias)
         if found is not None and found.version_id == target.pk:
             return found
-        origin = found.version if found else None
-        row, _ = Alias.objects.update_or_create(
-            model=model, name=alias, defaults={"version": target, "updated_at": timezone.now()}
-        )
-        _alias_moved(actor, model, alias, origin, target)
+        row = Alias(model=model, name=alias, version=target, updated_at=timezone.now())
+        sql.rows(SET_ALIAS, [model.pk, alias, target.pk, row.updated_at])
+        _alias_moved(actor, model, alias, found.version if found else None, target)
     return row
 
 
@@ -296,8 +320,8 @@ def delete_alias(*, actor: Actor, project: Project, model_name: str, alias: str)
     """Removes an alias; its history stays."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        model = lock_model(find_model(project, model_name).pk)
-        found = Alias.objects.filter(model=model, name=alias).select_related("version").first()
+        model = lock_model(project, model_name)
+        found = _alias(model, alias)
         if found is None:
             raise Missing(f"{model.name} has no alias {shorten(alias)}.", code="alias_not_found")
         found.delete()
@@ -308,8 +332,8 @@ def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str 
     """Takes a version away, with the aliases that point to it; its number is never given again."""
     require(actor, project, Right.MAINTAIN)
     with transaction.atomic():
-        model = lock_model(find_model(project, model_name).pk)
-        version = version_among(ModelVersion.objects.all(), model, ref)
+        model = lock_model(project, model_name)
+        version = lock_version_of(model, ref)
         if version.stage == Stage.PRODUCTION:
             raise Conflict(
                 f"Version {version.number} is in Production. Move it to Archived before deleting it.",
@@ -319,7 +343,7 @@ def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str 
         _refuse_live(model, [name for name, pk in _endpoints(model) if pk == version.pk])
         _remove_versions(actor, model, [version])
         latest = ModelVersion.objects.filter(model=model, deleted_at=None).order_by("-number").first()
-        _change(model, latest_version=latest, version_count=model.version_count - 1)
+        _change(model, latest_version_id=latest and latest.pk, version_count=model.version_count - 1)
         record(actor, "delete_version", "version", version_label(version), project=project)
 
 
@@ -330,12 +354,12 @@ def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | No
     """
     require(actor, project, Right.MAINTAIN)
     with transaction.atomic():
-        model = lock_model(find_model(project, name).pk)
+        model = lock_model(project, name)
         versions = list(ModelVersion.objects.filter(model=model, deleted_at=None).order_by("number"))
         _refuse_live(model, [name for name, _ in _endpoints(model)])
         _confirmed(model, versions, confirm)
         _remove_versions(actor, model, versions)
-        _change(model, deleted_at=timezone.now(), latest_version=None, version_count=0)
+        _change(model, deleted_at=timezone.now(), latest_version_id=None, version_count=0)
         record(
             actor,
             "delete_model",
@@ -344,37 +368,6 @@ def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | No
             project=project,
             before={"versions": [v.number for v in versions]},
         )
-
-
-def lock_model(model_id: int) -> RegisteredModel:
-    """The model under its row lock; Missing when it was deleted meanwhile."""
-    model = (
-        RegisteredModel.objects.alive()
-        .select_related("project")
-        .select_for_update(of=("self",))
-        .filter(pk=model_id)
-        .first()
-    )
-    if model is None:
-        raise Missing("The model was deleted meanwhile.", code="model_not_found")
-    return model
-
-
-def lock_version(version_id: int) -> ModelVersion:
-    """The version with its model under their row locks, the model's first; Missing when deleted meanwhile."""
-    model_id = ModelVersion.objects.values_list("model_id", flat=True).get(pk=version_id)
-    model = lock_model(model_id)
-    version = ModelVersion.objects.select_for_update().filter(pk=version_id, deleted_at=None).first()
-    if version is None:
-        raise Missing("The version was deleted meanwhile.", code="version_not_found")
-    version.model = model
-    return version
-
-
-def lock_named_version(project: Project, model_name: str, ref: str | int) -> ModelVersion:
-    """The version that `ref` names, looked up once its model is locked: an alias cannot move in between."""
-    model = lock_model(find_model(project, model_name).pk)
-    return version_among(ModelVersion.objects.select_for_update(of=("self",)), model, ref)
 
 
 def version_label(version: ModelVersion) -> str:
@@ -404,94 +397,58 @@ def _check_annotations(tags: object) -> dict[str, str]:
 
 def _insert_model(actor: Actor, project: Project, values: dict[str, Any]) -> RegisteredModel | None:
     """The new row, or None where a living model has the name."""
-    try:
-        with transaction.atomic():
-            model = RegisteredModel.objects.create(project=project, created_by=actor.user, **values)
-    except IntegrityError:
+    model = RegisteredModel(project=project, created_by=actor.user, **values)
+    if not sql.insert(model, unless="(project_id, name) WHERE deleted_at IS NULL"):
         return None
-    former = RegisteredModel.objects.filter(project=project, name=model.name).exclude(pk=model.pk)
-    last = former.order_by("-last_number").values_list("last_number", flat=True).first()
-    if last:
-        _change(model, last_number=last)
+    last = sql.row(FORMER_NUMBER, [project.pk, model.name, model.pk])
+    if last and last[0]:
+        _change(model, last_number=last[0])
     record(actor, "register_model", "model", model.name, project=project, after=values)
     return model
 
 
-def _keep_run(run: Run) -> None:
-    """Holds the run's row until the commit, so that nobody deletes it under the new version."""
-    if not Run.objects.alive().select_for_update().filter(pk=run.pk).exists():
-        raise Missing(f"Run {run.public_id} was deleted meanwhile.", code="run_not_found")
-
-
 def _model_to_count(actor: Actor, project: Project, name: str) -> RegisteredModel:
     """The model under its lock, registered on the way when there is none."""
-    rows = RegisteredModel.objects.alive().filter(project=project, name=name).select_for_update()
     for _ in range(TRIES):  # others may register and delete the name meanwhile
-        model = rows.first() or _insert_model(actor, project, {"name": name})
+        model = lock_model_unless_missing(project, name) or _insert_model(actor, project, {"name": name})
         if model is not None:
-            model.project = project
             return model
     raise Busy(f"{shorten(name)} is being registered and deleted by others.", "Try again.", retry_after=1)
 
 
-def _next_version(
-    actor: Actor,
-    model: RegisteredModel,
-    *,
-    source_run: Run,
-    artifact_path: str,
-    manifest: Manifest,
-    description: str,
-) -> ModelVersion:
-    model.last_number += 1
-    known = Inspection.objects.filter(manifest=manifest, rules=RULES).values(*SETTLED).first()
-    version = ModelVersion.objects.create(
-        **(known or {}),
-        model=model,
-        number=model.last_number,
-        source_run=source_run,
-        artifact_path=artifact_path,
-        manifest=manifest,
-        description=description,
-        created_by=actor.user,
-        created_by_door=actor.door,
-    )
+def _settled(manifest: Manifest) -> dict[str, Any]:
+    """What a worker found in the same files before, under the scan's rules of today; else nothing."""
+    found = sql.row(KNOWN, [manifest.pk, RULES])
+    return dict(zip(SETTLED, found, strict=True)) if found else {}
+
+
+def _next_version(model: RegisteredModel, version: ModelVersion) -> ModelVersion:
+    """Writes `version` with the locked model's next number; a worker looks at it where nobody has."""
+    version.model, version.number = model, model.last_number + 1
+    sql.insert(version)
     _change(
         model,
-        last_number=model.last_number,
-        latest_version=version,
+        last_number=version.number,
+        latest_version_id=version.pk,
         version_count=model.version_count + 1,
     )
+    if version.status == VersionStatus.PENDING:
+        enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
     return version
-
-
-def _snapshot(version: ModelVersion, run: Run) -> None:
-    VersionMetric.objects.bulk_create(
-        [VersionMetric(version=version, key=m.key, value=m.last) for m in run.metrics.all()]
-    )
-    VersionParam.objects.bulk_create(
-        [VersionParam(version=version, key=p.key, value=_json(p.value)) for p in run.params.all()]
-    )
-
-
-def _json(value: Any) -> Any:
-    """A JSON null as a value: None alone would be SQL's NULL, which the column refuses."""
-    return Value(None, JSONField()) if value is None else value
 
 
 def _change(row: RegisteredModel | ModelVersion, **changes: Any) -> None:
     """Writes these fields and the time of the change."""
-    for field, value in {**changes, "updated_at": timezone.now()}.items():
-        setattr(row, field, value)
-    row.save(update_fields=[*changes, "updated_at"])
+    sql.save(row, **changes, updated_at=timezone.now())
 
 
 def _alias_moved(
     actor: Actor, model: RegisteredModel, alias: str, origin: ModelVersion | None, target: ModelVersion | None
 ) -> None:
-    AliasMove.objects.create(
+    move = AliasMove(
         model=model, name=alias, from_version=origin, to_version=target, actor=actor.user, door=actor.door
     )
+    sql.insert(move)
     _change(model)
     record(
         actor,
@@ -502,6 +459,15 @@ def _alias_moved(
         before={"version": origin.number if origin else None},
         after={"version": target.number if target else None},
     )
+
+
+def _alias(model: RegisteredModel, name: str) -> Alias | None:
+    found = sql.row(sql.expand(ALIAS, a=Alias, v=ModelVersion), [model.pk, name])
+    if found is None:
+        return None
+    alias = sql.instance(Alias, found[: sql.width(Alias)])
+    alias.version = sql.instance(ModelVersion, found[sql.width(Alias) :])
+    return alias
 
 
 def _endpoints(model: RegisteredModel) -> list[tuple[str, int]]:

@@ -6,17 +6,17 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.permissions import Actor
+from common import sql
 from registry.choices import Stage
-from registry.models import ModelVersion, RegisteredModel, StageTransition
+from registry.models import ModelVersion, StageTransition
 
 
 def move(*, actor: Actor, version: ModelVersion, stage: Stage, note: str) -> StageTransition:
     """Moves a locked version to `stage`, with its history and audit rows; the caller holds the transaction."""
     now = timezone.now()
     origin = version.stage
-    version.stage, version.updated_at = stage, now
-    version.save(update_fields=["stage", "updated_at"])
-    RegisteredModel.objects.filter(pk=version.model_id).update(updated_at=now)
+    sql.save(version, stage=stage, updated_at=now)
+    sql.save(version.model, updated_at=now)
     record(
         actor,
         "transition_stage",
@@ -26,6 +26,8 @@ def move(*, actor: Actor, version: ModelVersion, stage: Stage, note: str) -> Sta
         before={"stage": origin},
         after={"stage": stage, "note": note},
     )
-    return StageTransition.objects.create(
+    moved = StageTransition(
         version=version, from_stage=origin, to_stage=stage, note=note, actor=actor.user, door=actor.door
     )
+    sql.insert(moved)
+    return moved

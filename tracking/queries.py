@@ -13,6 +13,7 @@ from typing import Any
 from accounts.models import Project
 from artifacts.models import Blob
 from artifacts.paths import check_path
+from common import sql
 from common.checks import check_text, shorten
 from common.errors import Invalid, Missing
 from tracking.models import Dataset, Experiment, MetricChunk, Run, RunMetric
@@ -20,6 +21,14 @@ from tracking.models import Dataset, Experiment, MetricChunk, Run, RunMetric
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
 MOST_NAMES = 10
+KEEP_RUN = """
+    SELECT {r} FROM tracking_run r
+    WHERE r.project_id = %s AND r.public_id = %s AND r.deleted_at IS NULL FOR SHARE
+"""
+FILES_AT = """
+    SELECT f.path, {b} FROM tracking_runfile f JOIN artifacts_blob b ON b.id = f.blob_id
+    WHERE f.run_id = %s AND (f.path = %s OR starts_with(f.path, %s))
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,13 @@ def find_run(project: Project, run_id: str) -> Run:
     return run
 
 
+def keep_run(project: Project, run_id: str) -> Run:
+    """The run, held until the commit so that nobody deletes it under what is made of it; else Missing."""
+    check_text("run_id", run_id, max_length=40)
+    run = sql.one(Run, sql.expand(KEEP_RUN, r=Run), [project.pk, run_id])
+    return run if run is not None else find_run(project, run_id)
+
+
 def files_under(run: Run, artifact_path: str) -> dict[str, Blob]:
     """What lies at `artifact_path`: a file as {its name: blob}, a folder as {path relative to it: blob}.
 
@@ -78,11 +94,11 @@ def files_under(run: Run, artifact_path: str) -> dict[str, Blob]:
         else artifact_path
     )
     path = check_path("artifact_path", text)
-    file = run.files.filter(path=path).select_related("blob").first()
-    if file is not None:
-        return {path.rpartition("/")[2]: file.blob}
-    inside = run.files.filter(path__startswith=f"{path}/").select_related("blob")
-    found = {each.path[len(path) + 1 :]: each.blob for each in inside}
+    found = {}
+    for name, *blob in sql.rows(sql.expand(FILES_AT, b=Blob), [run.pk, path, f"{path}/"]):
+        found[name.rpartition("/")[2] if name == path else name[len(path) + 1 :]] = sql.instance(
+            Blob, tuple(blob)
+        )
     if not found:
         raise Invalid.field(
             "artifact_path",

@@ -22,7 +22,8 @@ class TokenAuthentication(BaseAuthentication):
             raise Unauthenticated(
                 "The Authorization header must be: Bearer podstack_<prefix>_<secret>.", code="token_malformed"
             )
-        token = services.authenticate_token(parts[1].decode("latin-1"))
+        slug = request.parser_context["kwargs"].get("project", "")
+        token = services.authenticate_token(parts[1].decode("latin-1"), slug)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

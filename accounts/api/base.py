@@ -21,12 +21,13 @@ from accounts.permissions import Actor, find_project, require
 from common import answers
 from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
+from common.api.text import JsonText, page_text
 from common.checks import shorten
 from common.errors import Conflict, Invalid
 from common.models import IdempotentAnswer
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
-Handler = Callable[..., Response]
+Handler = Callable[..., Response | JsonText]
 
 
 def actor_of(request: Request) -> Actor:
@@ -73,6 +74,19 @@ class ApiView(APIView):
         known = context(found) if context else {}
         return pages.get_paginated_response(serializer(found, many=True, context=known).data)
 
+    def text_page(
+        self,
+        rows: QuerySet[Any],
+        shown: Callable[[list[int]], list[str]],
+        ordering: Sequence[str] = ("-id",),
+    ) -> JsonText:
+        """One cursor page of `rows`, each as the JSON that `shown` gives for their ids; the rows are not loaded."""
+        pages = CursorPages(ordering)
+        needed = dict.fromkeys(["id", *(field.lstrip("-") for field in ordering)])
+        found = pages.paginate_queryset(rows.values(*needed), self.request, view=self) or []
+        texts = shown([row["id"] for row in found]) if found else []
+        return page_text(texts, pages.get_next_link(), pages.get_previous_link())
+
     def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """The request's body as `serializer` understands it; with partial, only what was sent."""
         checked = serializer(data=self.request.data, partial=partial)
@@ -102,7 +116,7 @@ def idempotent(handler: Handler) -> Handler:
     """
 
     @wraps(handler)
-    def wrapped(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def wrapped(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response | JsonText:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return handler(view, request, *args, **kwargs)

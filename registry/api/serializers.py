@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -10,17 +11,27 @@ from rest_framework import serializers
 from artifacts.api.serializers import FileSerializer
 from common.api.fields import NUMBER_SCHEMA, VersionRefField
 from common.checks import plain_number
-from common.links import absolute
-from registry.choices import Stage, VersionStatus
-from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
+from registry.answers import version_answers
+from registry.choices import Relation, Stage, VersionStatus
+from registry.models import AliasMove, StageTransition
+from registry.queries import Comparison
 
 NUMBERS = {"type": "object", "additionalProperties": NUMBER_SCHEMA}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-SCALARS = {"type": "object", "additionalProperties": {}}
+
+
+@extend_schema_field(NUMBERS)
+class NumbersField(serializers.JSONField):
+    """Numbers by key; NaN and the infinities as text."""
+
+
+@extend_schema_field(TEXTS)
+class TextsField(serializers.JSONField):
+    """Texts by key."""
 
 
 class StagedVersionSerializer(serializers.Serializer):
-    version = serializers.IntegerField(source="number")
+    version = serializers.IntegerField()
     stage = serializers.ChoiceField(choices=Stage.choices)
 
 
@@ -29,36 +40,20 @@ class NumberedVersionSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.Serializer):
-    """A registered model. `live_endpoints` comes by context: {model id: [(endpoint, version id)]}."""
+    """A registered model, as `registry.answers` makes it."""
 
     name = serializers.CharField()
     description = serializers.CharField()
     tags = serializers.ListField(child=serializers.CharField())
     latest_version = StagedVersionSerializer(allow_null=True)
-    production_version = serializers.SerializerMethodField()
+    production_version = NumberedVersionSerializer(allow_null=True)
     version_count = serializers.IntegerField()
-    aliases = serializers.SerializerMethodField()
-    live_endpoints = serializers.SerializerMethodField()
-    created_by = serializers.CharField(source="created_by.username")
+    aliases = serializers.DictField(child=serializers.IntegerField())
+    live_endpoints = serializers.ListField(child=serializers.CharField())
+    created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
-    url = serializers.SerializerMethodField()
-
-    @extend_schema_field(NumberedVersionSerializer(allow_null=True))
-    def get_production_version(self, model: Any) -> dict[str, int] | None:
-        number = model.production_number
-        return {"version": number} if number else None
-
-    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
-    def get_aliases(self, model: RegisteredModel) -> dict[str, int]:
-        return {alias.name: alias.version.number for alias in model.aliases.all()}
-
-    @extend_schema_field({"type": "array", "items": {"type": "string"}})
-    def get_live_endpoints(self, model: RegisteredModel) -> list[str]:
-        return sorted({name for name, _ in self.context["live_endpoints"].get(model.pk, [])})
-
-    def get_url(self, model: RegisteredModel) -> str:
-        return absolute("registry:model", model.project.slug, model.name)
+    url = serializers.CharField()
 
 
 class ModelInput(serializers.Serializer):
@@ -76,55 +71,44 @@ class ModelChange(serializers.Serializer):
     tags = serializers.ListField(child=serializers.CharField(max_length=64), required=False)
 
 
-class VersionSerializer(serializers.Serializer):
-    """A model version."""
+class ParentSerializer(serializers.Serializer):
+    model_name = serializers.CharField()
+    version = serializers.IntegerField()
+    relation = serializers.ChoiceField(choices=Relation.choices)
 
-    model_name = serializers.CharField(source="model.name")
-    version = serializers.IntegerField(source="number")
+
+class VersionSerializer(serializers.Serializer):
+    """A model version, as `registry.answers` makes it."""
+
+    model_name = serializers.CharField()
+    version = serializers.IntegerField()
     stage = serializers.ChoiceField(choices=Stage.choices)
     status = serializers.ChoiceField(choices=VersionStatus.choices)
     status_reason = serializers.CharField()
     description = serializers.CharField()
-    source_run_id = serializers.CharField(source="source_run.public_id", allow_null=True)
-    experiment_id = serializers.CharField(source="source_run.experiment.public_id", allow_null=True)
-    experiment_name = serializers.CharField(source="source_run.experiment.name", allow_null=True)
+    source_run_id = serializers.CharField(allow_null=True)
+    experiment_id = serializers.CharField(allow_null=True)
+    experiment_name = serializers.CharField(allow_null=True)
     artifact_path = serializers.CharField()
-    manifest_digest = serializers.CharField(source="manifest.digest")
-    file_count = serializers.IntegerField(source="manifest.file_count")
-    size = serializers.IntegerField(source="manifest.total_size", help_text="bytes")
+    manifest_digest = serializers.CharField()
+    file_count = serializers.IntegerField()
+    size = serializers.IntegerField(help_text="bytes")
     format = serializers.CharField()
     framework = serializers.CharField()
     servable = serializers.BooleanField()
     servable_reason = serializers.CharField()
-    metrics = serializers.SerializerMethodField()
-    params = serializers.SerializerMethodField()
-    tags = serializers.SerializerMethodField()
-    aliases = serializers.SerializerMethodField()
-    created_by = serializers.CharField(source="created_by.username")
+    metrics = NumbersField(help_text="the run's last values when the version was made")
+    validation_metrics = NumbersField(help_text="found later, by validating the version")
+    params = serializers.DictField()
+    tags = TextsField()
+    aliases = serializers.ListField(child=serializers.CharField())
+    parent = ParentSerializer(allow_null=True)
+    origin = serializers.DictField(allow_null=True, help_text="where a copied or imported version came from")
+    created_by = serializers.CharField()
     created_by_door = serializers.CharField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
-    url = serializers.SerializerMethodField()
-
-    @extend_schema_field(NUMBERS)
-    def get_metrics(self, version: ModelVersion) -> dict[str, float | str]:
-        return {row.key: plain_number(row.value) for row in version.metrics.all()}
-
-    @extend_schema_field(SCALARS)
-    def get_params(self, version: ModelVersion) -> dict[str, Any]:
-        return {row.key: row.value for row in version.params.all()}
-
-    @extend_schema_field(TEXTS)
-    def get_tags(self, version: ModelVersion) -> dict[str, str]:
-        return {row.key: row.value for row in version.tags.all()}
-
-    @extend_schema_field({"type": "array", "items": {"type": "string"}})
-    def get_aliases(self, version: ModelVersion) -> list[str]:
-        return [alias.name for alias in version.aliases.all()]
-
-    def get_url(self, version: ModelVersion) -> str:
-        model = version.model
-        return absolute("registry:version", model.project.slug, model.name, version.number)
+    url = serializers.CharField()
 
 
 class VersionInput(serializers.Serializer):
@@ -225,10 +209,15 @@ class MetricRowSerializer(RowSerializer):
 class ComparisonSerializer(serializers.Serializer):
     """Versions side by side, values in the order of `versions`."""
 
-    versions = VersionSerializer(many=True)
+    versions = serializers.SerializerMethodField()
     metrics = MetricRowSerializer(many=True)
     params = RowSerializer(many=True)
     tags = RowSerializer(many=True)
+
+    @extend_schema_field(VersionSerializer(many=True))
+    def get_versions(self, comparison: Comparison) -> list[Any]:
+        ids = [version.pk for version in comparison.versions]
+        return [json.loads(text) for text in version_answers(self.context["project"], ids)]
 
 
 class ReleaseInput(serializers.Serializer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,9 +16,10 @@ from accounts.api.base import ProjectView
 from artifacts.api.serve import serve_blob
 from artifacts.models import ManifestFile
 from common.api.filters import filtered, ordering_of
+from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
-from registry import holds, queries, services
+from registry import answers, queries, services
 from registry.api import serializers as s
 from registry.filters import ModelFilter, VersionFilter
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
@@ -59,13 +60,11 @@ class RegistryView(ProjectView):
             "ref": self.kwargs["ref"],
         }
 
-    def model_answer(self, name: str, status: int = 200) -> Response:
-        model = queries.find_model_with_summary(self.project, name)
-        return Response(s.ModelSerializer(model, context=with_endpoints([model])).data, status=status)
+    def model_answer(self, name: str, status: int = 200) -> JsonText:
+        return JsonText(answers.model_answer(self.project, name), status)
 
-    def version_answer(self, pk: int, status: int = 200) -> Response:
-        version = ModelVersion.objects.with_details().get(pk=pk)
-        return Response(s.VersionSerializer(version).data, status=status)
+    def version_answer(self, pk: int, status: int = 200) -> JsonText:
+        return JsonText(answers.version_answers(self.project, [pk])[0], status)
 
 
 class ModelsView(RegistryView):
@@ -75,10 +74,11 @@ class ModelsView(RegistryView):
         parameters=SEARCH_PARAMETERS,
         responses=s.ModelSerializer(many=True),
     )
-    def get(self, request: Request, project: str) -> Response:
-        rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
+    def get(self, request: Request, project: str) -> JsonText:
+        rows = RegisteredModel.objects.alive().filter(project=self.project)
         ordering = ordering_of(request, ("name", "created_at", "updated_at"), "-updated_at")
-        return self.page(filtered(ModelFilter, rows, request), s.ModelSerializer, ordering, with_endpoints)
+        shown = partial(answers.model_answers, self.project)
+        return self.text_page(filtered(ModelFilter, rows, request), shown, ordering)
 
     @extend_schema(
         operation_id="register_model",
@@ -86,19 +86,14 @@ class ModelsView(RegistryView):
         request=s.ModelInput,
         responses={201: s.ModelSerializer},
     )
-    def post(self, request: Request, project: str) -> Response:
+    def post(self, request: Request, project: str) -> JsonText:
         model = services.register_model(actor=self.actor, project=self.project, **self.data(s.ModelInput))
         return self.model_answer(model.name, 201)
 
 
-def with_endpoints(models: list[RegisteredModel]) -> dict[str, Any]:
-    """The live endpoints of all these models, asked for once."""
-    return {"live_endpoints": holds.live_endpoints([model.pk for model in models])}
-
-
 class ModelView(RegistryView):
     @extend_schema(operation_id="get_model", summary="Read a model", responses=s.ModelSerializer)
-    def get(self, request: Request, project: str, name: str) -> Response:
+    def get(self, request: Request, project: str, name: str) -> JsonText:
         return self.model_answer(name)
 
     @extend_schema(
@@ -107,7 +102,7 @@ class ModelView(RegistryView):
         request=s.ModelChange,
         responses=s.ModelSerializer,
     )
-    def patch(self, request: Request, project: str, name: str) -> Response:
+    def patch(self, request: Request, project: str, name: str) -> JsonText:
         changes = self.data(s.ModelChange, partial=True)
         services.update_model(actor=self.actor, project=self.project, name=name, **changes)
         return self.model_answer(name)
@@ -135,10 +130,11 @@ class VersionsView(RegistryView):
         ],
         responses=s.VersionSerializer(many=True),
     )
-    def get(self, request: Request, project: str, name: str) -> Response:
-        rows = ModelVersion.objects.with_details().filter(model=self.model, deleted_at=None)
+    def get(self, request: Request, project: str, name: str) -> JsonText:
+        rows = ModelVersion.objects.filter(model=self.model, deleted_at=None)
         ordering = ordering_of(request, ("number", "created_at", "updated_at"), "-number")
-        return self.page(filtered(VersionFilter, rows, request), s.VersionSerializer, ordering)
+        shown = partial(answers.version_answers, self.project)
+        return self.text_page(filtered(VersionFilter, rows, request), shown, ordering)
 
     @extend_schema(
         operation_id="create_version",
@@ -146,7 +142,7 @@ class VersionsView(RegistryView):
         request=s.VersionInput,
         responses={201: s.VersionSerializer},
     )
-    def post(self, request: Request, project: str, name: str) -> Response:
+    def post(self, request: Request, project: str, name: str) -> JsonText:
         version = services.create_version(
             actor=self.actor, project=self.project, model_name=name, **self.data(s.VersionInput)
         )
@@ -155,8 +151,8 @@ class VersionsView(RegistryView):
 
 class VersionView(RegistryView):
     @extend_schema(operation_id="get_version", summary="Read a version", responses=s.VersionSerializer)
-    def get(self, request: Request, project: str, name: str, ref: str) -> Response:
-        return Response(s.VersionSerializer(self.version).data)
+    def get(self, request: Request, project: str, name: str, ref: str) -> JsonText:
+        return JsonText(answers.version_answer(self.project, name, ref))
 
     @extend_schema(
         operation_id="update_version",
@@ -164,7 +160,7 @@ class VersionView(RegistryView):
         request=s.VersionChange,
         responses=s.VersionSerializer,
     )
-    def patch(self, request: Request, project: str, name: str, ref: str) -> Response:
+    def patch(self, request: Request, project: str, name: str, ref: str) -> JsonText:
         version = services.update_version(**self.where, **self.data(s.VersionChange))
         return self.version_answer(version.pk)
 
@@ -181,7 +177,7 @@ class ReleaseView(RegistryView):
         request=s.ReleaseInput,
         responses=s.VersionSerializer,
     )
-    def post(self, request: Request, project: str, name: str, ref: str) -> Response:
+    def post(self, request: Request, project: str, name: str, ref: str) -> JsonText:
         version = services.release_version(**self.where, **self.data(s.ReleaseInput))
         return self.version_answer(version.pk)
 
@@ -269,13 +265,11 @@ class AliasView(RegistryView):
         summary="The version an alias points to",
         responses=s.VersionSerializer,
     )
-    def get(self, request: Request, project: str, name: str, alias: str) -> Response:
-        model = self.model
-        rows = ModelVersion.objects.with_details().filter(model=model, aliases__name=alias)
-        version = rows.first()
-        if version is None:
-            raise Missing(f"{name} has no alias {shorten(alias)}.", code="alias_not_found")
-        return Response(s.VersionSerializer(version).data)
+    def get(self, request: Request, project: str, name: str, alias: str) -> JsonText:
+        found = answers.alias_answer(self.project, name, alias)
+        if found is None:
+            raise Missing(f"{self.model.name} has no alias {shorten(alias)}.", code="alias_not_found")
+        return JsonText(found)
 
     @extend_schema(
         operation_id="set_alias", summary="Point an alias", request=s.AliasInput, responses=s.AliasSerializer
@@ -316,4 +310,5 @@ class CompareView(RegistryView):
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         refs = [ref.strip() for ref in request.query_params.get("versions", "").split(",") if ref.strip()]
-        return Response(s.ComparisonSerializer(queries.compare(self.model, refs)).data)
+        found = queries.compare(self.model, refs)
+        return Response(s.ComparisonSerializer(found, context={"project": self.project}).data)

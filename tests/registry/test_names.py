@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from accounts.models import Membership
+from common.links import absolute
 from tests.factories import Person, make_person, make_project, make_run, make_version, send_json
 from tests.structure.operations import CONTENT, SHA256
 
@@ -146,3 +147,11 @@ def test_paths_that_differ_in_case_or_form_stay_two_files(ann: Person) -> None:
     for path, content in files.items():
         got = ann.api.get(f"{base}/{quote(path.removeprefix('m/'))}")
         assert b"".join(got.streaming_content) == content
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "a b", "ünïcode", "50%", "a+b=c;d", "q?x#y", "it's (1)", 'say "hi"', "a\\b"]
+)
+def test_the_address_in_an_answer_is_the_page_of_the_model(ann: Person, name: str) -> None:
+    made = ann.api.post(f"{ann.base}/models", {"name": name}, format="json").json()
+    assert made["url"] == absolute("registry:model", ann.project.slug, name)

@@ -162,7 +162,7 @@ def test_a_version_list_costs_the_same_at_3_and_at_20_rows(ann: Person, django_a
         make_version(ann, "m", accuracy=0.9)
     ann.api.get(f"{ann.base}/models/m/versions")
     for size in (3, 20):
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(4):
             page = ann.api.get(f"{ann.base}/models/m/versions?page_size={size}").json()
         assert len(page["results"]) == size
 

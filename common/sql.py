@@ -1,0 +1,136 @@
+"""Statements of our own where the ORM's composing would cost more than the database's work.
+
+They run on Django's connection, in its transaction, with values bound by the server; each is prepared once per
+connection. Statements are constants of the code: a value never becomes part of one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import connection
+from django.db.models import JSONField, Model
+
+M = TypeVar("M", bound=Model)
+Row = tuple[Any, ...]
+
+# A time as the API writes it, and a number that may be no number: JSON made by PostgreSQL reads like our own.
+TIME = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+def rows(statement: str, params: Sequence[Any] = (), *, prepare: bool = True) -> list[Row]:
+    """All rows that `statement` gives; [] where it gives none. Placeholders are %s."""
+    connection.ensure_connection()
+    begun = time.monotonic()
+    with connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection)
+        cursor.execute(statement, params, prepare=prepare)
+        found = cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+        cursor.close()
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": statement, "time": f"{time.monotonic() - begun:.3f}"})
+    return found
+
+
+def row(statement: str, params: Sequence[Any] = ()) -> Row | None:
+    """The first row that `statement` gives, or None."""
+    found = rows(statement, params)
+    return found[0] if found else None
+
+
+def one(model: type[M], statement: str, params: Sequence[Any] = ()) -> M | None:
+    """The first row as an instance of `model`, or None; the statement selects `columns(model, …)`."""
+    found = row(statement, params)
+    return None if found is None else instance(model, found)
+
+
+def instance(model: type[M], values: Row) -> M:
+    """An instance from the values of `columns(model, …)`."""
+    texts = _json_fields(model)
+    if texts:
+        decoded = list(values)
+        for index in texts:
+            decoded[index] = None if values[index] is None else json.loads(values[index])
+        values = tuple(decoded)
+    return model.from_db(connection.alias, _names(model), values)
+
+
+@cache
+def expand(statement: str, **models: type[Model]) -> str:
+    """`statement` with `{m}` replaced by the columns of the model given as `m`, which is its alias there too."""
+    return statement.format(**{alias: columns(model, alias) for alias, model in models.items()})
+
+
+@cache
+def columns(model: type[Model], alias: str) -> str:
+    """The model's columns, as a SELECT names them."""
+    return ", ".join(f'{alias}."{field.column}"' for field in model._meta.concrete_fields)
+
+
+@cache
+def width(model: type[Model]) -> int:
+    """How many columns that are."""
+    return len(model._meta.concrete_fields)
+
+
+@cache
+def _json_fields(model: type[Model]) -> tuple[int, ...]:
+    """Where the JSON columns stand: Django's connections hand them over as text."""
+    fields = model._meta.concrete_fields
+    return tuple(index for index, field in enumerate(fields) if isinstance(field, JSONField))
+
+
+@cache
+def _names(model: type[Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
+
+
+def insert(row: Model, *, unless: str = "") -> bool:
+    """Writes a new row and sets its key. With `unless`, the columns of a unique index, False where it has such a row."""
+    fields = _written(type(row))
+    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    found = rows(_insert(type(row), unless), values)
+    if not found:
+        return False
+    row.pk = found[0][0]
+    row._state.adding, row._state.db = False, connection.alias
+    return True
+
+
+def save(row: Model, **changes: Any) -> None:
+    """Writes these fields, named by their attribute (`latest_version_id`), and sets them on `row`."""
+    model = type(row)
+    fields = [model._meta.get_field(name.removesuffix("_id")) for name in changes]
+    for name, value in changes.items():
+        setattr(row, name, value)
+    values = [
+        field.get_db_prep_save(value, connection)  # type: ignore[union-attr]
+        for field, value in zip(fields, changes.values(), strict=True)
+    ]
+    rows(_update(model, tuple(changes)), [*values, row.pk])
+
+
+@cache
+def _written(model: type[Model]) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if not field.primary_key]
+
+
+@cache
+def _insert(model: type[Model], unless: str) -> str:
+    fields = _written(model)
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    conflict = f"ON CONFLICT {unless} DO NOTHING" if unless else ""
+    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks}) {conflict} RETURNING id"  # noqa: S608
+
+
+@cache
+def _update(model: type[Model], attributes: tuple[str, ...]) -> str:
+    columns_of = {field.attname: field.column for field in model._meta.concrete_fields}
+    assignments = ", ".join(f'"{columns_of[name]}" = %s' for name in attributes)
+    return f"UPDATE {model._meta.db_table} SET {assignments} WHERE id = %s"  # noqa: S608

@@ -1,0 +1,87 @@
+"""Models and versions under their row locks: a model's is taken first, then those of its versions."""
+
+from __future__ import annotations
+
+from accounts.models import Project
+from common import sql
+from common.errors import Missing
+from registry.models import ModelVersion, RegisteredModel
+from registry.queries import LATEST, NUMBER, find_model, no_version
+
+LOCK_MODEL = """
+    SELECT {m} FROM registry_registeredmodel m
+    WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL FOR UPDATE
+"""
+LOCK_BOTH = """
+    SELECT {v}, {m} FROM registry_registeredmodel m JOIN registry_modelversion v ON v.model_id = m.id
+    WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL AND v.number = %s AND v.deleted_at IS NULL
+    FOR UPDATE OF m, v
+"""
+LOCK_NUMBER = """
+    SELECT {v} FROM registry_modelversion v
+    WHERE v.model_id = %s AND v.deleted_at IS NULL AND v.number = %s FOR UPDATE
+"""
+LOCK_ALIAS = """
+    SELECT {v} FROM registry_modelversion v WHERE v.model_id = %s AND v.deleted_at IS NULL AND v.id =
+        (SELECT a.version_id FROM registry_alias a WHERE a.model_id = v.model_id AND a.name = %s) FOR UPDATE
+"""
+
+
+def lock_model(project: Project, name: str) -> RegisteredModel:
+    """The project's model of this name under its row lock, or Missing."""
+    while True:
+        model = lock_model_unless_missing(project, name)
+        if model is not None:
+            return model
+        find_model(project, name)  # raises, unless somebody registered it this moment
+
+
+def lock_model_unless_missing(project: Project, name: str) -> RegisteredModel | None:
+    """The same, or None."""
+    model = sql.one(RegisteredModel, sql.expand(LOCK_MODEL, m=RegisteredModel), [project.pk, name])
+    if model is not None:
+        model.project = project
+    return model
+
+
+def lock_named_version(project: Project, model_name: str, ref: str | int) -> ModelVersion:
+    """The version that `ref` names, looked up once its model is locked: an alias cannot move in between."""
+    match = NUMBER.fullmatch(str(ref))
+    if match:
+        found = sql.row(
+            sql.expand(LOCK_BOTH, v=ModelVersion, m=RegisteredModel), [project.pk, model_name, int(match[1])]
+        )
+        if found is not None:
+            version = sql.instance(ModelVersion, found[: sql.width(ModelVersion)])
+            version.model = sql.instance(RegisteredModel, found[sql.width(ModelVersion) :])
+            version.model.project = project
+            return version
+    return lock_version_of(lock_model(project, model_name), ref)
+
+
+def lock_version_of(model: RegisteredModel, ref: str | int) -> ModelVersion:
+    """The version of a locked model that `ref` names, under its lock too; else Missing."""
+    text = str(ref)
+    match = NUMBER.fullmatch(text)
+    number = int(match[1]) if match else _latest(model) if text == LATEST else None
+    if number is None:
+        version = sql.one(ModelVersion, sql.expand(LOCK_ALIAS, v=ModelVersion), [model.pk, text])
+    else:
+        version = sql.one(ModelVersion, sql.expand(LOCK_NUMBER, v=ModelVersion), [model.pk, number])
+    if version is None:
+        raise no_version(model, ref)
+    version.model = model
+    return version
+
+
+def lock_version(version_id: int) -> ModelVersion:
+    """The version with its model under their row locks; Missing when deleted meanwhile."""
+    version = ModelVersion.objects.alive().select_related("model__project").filter(pk=version_id).first()
+    if version is None:
+        raise Missing("The version was deleted meanwhile.", code="version_not_found")
+    return lock_named_version(version.model.project, version.model.name, version.number)
+
+
+def _latest(model: RegisteredModel) -> int:
+    found = sql.row("SELECT number FROM registry_modelversion WHERE id = %s", [model.latest_version_id])
+    return found[0] if found else 0
