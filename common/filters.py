@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import django_filters
 from django import forms
+
+from common.filtering import Meaning, conditions
 
 
 class LabelsField(forms.Field):
@@ -17,10 +20,26 @@ class LabelsField(forms.Field):
         return [str(v) for v in value or [] if str(v)]
 
 
+class ConditionFilter(django_filters.Filter):
+    """`?filter=` in the filter language, over the fields of one vocabulary."""
+
+    field_class = forms.CharField
+
+    def __init__(self, vocabulary: Mapping[str, Meaning], **kwargs: Any) -> None:
+        super().__init__(label="an expression of the filter language", **kwargs)
+        self.vocabulary = vocabulary
+
+    def filter(self, qs: Any, value: str) -> Any:
+        return qs.filter(conditions(value, self.vocabulary)) if value else qs
+
+
 class LabelsFilter(django_filters.Filter):
-    """Rows whose array column has all of these labels."""
+    """Rows whose array column has all of these labels; with lookup_expr="overlap", any of them."""
 
     field_class = LabelsField
 
+    def __init__(self, *, lookup_expr: str = "contains", **kwargs: Any) -> None:
+        super().__init__(lookup_expr=lookup_expr, **kwargs)
+
     def filter(self, qs: Any, value: list[str]) -> Any:
-        return qs.filter(**{f"{self.field_name}__contains": value}) if value else qs
+        return qs.filter(**{f"{self.field_name}__{self.lookup_expr}": value}) if value else qs

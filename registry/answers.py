@@ -30,7 +30,7 @@ MODEL = """
         'aliases', (SELECT coalesce(json_object_agg(a.name, v.number ORDER BY a.name), '{{}}')
                     FROM registry_alias a JOIN registry_modelversion v ON v.id = a.version_id
                     WHERE a.model_id = m.id),
-        'live_endpoints', to_json(ARRAY({endpoints})),
+        'live_endpoints', to_json(ARRAY(SELECT DISTINCT * FROM ({endpoints}) e ORDER BY 1)),
         'created_by', u.username, 'created_at', {created}, 'updated_at', {updated})::text
     FROM registry_registeredmodel m JOIN accounts_user u ON u.id = m.created_by_id
 """

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 
 LiveEndpoints = Callable[[Collection[int]], Mapping[int, list[tuple[str, int]]]]
 
+WITH_ENDPOINT = "SELECT m.id FROM registry_registeredmodel m WHERE EXISTS ({})"
+
 _sources: list[LiveEndpoints] = []
 _names: list[str] = []
 
@@ -21,7 +23,7 @@ def register_live_endpoints(source: LiveEndpoints, names: str) -> None:
 
 def endpoint_names() -> str:
     """A SELECT of the names of the endpoints of the model `m` that are not stopped."""
-    return " UNION ".join(_names) + " ORDER BY 1" if _names else "SELECT NULL::text WHERE false"
+    return " UNION ALL ".join(_names) or "SELECT NULL::text WHERE false"
 
 
 def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]]]:
@@ -31,3 +33,8 @@ def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]
         for model_id, endpoints in source(model_ids).items():
             found.setdefault(model_id, []).extend(endpoints)
     return found
+
+
+def with_endpoint() -> str:
+    """A SELECT of the ids of the models that have an endpoint that is not stopped."""
+    return WITH_ENDPOINT.format(endpoint_names())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -13,7 +14,7 @@ from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from artifacts.api.serve import serve_blob
 from artifacts.models import ManifestFile
-from common.errors import Conflict, DomainError, Missing
+from common.errors import Conflict, DomainError, Invalid, Missing
 from deployments.models import Deployment
 from registry import holds, queries, services
 from registry.choices import Stage
@@ -36,7 +37,7 @@ class ModelList(ProjectPage):
         found = ModelFilter(request.GET, queryset=rows)
         ordering = request.GET.get("ordering", "-updated_at")
         ordering = ordering if ordering in ORDERINGS else "-updated_at"
-        page = self.page_of((found.qs if found.is_valid() else rows.none()).order_by(ordering, "-id"))
+        page = self.page_of(shown_rows(request, found, rows).order_by(ordering, "-id"))
         endpoints = holds.live_endpoints([model.pk for model in page])
         for model in page:
             model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
@@ -52,6 +53,17 @@ class ModelList(ProjectPage):
             stages=Stage.values,
             filtered=any(request.GET.get(name) for name in ("search", "stage", "tag")),
         )
+
+
+def shown_rows(
+    request: HttpRequest, found: ModelFilter, rows: QuerySet[RegisteredModel]
+) -> QuerySet[RegisteredModel]:
+    """What the filter leaves; nothing, with a sentence on the page, where the filter is wrong."""
+    try:
+        return found.qs if found.is_valid() else rows.none()
+    except Invalid as error:
+        messages.error(request, f"{error.message} {error.hint}")
+        return rows.none()
 
 
 class RegisterModel(FormPage):

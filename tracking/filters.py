@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Q
 
+from common.filters import ConditionFilter
 from tracking.choices import RunStatus
 from tracking.models import Experiment, Run
+from tracking.search import RUNS
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -40,6 +42,10 @@ class RunFilter(django_filters.FilterSet):
     search = django_filters.CharFilter(method="by_text", label="text in name, id or notes")
     experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
     status = django_filters.ChoiceFilter(choices=RunStatus.choices)
+    author = django_filters.CharFilter(field_name="created_by__username", label="who started it")
+    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
+    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+    filter = ConditionFilter(RUNS)
 
     class Meta:
         model = Run

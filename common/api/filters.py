@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import django_filters
 from django.db.models import Model, QuerySet
+from django.db.models.expressions import Combinable
 from rest_framework.request import Request
 
 from common.checks import shorten
@@ -29,6 +30,8 @@ def filtered(
         name = sorted(unknown)[0]
         known = ", ".join(sorted({*filter_set.base_filters, *ALWAYS_KNOWN, *also}))
         raise Invalid.field(name[:80], f"{shorten(name)} is no filter of this list.", f"There are: {known}.")
+    if set(request.query_params) <= ALWAYS_KNOWN:
+        return rows
     found = filter_set(request.query_params, queryset=rows, request=request)
     if not found.is_valid():
         fields: dict[str, list[str]] = {k: [str(e) for e in v] for k, v in found.errors.items()}
@@ -45,3 +48,24 @@ def ordering_of(request: Request, allowed: Collection[str], default: str) -> tup
         choices = ", ".join(f"{name}, -{name}" for name in allowed)
         raise Invalid.field("ordering", f"ordering is {shorten(text)}; it must be one of {choices}.")
     return text, "-id" if text.startswith("-") else "id"
+
+
+def ordered(
+    rows: QuerySet[M],
+    request: Request,
+    columns: Mapping[str, str],
+    default: str,
+    by_key: Callable[[str], Combinable | None],
+) -> tuple[QuerySet[M], tuple[str, str]]:
+    """The same where a list can be ordered by a key of its rows too: `-metrics.accuracy`.
+
+    columns: the name in the query string -> the ORM's path; `by_key` gives the number to sort by, or None.
+    """
+    text = request.query_params.get("ordering") or default
+    sign = "-" if text.startswith("-") else ""
+    key = by_key(text) if "." in text and not text.startswith("--") and "\0" not in text else None
+    if key is not None:
+        sorted_rows: Any = rows.annotate(sorted_by=key)
+        return sorted_rows, (f"{sign}sorted_by", f"{sign}id")
+    name, tie = ordering_of(request, columns, default)
+    return rows, (sign + columns[name.lstrip("-")], tie)

@@ -4,6 +4,7 @@ from registry.api import views
 
 urlpatterns = [
     path("models", views.ModelsView.as_view()),
+    path("model-versions", views.AllVersionsView.as_view()),
     path("models/<str:name>", views.ModelView.as_view()),
     path("models/<str:name>/versions", views.VersionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>", views.VersionView.as_view()),

@@ -15,20 +15,50 @@ from rest_framework.response import Response
 from accounts.api.base import ProjectView
 from artifacts.api.serve import serve_blob
 from artifacts.models import ManifestFile
-from common.api.filters import filtered, ordering_of
+from common.api.filters import filtered, ordered, ordering_of
 from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
-from registry import answers, queries, services
+from registry import answers, queries, search, services
 from registry.api import serializers as s
 from registry.filters import ModelFilter, VersionFilter
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
 
+FILTER = OpenApiParameter(
+    "filter", str, description="an expression of the filter language, see the documentation"
+)
+DATES = [
+    OpenApiParameter(name, OpenApiTypes.DATETIME)
+    for name in ("created_after", "created_before", "updated_after", "updated_before")
+]
 SEARCH_PARAMETERS = [
     OpenApiParameter("search", str, description="text in name or description"),
     OpenApiParameter("stage", str, description="some version stands in this stage"),
     OpenApiParameter("tag", str, many=True, description="label; repeated means all of them"),
-    OpenApiParameter("ordering", str, description="name, created_at, updated_at; with - the other way"),
+    OpenApiParameter("any_tag", str, many=True, description="label; repeated means any of them"),
+    OpenApiParameter("alias", str, description="it has this alias"),
+    OpenApiParameter("author", str, description="who registered it"),
+    OpenApiParameter("live_endpoint", str, enum=["true", "false"], description="an endpoint serves it"),
+    *DATES,
+    FILTER,
+    OpenApiParameter(
+        "ordering", str, description="name, created_at, updated_at, version_count; with - the other way"
+    ),
+]
+VERSION_PARAMETERS = [
+    OpenApiParameter("search", str, description="text in the description"),
+    OpenApiParameter("stage", str),
+    OpenApiParameter("status", str),
+    OpenApiParameter("alias", str, description="this alias points to it"),
+    OpenApiParameter("author", str, description="who made it"),
+    OpenApiParameter("run", str, description="its source run"),
+    OpenApiParameter("experiment", str, description="its experiment's id or name"),
+    OpenApiParameter("tag", str, many=True, description="annotation: key or key:value; repeated means all"),
+    *DATES,
+    FILTER,
+    OpenApiParameter(
+        "ordering", str, description="a column, metrics.<key> or validation.<key>; with - the other way"
+    ),
 ]
 FILE = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
 
@@ -63,6 +93,11 @@ class RegistryView(ProjectView):
     def model_answer(self, name: str, status: int = 200) -> JsonText:
         return JsonText(answers.model_answer(self.project, name), status)
 
+    def versions_page(self, rows: QuerySet[ModelVersion], default: str) -> JsonText:
+        found = filtered(VersionFilter, rows, self.request)
+        found, ordering = ordered(found, self.request, search.VERSION_COLUMNS, default, search.version_sort)
+        return self.text_page(found, partial(answers.version_answers, self.project), ordering)
+
     def version_answer(self, pk: int, status: int = 200) -> JsonText:
         return JsonText(answers.version_answers(self.project, [pk])[0], status)
 
@@ -76,7 +111,7 @@ class ModelsView(RegistryView):
     )
     def get(self, request: Request, project: str) -> JsonText:
         rows = RegisteredModel.objects.alive().filter(project=self.project)
-        ordering = ordering_of(request, ("name", "created_at", "updated_at"), "-updated_at")
+        ordering = ordering_of(request, search.MODEL_COLUMNS, "-updated_at")
         shown = partial(answers.model_answers, self.project)
         return self.text_page(filtered(ModelFilter, rows, request), shown, ordering)
 
@@ -123,18 +158,11 @@ class VersionsView(RegistryView):
     @extend_schema(
         operation_id="list_versions",
         summary="List a model's versions",
-        parameters=[
-            OpenApiParameter("stage", str),
-            OpenApiParameter("status", str),
-            OpenApiParameter("ordering", str),
-        ],
+        parameters=VERSION_PARAMETERS,
         responses=s.VersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> JsonText:
-        rows = ModelVersion.objects.filter(model=self.model, deleted_at=None)
-        ordering = ordering_of(request, ("number", "created_at", "updated_at"), "-number")
-        shown = partial(answers.version_answers, self.project)
-        return self.text_page(filtered(VersionFilter, rows, request), shown, ordering)
+        return self.versions_page(ModelVersion.objects.filter(model=self.model, deleted_at=None), "-number")
 
     @extend_schema(
         operation_id="create_version",
@@ -147,6 +175,17 @@ class VersionsView(RegistryView):
             actor=self.actor, project=self.project, model_name=name, **self.data(s.VersionInput)
         )
         return self.version_answer(version.pk, 201)
+
+
+class AllVersionsView(RegistryView):
+    @extend_schema(
+        operation_id="search_versions",
+        summary="Search the versions of all models",
+        parameters=VERSION_PARAMETERS,
+        responses=s.VersionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> JsonText:
+        return self.versions_page(search.versions_of(self.project), "-created_at")
 
 
 class VersionView(RegistryView):

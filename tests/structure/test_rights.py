@@ -76,6 +76,7 @@ TABLE = {
     "update_model": WRITE,
     "delete_model": MAINTAIN,
     "list_versions": READ,
+    "search_versions": READ,
     "create_version": WRITE,
     "get_version": READ,
     "update_version": WRITE,

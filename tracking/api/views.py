@@ -15,13 +15,14 @@ from rest_framework.response import Response
 from accounts.api.base import ProjectView
 from artifacts.api.serve import serve_blob
 from artifacts.paths import check_path
-from common.api.filters import filtered, ordering_of
+from common.api.filters import filtered, ordered, ordering_of
 from common.checks import shorten
 from common.errors import Invalid, Missing
 from tracking import queries, services
 from tracking.api import serializers as s
 from tracking.filters import ExperimentFilter, RunFilter
 from tracking.models import Experiment, Run
+from tracking.search import RUN_COLUMNS, run_sort
 
 FILE = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
 MAX_STEP_DIGITS = 19
@@ -35,7 +36,16 @@ RUN_PARAMETERS = [
     OpenApiParameter("experiment", str, description="an experiment's id or name"),
     OpenApiParameter("status", str, enum=["Running", "Completed", "Failed", "Killed"]),
     OpenApiParameter("search", str, description="text in name, id or notes"),
-    OpenApiParameter("ordering", str, description="started_at, name; with - the other way"),
+    OpenApiParameter("author", str, description="who started it"),
+    OpenApiParameter("started_after", OpenApiTypes.DATETIME),
+    OpenApiParameter("started_before", OpenApiTypes.DATETIME),
+    OpenApiParameter("filter", str, description="an expression of the filter language"),
+    OpenApiParameter(
+        "ordering",
+        str,
+        description="started_at, name, status, experiment, metrics.<key>, min.<key>, max.<key> or params.<key>; "
+        "with - the other way",
+    ),
 ]
 STEPS = [
     OpenApiParameter("from_step", int, description="the first step wanted"),
@@ -147,8 +157,10 @@ class RunsView(RunView):
     )
     def get(self, request: Request, project: str) -> Response:
         rows = Run.objects.alive().filter(project=self.project).with_summary()
-        ordering = ordering_of(request, ("started_at", "name"), "-started_at")
-        return self.page(filtered(RunFilter, rows, request), s.RunSerializer, ordering)
+        found, ordering = ordered(
+            filtered(RunFilter, rows, request), request, RUN_COLUMNS, "-started_at", run_sort
+        )
+        return self.page(found, s.RunSerializer, ordering)
 
     @extend_schema(
         operation_id="start_run",

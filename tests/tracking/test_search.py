@@ -1,0 +1,80 @@
+"""Searching runs with the filter language, and ordering by their metrics and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.factories import Person, make_person, make_project
+from tracking import services
+from tracking.models import Run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> Person:
+    ann = make_person(make_project("alpha"), username="ann")
+    for number, loss in enumerate([0.5, 0.2, float("nan")], start=1):
+        run = services.start_run(
+            actor=ann.actor, project=ann.project, experiment_id=f"exp{number}", name=f"r{number}"
+        )
+        where = {"actor": ann.actor, "project": ann.project, "run_id": run.public_id}
+        services.log_params(**where, params={"lr": number / 10, "opt": "adamw" if number > 1 else "sgd"})
+        services.log_metrics(**where, series=[{"key": "loss", "values": [1.0, loss], "steps": [0, 1]}])
+        services.log_dataset(**where, name=f"data{number}", path="s3://x", digest=f"d{number}")
+        services.update_run(**where, tags={"team": "nlp"}, notes=f"note {number}")
+    Run.objects.filter(name="r3").update(status="Failed", error="out of memory")
+    return ann
+
+
+def found(person: Person, **query: Any) -> list[str]:
+    answer = person.api.get(f"{person.base}/runs", query)
+    assert answer.status_code == 200, answer.content
+    return [run["name"] for run in answer.json()["results"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("metrics.loss < 0.4 and params.opt = 'adamw'", ["r2"]),
+        ("max.loss = 1 and min.loss <= 0.5", ["r2", "r1"]),
+        ("status = 'failed' and error like '%memory'", ["r3"]),
+        ("params.lr >= 0.2", ["r3", "r2"]),
+        ("experiment = 'exp1' or dataset = 'data2'", ["r2", "r1"]),
+        ("dataset != 'data2' and dataset_digest in ('d1', 'd2')", ["r1"]),
+        ("tags.team = 'nlp' and notes ilike 'NOTE 1'", ["r1"]),
+        ("started_at > '2020-01-01' and ended_at is null and author = 'ann'", ["r3", "r2", "r1"]),
+        ("metrics.loss = 'NaN'", ["r3"]),
+        ("parent is null and code_version is null", ["r3", "r2", "r1"]),
+    ],
+)
+def test_runs_are_found_by(ann: Person, text: str, wanted: list[str]) -> None:
+    assert found(ann, filter=text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ordering", "wanted"),
+    [
+        ("metrics.loss", ["r2", "r1", "r3"]),
+        ("-metrics.loss", ["r1", "r2", "r3"]),
+        ("-params.lr", ["r3", "r2", "r1"]),
+        ("params.opt", ["r1", "r2", "r3"]),
+        ("min.loss", ["r2", "r1", "r3"]),
+        ("-experiment", ["r3", "r2", "r1"]),
+    ],
+)
+def test_runs_are_ordered_by(ann: Person, ordering: str, wanted: list[str]) -> None:
+    assert found(ann, ordering=ordering) == wanted
+
+
+def test_a_wrong_filter_names_its_character(ann: Person) -> None:
+    problem = ann.api.get(f"{ann.base}/runs", {"filter": "metrics.loss << 1"}).json()
+    assert problem["detail"] == "filter, character 15: expected a value, not '<'."
+    assert problem["items"][-1].endswith("^")
+
+
+def test_runs_of_other_projects_are_not_found(ann: Person) -> None:
+    bob = make_person(make_project("beta"), username="bob")
+    assert found(bob, filter="metrics.loss < 10 or name like '%'") == []
