@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,16 +20,13 @@ from accounts.permissions import Actor, require
 from artifacts.errors import BodyIncomplete, BytesLost
 from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
 from artifacts.paths import check_path, file_that_is_a_folder
-from artifacts.store import CHUNK, blob_store
+from artifacts.store import CHUNK, SHA256, blob_store
 from common import sql
 from common.checks import shorten
 from common.errors import Busy, Conflict, Invalid, TooLarge
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_DIGESTS = 1000
-<<<<<<< HEAD
 CLAIM_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s FOR KEY SHARE OF m"
-=======
 SEEN_AGAIN_AFTER = timedelta(hours=1)
 
 

@@ -19,10 +19,11 @@ def references_to(model: type[Model]) -> list[ManyToOneRel]:
     return [relation for relation in _foreign_keys_to(model) if not _goes_along(relation)]
 
 
-def unreferenced(rows: QuerySet[M]) -> QuerySet[M]:
-    """Those of `rows` that nothing keeps."""
+def unreferenced(rows: QuerySet[M], *, apart_from: type[Model] | None = None) -> QuerySet[M]:
+    """Those of `rows` that nothing keeps, or nothing but rows of the model `apart_from`."""
     for relation in references_to(rows.model):
-        rows = rows.filter(~Exists(referring(relation)))
+        if relation.related_model is not apart_from:
+            rows = rows.filter(~Exists(referring(relation)))
     return rows
 
 
