@@ -8,9 +8,10 @@ skipped; bytes are removed only under the digest's lock and only while no row na
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from django.conf import settings
 from django.db import transaction
@@ -19,19 +20,21 @@ from django.utils import timezone
 
 from artifacts.models import Blob, Manifest, ManifestFile
 from artifacts.services import lock_digest
-from artifacts.store import blob_store
+from artifacts.store import Stored, blob_store
 from common.relations import unreferenced
 
 MANIFESTS_AT_ONCE = 100
 BLOBS_AT_ONCE = 500
+DIGESTS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class Freed:
-    """How much was freed, or would be."""
+    """How much was freed, or would be. `strays`: files without a row, which a crash has left; `bytes`: of both."""
 
     manifests: int
     blobs: int
+    strays: int
     bytes: int
 
 
@@ -45,28 +48,56 @@ def measure() -> Freed:
     before = grace_ends()
     blobs = _free_blobs(before, besides=_free_manifests(before))
     total = blobs.aggregate(count=Count("pk"), bytes=Sum("size", default=0))
-    return Freed(_free_manifests(before).count(), total["count"], total["bytes"])
+    strays = [stray.size for stray in _strays(before)]
+    manifests = _free_manifests(before).count()
+    return Freed(manifests, total["count"], len(strays), total["bytes"] + sum(strays))
 
 
 def collect() -> Freed:
     """Removes what nobody refers to and returns how much it was. Several at once share the work."""
     before = grace_ends()
     manifests = sum(_remove_manifests(before))
-    blobs = freed = 0
-    for removed in _remove_blobs(before):
-        for blob in removed:
-            remove_bytes(blob.sha256)
-            blobs += 1
-            freed += blob.size
-    return Freed(manifests, blobs, freed)
+    blobs = [blob.size for blob in _remove_blobs(before) if remove_bytes(blob.sha256)]
+    strays = [stray.size for stray in _strays(before) if _remove_stray(stray)]
+    return Freed(manifests, len(blobs), len(strays), sum(blobs) + sum(strays))
 
 
-def remove_bytes(sha256: str) -> None:
-    """Removes the bytes from the store, unless a row names them (again)."""
+def remove_bytes(sha256: str) -> bool:
+    """Removes the bytes from the store, unless a row names them (again); whether it did."""
     with transaction.atomic():
         lock_digest(sha256)
-        if not Blob.objects.filter(sha256=sha256).exists():
-            blob_store().delete(sha256)
+        if Blob.objects.filter(sha256=sha256).exists():
+            return False
+        blob_store().delete(sha256)
+    return True
+
+
+def without_row(stored: Iterable[Stored]) -> Iterator[Stored]:
+    """Those that lie where a blob's bytes do and have no row."""
+    for some in _batches(stored, DIGESTS_AT_ONCE):
+        rows = Blob.objects.filter(sha256__in=[each.sha256 for each in some])
+        known = set(rows.values_list("sha256", flat=True))
+        yield from (each for each in some if each.sha256 and each.sha256 not in known)
+
+
+def _strays(before: datetime) -> Iterator[Stored]:
+    """What a collector or an upload whose process died has left in the store."""
+    old = (stored for stored in blob_store().walk() if stored.modified_at < before)
+    yield from without_row(old)
+    yield from blob_store().dead_drafts(before)
+
+
+def _remove_stray(stray: Stored) -> bool:
+    if stray.sha256:
+        return remove_bytes(stray.sha256)
+    blob_store().discard(stray)
+    return True
+
+
+def _batches(items: Iterable[Stored], size: int) -> Iterator[list[Stored]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def _free_manifests(before: datetime) -> QuerySet[Manifest]:
@@ -97,15 +128,15 @@ def _remove_manifests(before: datetime) -> Iterator[int]:
         last = ids[-1]
 
 
-def _remove_blobs(before: datetime) -> Iterator[list[Blob]]:
-    """Batch by batch, the blobs whose rows are gone for good; their bytes are still there."""
+def _remove_blobs(before: datetime) -> Iterator[Blob]:
+    """The blobs whose rows are gone for good; their bytes are still there."""
     last = 0
     while True:
         with transaction.atomic():
             ids = _lock_some(_free_blobs(before), last, BLOBS_AT_ONCE)
             rows = list(_free_blobs(before).filter(pk__in=ids))
             Blob.objects.filter(pk__in=[row.pk for row in rows]).delete()
-        yield rows
+        yield from rows
         if not ids:
             return
         last = ids[-1]

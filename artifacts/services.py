@@ -196,6 +196,12 @@ def make_manifest(files: Mapping[str, Blob]) -> Manifest:
     return claim_manifest(digest) or _insert_manifest(digest, files)
 
 
+def manifest_without_files() -> Manifest:
+    """The list that is left of a version's files when they were let go, kept like that of `make_manifest`."""
+    digest = manifest_digest({})
+    return claim_manifest(digest) or _insert_manifest(digest, {})
+
+
 def claim_manifest(digest: str) -> Manifest | None:
     """The manifest with this digest, if there is one, kept from the collector until the transaction ends."""
     return sql.one(Manifest, sql.expand(CLAIM_MANIFEST, m=Manifest), [digest])

@@ -35,6 +35,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+DRAFT = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class BlobStore(Protocol):
 
     def unfinished(self) -> Iterator[Stored]:
         """What uploads have begun and not (yet) ended; their digests are not known."""
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """What a `put` whose process died has left, untouched since `before`, as far as the store shows it."""
+
+    def discard(self, draft: Stored) -> None:
+        """Removes such a draft; nothing happens when it is gone."""
 
 
 def blob_store() -> BlobStore:
@@ -168,6 +175,16 @@ class LocalStore:
     def unfinished(self) -> Iterator[Stored]:
         for folder, _, files in os.walk(self.incoming):
             yield from self._look_at(Path(folder), files)
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        return [
+            draft
+            for draft in self.unfinished()
+            if draft.modified_at < before and DRAFT.fullmatch(draft.name.removeprefix("incoming/"))
+        ]
+
+    def discard(self, draft: Stored) -> None:
+        (self.root / draft.name).unlink(missing_ok=True)
 
     def _look_at(self, folder: Path, files: list[str]) -> Iterator[Stored]:
         for path in (folder / name for name in sorted(files)):
@@ -298,6 +315,13 @@ class S3Store:
     def unfinished(self) -> Iterator[Stored]:
         for item in self._listed("list_multipart_uploads", "Uploads"):
             yield Stored(item["Key"].removeprefix(self.prefix), "", 0, item["Initiated"])
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """None: when an upload began says nothing of when its last part came. The bucket's lifecycle knows."""
+        return []
+
+    def discard(self, draft: Stored) -> None:
+        raise NotImplementedError("A bucket ends unfinished uploads by its lifecycle.")
 
     def _listed(self, operation: str, field: str) -> Iterator[dict[str, Any]]:
         pages = iter(self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=self.prefix))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def collect_unused() -> None:
     """Frees what nobody refers to."""
     freed = collect()
-    log.info("Freed %s manifests and %s blobs with %s bytes.", freed.manifests, freed.blobs, freed.bytes)
+    log.info("Freed what nobody refers to: %s", freed)
 
 
 @shared_task(name="artifacts.collect_daily", ignore_result=True)

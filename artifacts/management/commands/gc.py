@@ -24,6 +24,5 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**asdict(freed), "dry_run": options["dry_run"]}))
             return
         verb = "Would free" if options["dry_run"] else "Freed"
-        self.stdout.write(
-            f"{verb} {freed.manifests} manifests and {freed.blobs} blobs ({freed.bytes} bytes)."
-        )
+        what = f"{freed.manifests} manifests, {freed.blobs} blobs and {freed.strays} strays"
+        self.stdout.write(f"{verb} {what}: {freed.bytes} bytes.")
