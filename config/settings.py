@@ -206,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
     "Hand on what a dead worker held": {"task": "common.reap_jobs", "schedule": 5.0},
     "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
+    "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
     "Free what nobody refers to": {"task": "artifacts.collect_daily", "schedule": 86400.0},
 }
 DJANGO_CELERY_BEAT_TZ_AWARE = True

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
 
@@ -16,7 +17,8 @@ from artifacts.models import Blob
 from common.errors import Denied
 from common.relations import parts_of
 from registry.models import ModelVersion
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from registry.tasks import empty_trash
+from tests.factories import Person, make_person, make_project, make_run, make_version, run_jobs
 from tracking import services
 from tracking.models import MetricChunk, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
 from tracking.trash import purge_runs
@@ -80,6 +82,21 @@ def test_zero_days_are_at_once(ann: Person, settings) -> None:
     delete(ann, make_full_run(ann), days_ago=0)
     settings.TRASH_DAYS = 0
     assert purge() == 1
+
+
+def test_the_clock_and_an_operator_s_command_purge(ann: Person, capsys: pytest.CaptureFixture[str]) -> None:
+    delete(ann, make_full_run(ann), days_ago=31)
+    empty_trash()
+    empty_trash()
+    run_jobs()
+    assert Run.objects.exclude(purged_at=None).count() == 1
+    delete(ann, make_full_run(ann), days_ago=31)
+    call_command("purge")
+    assert "1 runs" in capsys.readouterr().out
+    assert [entry.door for entry in AuditEntry.objects.filter(verb="purge_run").order_by("pk")] == [
+        "job",
+        "command",
+    ]
 
 
 def test_the_id_of_a_purged_run_is_never_used_again(ann: Person) -> None:
