@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 from accounts.models import Project
 
 
 class Blob(models.Model):
-    """Bytes in object storage, named by their SHA-256 (64 lower-case hex digits)."""
+    """Bytes in object storage, named by their SHA-256 (64 lower-case hex digits).
+
+    `seen_at`: when they were last stored, or last said to be here, give or take an hour. Who was told so may
+    still refer to them, so the collector leaves them alone for a while.
+    """
 
     sha256 = models.CharField(max_length=64, unique=True)
     size = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return self.sha256
 
 
 class ProjectBlob(models.Model):
-    """A project proved that it has these bytes by uploading them; knowing a digest alone gives nothing."""
+    """A project proved that it has these bytes by uploading them; knowing a digest alone gives nothing.
+
+    Having bytes is not using them: the row goes with the blob, and keeps nothing (see artifacts/collect.py).
+    """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="blobs")
-    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="holders")
+    blob = models.ForeignKey(Blob, on_delete=models.CASCADE, related_name="holders")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

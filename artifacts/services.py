@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from accounts.choices import Right
 from accounts.models import Project
@@ -19,14 +20,14 @@ from accounts.permissions import Actor, require
 from artifacts.errors import BodyIncomplete, BytesLost
 from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
 from artifacts.paths import check_path, file_that_is_a_folder
-from artifacts.store import CHUNK, blob_store
+from artifacts.store import CHUNK, SHA256, blob_store
 from common import sql
 from common.checks import shorten
-from common.errors import Invalid, TooLarge
+from common.errors import Busy, Conflict, Invalid, TooLarge
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_DIGESTS = 1000
-FIND_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s"
+CLAIM_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s FOR KEY SHARE OF m"
+SEEN_AGAIN_AFTER = timedelta(hours=1)
 
 
 class Readable(Protocol):
@@ -58,8 +59,33 @@ def missing_blobs(*, actor: Actor, project: Project, digests: Iterable[str]) -> 
         raise Invalid.field(
             "sha256", f"sha256 has {len(wanted)} digests; at most {MAX_DIGESTS} are allowed at once."
         )
-    held = held_blobs(project, wanted)
+    held = _see(project, held_blobs(project, wanted))
     return [digest for digest in wanted if digest not in held]
+
+
+def _see(project: Project, held: dict[str, Blob]) -> dict[str, Blob]:
+    """Notes on those blobs that somebody was told of them; returns those that are still there after that."""
+    now = timezone.now()
+    stale = sorted(blob.pk for blob in held.values() if blob.seen_at < now - SEEN_AGAIN_AFTER)
+    if not stale:
+        return held
+    with transaction.atomic():
+        # In one order, so that two who ask at once wait for each other and not in a circle.
+        rows = Blob.objects.select_for_update(no_key=True).filter(pk__in=stale).order_by("pk")
+        Blob.objects.filter(pk__in=[blob.pk for blob in rows]).update(seen_at=now)
+    return held_blobs(project, held)
+
+
+def claim_blobs(project: Project, digests: Iterable[str]) -> dict[str, Blob]:
+    """`held_blobs`, kept from the collector until the caller's transaction ends."""
+    return {
+        blob.sha256: blob
+        for blob in Blob.objects.raw(
+            "SELECT b.* FROM artifacts_blob b JOIN artifacts_projectblob h ON h.blob_id = b.id"
+            " WHERE h.project_id = %s AND b.sha256 = ANY(%s) ORDER BY b.id FOR KEY SHARE OF b",
+            [project.pk, list(digests)],
+        )
+    }
 
 
 def store_blob(
@@ -77,10 +103,32 @@ def store_blob(
         raise _too_large(limit)
     release_connection()
     stored = blob_store().put(_chunks(stream, size, limit), sha256, limit if size is None else size)
+    return keep_stored(project, sha256, stored)
+
+
+def keep_stored(project: Project, sha256: str, size: int) -> Blob:
+    """The row for bytes that were just put into the store, now the project's to use.
+
+    Busy when the collector took them away again at that moment: then they have to be sent once more.
+    """
     with transaction.atomic():
-        blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": stored})
+        lock_digest(sha256)
+        blob = Blob.objects.select_for_update(no_key=True).filter(sha256=sha256).first()
+        if blob is None:
+            if blob_store().size(sha256) is None:
+                raise Busy(f"The bytes of {sha256} were being removed.", "Send them again.", retry_after=1)
+            blob = Blob.objects.create(sha256=sha256, size=size)
+        elif blob.seen_at < timezone.now() - SEEN_AGAIN_AFTER:
+            blob.seen_at = timezone.now()
+            blob.save(update_fields=["seen_at"])
         ProjectBlob.objects.get_or_create(project=project, blob=blob)
     return blob
+
+
+def lock_digest(sha256: str) -> None:
+    """Until the transaction ends, nobody else makes a row for these bytes or removes them from the store."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"blob {sha256}"])
 
 
 def release_connection() -> None:
@@ -134,19 +182,46 @@ def manifest_digest(files: Mapping[str, Blob]) -> str:
 
 
 def make_manifest(files: Mapping[str, Blob]) -> Manifest:
-    """The immutable list of these files (path -> blob): the one that is there, else a new one."""
+    """The immutable list of these files (path -> blob): the one that is there, else a new one.
+
+    Called within the transaction that refers to it, it is kept from the collector until then. Conflict when
+    the collector took a blob first.
+    """
     if not files:
         raise Invalid("There are no files to pin.", "Log a file first.")
     for path in files:
         check_path("path", path)
     check_no_file_is_a_folder(files)
     digest = manifest_digest(files)
-    return find_manifest(digest) or _insert_manifest(digest, files)
+    return claim_manifest(digest) or _insert_manifest(digest, files)
 
 
-def find_manifest(digest: str) -> Manifest | None:
-    """The manifest with this digest, if there is one."""
-    return sql.one(Manifest, sql.expand(FIND_MANIFEST, m=Manifest), [digest])
+def manifest_without_files() -> Manifest:
+    """The list that is left of a version's files when they were let go, kept like that of `make_manifest`."""
+    digest = manifest_digest({})
+    return claim_manifest(digest) or _insert_manifest(digest, {})
+
+
+def claim_manifest(digest: str) -> Manifest | None:
+    """The manifest with this digest, if there is one, kept from the collector until the transaction ends."""
+    return sql.one(Manifest, sql.expand(CLAIM_MANIFEST, m=Manifest), [digest])
+
+
+def _check_still_there(blobs: Iterable[Blob]) -> None:
+    """Keeps these blobs from the collector until the transaction ends."""
+    wanted = {blob.pk: blob for blob in blobs}
+    rows = Blob.objects.raw(
+        "SELECT id FROM artifacts_blob WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [list(wanted)]
+    )
+    there = {row.pk for row in rows}
+    gone = [blob.sha256 for pk, blob in wanted.items() if pk not in there]
+    if gone:
+        raise Conflict(
+            f"The bytes of {gone[0]} were removed meanwhile, because nothing referred to them.",
+            "Upload the file again.",
+            code="blob_missing",
+            items=gone,
+        )
 
 
 def check_no_file_is_a_folder(new: Iterable[str], present: Iterable[str] = ()) -> None:
@@ -165,6 +240,7 @@ def check_no_file_is_a_folder(new: Iterable[str], present: Iterable[str] = ()) -
 def _insert_manifest(digest: str, files: Mapping[str, Blob]) -> Manifest:
     try:
         with transaction.atomic():
+            _check_still_there(files.values())
             manifest = Manifest.objects.create(
                 digest=digest, file_count=len(files), total_size=sum(blob.size for blob in files.values())
             )
@@ -172,8 +248,12 @@ def _insert_manifest(digest: str, files: Mapping[str, Blob]) -> Manifest:
                 ManifestFile(manifest=manifest, path=path, blob=blob) for path, blob in sorted(files.items())
             ]
             ManifestFile.objects.bulk_create(rows, batch_size=5000)
-    except IntegrityError:
-        return Manifest.objects.get(digest=digest)
+    except IntegrityError as error:
+        found = claim_manifest(digest)
+        if found is None:
+            message = "The same files are being pinned and removed by others."
+            raise Busy(message, "Try again.", retry_after=1) from error
+        return found
     return manifest
 
 

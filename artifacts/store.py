@@ -10,9 +10,12 @@ import errno
 import hashlib
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -29,6 +32,20 @@ CHUNK = 1 << 20
 PART = 8 << 20
 MAX_PARTS = 10_000
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+DRAFT = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies in a store. `name`: where, below its root; `sha256`: "" where no blob belongs; `size`: bytes."""
+
+    name: str
+    sha256: str
+    size: int
+    modified_at: datetime
 
 
 class BlobStore(Protocol):
@@ -49,6 +66,18 @@ class BlobStore(Protocol):
     def delete(self, sha256: str) -> None:
         """Removes the bytes; nothing happens when there are none."""
 
+    def walk(self) -> Iterator[Stored]:
+        """Everything that is stored whole, in the order of digests where the storage lists in order."""
+
+    def unfinished(self) -> Iterator[Stored]:
+        """What uploads have begun and not (yet) ended; their digests are not known."""
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """What a `put` whose process died has left, untouched since `before`, as far as the store shows it."""
+
+    def discard(self, draft: Stored) -> None:
+        """Removes such a draft; nothing happens when it is gone."""
+
 
 def blob_store() -> BlobStore:
     """The store that settings.STORAGE_URL names."""
@@ -67,6 +96,12 @@ def store_at(url: str) -> BlobStore:
 def key_of(sha256: str) -> str:
     """Where a blob lies below the store's root: `ab/cd/abcd…`."""
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def digest_at(name: str) -> str:
+    """The SHA-256 whose bytes lie at `name` below the store's root; "" where none do."""
+    last = name.rpartition("/")[2]
+    return last if SHA256.fullmatch(last) and key_of(last) == name else ""
 
 
 def mismatch(expected: str, found: str) -> DigestMismatch:
@@ -130,6 +165,34 @@ class LocalStore:
 
     def delete(self, sha256: str) -> None:
         self._path(sha256).unlink(missing_ok=True)
+
+    def walk(self) -> Iterator[Stored]:
+        for folder, folders, files in os.walk(self.root):
+            here = Path(folder)
+            folders[:] = sorted(name for name in folders if here / name != self.incoming)
+            yield from self._look_at(here, files)
+
+    def unfinished(self) -> Iterator[Stored]:
+        for folder, _, files in os.walk(self.incoming):
+            yield from self._look_at(Path(folder), files)
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        return [
+            draft
+            for draft in self.unfinished()
+            if draft.modified_at < before and DRAFT.fullmatch(draft.name.removeprefix("incoming/"))
+        ]
+
+    def discard(self, draft: Stored) -> None:
+        (self.root / draft.name).unlink(missing_ok=True)
+
+    def _look_at(self, folder: Path, files: list[str]) -> Iterator[Stored]:
+        for path in (folder / name for name in sorted(files)):
+            with suppress(FileNotFoundError):  # gone since the folder was listed
+                status = path.lstat()
+                name = path.relative_to(self.root).as_posix()
+                modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                yield Stored(name, digest_at(name), status.st_size, modified_at)
 
     def _path(self, sha256: str) -> Path:
         return self.root / key_of(sha256)
@@ -244,6 +307,31 @@ class S3Store:
         with _s3_trouble(sha256):
             self.client.delete_object(**self._where(sha256))
 
+    def walk(self) -> Iterator[Stored]:
+        for item in self._listed("list_objects_v2", "Contents"):
+            name = item["Key"].removeprefix(self.prefix)
+            yield Stored(name, digest_at(name), item["Size"], item["LastModified"])
+
+    def unfinished(self) -> Iterator[Stored]:
+        for item in self._listed("list_multipart_uploads", "Uploads"):
+            yield Stored(item["Key"].removeprefix(self.prefix), "", 0, item["Initiated"])
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """None: when an upload began says nothing of when its last part came. The bucket's lifecycle knows."""
+        return []
+
+    def discard(self, draft: Stored) -> None:
+        raise NotImplementedError("A bucket ends unfinished uploads by its lifecycle.")
+
+    def _listed(self, operation: str, field: str) -> Iterator[dict[str, Any]]:
+        pages = iter(self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=self.prefix))
+        while True:
+            with _s3_trouble():
+                page = next(pages, None)
+            if page is None:
+                return
+            yield from page.get(field, ())
+
     def _where(self, sha256: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key_of(sha256)}
 
@@ -291,7 +379,7 @@ def _s3_client(bucket: str, options: Mapping[str, str]) -> Any:
 
 
 @contextmanager
-def _s3_trouble(sha256: str) -> Iterator[None]:
+def _s3_trouble(sha256: str = "") -> Iterator[None]:
     """What a bucket may answer, as refusals that say what to do."""
     from botocore.exceptions import BotoCoreError, ClientError
 

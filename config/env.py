@@ -70,6 +70,8 @@ class Env:
     log_level: str
     demo: bool
     max_upload_bytes: int
+    blob_grace_hours: int
+    trash_days: int
     postgres_source: str
 
     @property
@@ -330,6 +332,18 @@ SETTINGS: tuple[Setting, ...] = (
         _number(1, 2**53),
         "Largest single file that may be uploaded, in bytes.",
         "50 GiB, 53687091200",
+    ),
+    Setting(
+        "BLOB_GRACE_HOURS",
+        "24",
+        _number(2, 8760),
+        "Hours for which uploaded bytes are kept that nothing refers to (yet).",
+    ),
+    Setting(
+        "TRASH_DAYS",
+        "30",
+        _number(0, 36500),
+        "Days for which what was deleted can be restored; 0 makes it permanent at once.",
     ),
     Setting(
         "POSTGRES_SOURCE",

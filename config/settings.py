@@ -136,6 +136,8 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = ENV.max_upload_bytes
+BLOB_GRACE_HOURS = ENV.blob_grace_hours
+TRASH_DAYS = ENV.trash_days
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -204,6 +206,8 @@ CELERY_BEAT_SCHEDULE = {
     "Hand on what a dead worker held": {"task": "common.reap_jobs", "schedule": 5.0},
     "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
+    "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
+    "Free what nobody refers to": {"task": "artifacts.collect_daily", "schedule": 86400.0},
 }
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accounts.models import Project
+from artifacts.models import ManifestFile
 from common.checks import shorten
 from common.errors import Invalid, Missing
 from registry.models import ModelVersion, RegisteredModel
@@ -135,3 +136,18 @@ def _differences(values: tuple[Any, ...]) -> tuple[float | None, ...]:
     if first is None:
         return tuple(None for _ in values)
     return tuple(None if v is None or not math.isfinite(v - first) else v - first for v in values)
+
+
+def versions_that_use(blob_id: int) -> list[str]:
+    """Each version with these bytes, for an operator: `name version 3 of project: path`, those in the trash included.
+
+    A list of files that no version has (any more) is named by its digest.
+    """
+    found = []
+    for file in ManifestFile.objects.filter(blob=blob_id).select_related("manifest"):
+        rows = ModelVersion.objects.filter(manifest=file.manifest_id).values_list(
+            "model__name", "number", "model__project__slug"
+        )
+        names = [f"{model} version {number} of {project}" for model, number, project in rows]
+        found += [f"{name}: {file.path}" for name in names or [f"manifest {file.manifest.digest}"]]
+    return found

@@ -6,13 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from celery import shared_task
+
 from accounts.permissions import system_actor
 from artifacts.services import materialize
-from common.jobs import job
+from common.jobs import enqueue, job
 from registry import services
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
 from serving.scan import run_limited
+from tracking.trash import purge_runs
 
 SCAN_SECONDS = 120
 
@@ -56,3 +59,15 @@ def _findings(found: dict[str, Any]) -> services.Findings:
         servable=bool(detected.get("servable")),
         servable_reason=detected.get("reason", "The files could not be recognised."),
     )
+
+
+@job("registry.purge_trash")
+def purge_trash() -> None:
+    """Makes permanent what lay in the trash long enough."""
+    purge_runs(actor=system_actor())
+
+
+@shared_task(name="registry.empty_trash", ignore_result=True)
+def empty_trash() -> None:
+    """Every few minutes, as a job: it may take longer than the clock waits for an answer."""
+    enqueue("registry.purge_trash", key="purge_trash")

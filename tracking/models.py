@@ -78,7 +78,10 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One execution of training code; its public id is `run-…`, unique in its project."""
+    """One execution of training code; its public id is `run-…`, unique in its project.
+
+    What is deleted lies in the trash until `purged_at`; the row stays, so that its id is never used again.
+    """
 
     public_id = models.CharField(max_length=40)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
@@ -95,6 +98,7 @@ class Run(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    purged_at = models.DateTimeField(null=True, editable=False)
 
     # Set by start_run on what it returns: the run was there before and goes on.
     resumed = False
@@ -110,6 +114,11 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["experiment", "-started_at", "-id"], name="runs_of_experiment"),
             models.Index(fields=["project", "-started_at", "-id"], name="runs_of_project"),
+            models.Index(
+                fields=["deleted_at"],
+                condition=models.Q(deleted_at__isnull=False, purged_at=None),
+                name="runs_in_trash",
+            ),
         ]
 
     def __str__(self) -> str:

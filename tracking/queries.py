@@ -16,7 +16,7 @@ from artifacts.paths import check_path
 from common import sql
 from common.checks import check_text, shorten
 from common.errors import Invalid, Missing
-from tracking.models import Dataset, Experiment, MetricChunk, Run, RunMetric
+from tracking.models import Dataset, Experiment, MetricChunk, Run, RunFile, RunMetric
 
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
@@ -150,6 +150,12 @@ def datasets_of(run: Run | None) -> list[Dataset]:
     if run is None:
         return []
     return [link.dataset for link in run.dataset_links.select_related("dataset")]
+
+
+def runs_that_use(blob_id: int) -> list[str]:
+    """Each run file with these bytes, for an operator: `run-… of project: path`, deleted runs included."""
+    rows = RunFile.objects.filter(blob=blob_id).values_list("run__public_id", "run__project__slug", "path")
+    return [f"{run} of {project}: {path}" for run, project, path in rows]
 
 
 def common_metrics(rows: Iterable[Any], count: int) -> list[str]:

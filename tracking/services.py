@@ -15,8 +15,9 @@ from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
+from artifacts.models import Blob
 from artifacts.paths import check_path
-from artifacts.services import check_digest, check_no_file_is_a_folder, held_blobs
+from artifacts.services import check_digest, check_no_file_is_a_folder, claim_blobs
 from common.checks import (
     check_labels,
     check_mapping,
@@ -309,16 +310,9 @@ def commit_files(
     """
     require(actor, project, Right.WRITE)
     wanted = _check_files(files)
-    blobs = held_blobs(project, set(wanted.values()))
-    for path, digest in wanted.items():
-        if digest not in blobs:
-            raise Invalid.field(
-                "files",
-                f"The bytes of {shorten(path)} ({digest}) were not uploaded to {project.slug}.",
-                "Upload them first, then commit the file.",
-                code="blob_missing",
-            )
     with transaction.atomic():
+        blobs = claim_blobs(project, set(wanted.values()))
+        _check_uploaded(project, wanted, blobs)
         run = _running(project, run_id, alone=True)
         present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
         check_no_file_is_a_folder(wanted, present)
@@ -331,6 +325,17 @@ def commit_files(
             batch_size=5000,
         )
     return {row.path: row for row in rows}
+
+
+def _check_uploaded(project: Project, wanted: Mapping[str, str], blobs: Mapping[str, Blob]) -> None:
+    for path, digest in wanted.items():
+        if digest not in blobs:
+            raise Invalid.field(
+                "files",
+                f"The bytes of {shorten(path)} ({digest}) were not uploaded to {project.slug}.",
+                "Upload them first, then commit the file.",
+                code="blob_missing",
+            )
 
 
 def _check_experiment_name(name: object) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,47 @@ def test_what_was_deleted_is_lost_and_deleting_twice_is_fine(store: BlobStore) -
         store.open(sha(b"x"))
 
 
+def test_all_that_is_stored_can_be_listed_in_order(store: BlobStore) -> None:
+    contents = {sha(content): content for content in (os.urandom(n) for n in (0, 1, 1000, PART + 1))}
+    begun = datetime.now(UTC) - timedelta(seconds=5)
+    for digest, content in contents.items():
+        store.put(pieces(content), digest, len(content))
+    found = [stored for stored in store.walk() if stored.sha256 in contents]
+    assert [stored.sha256 for stored in found] == sorted(contents)
+    for stored in found:
+        assert (stored.name, stored.size) == (key_of(stored.sha256), len(contents[stored.sha256]))
+        assert begun < stored.modified_at < datetime.now(UTC) + timedelta(seconds=5)
+    store.delete(found[0].sha256)
+    assert found[0].sha256 not in {stored.sha256 for stored in store.walk()}
+
+
+@pytest.mark.parametrize("name", ["README", "ab/cd/notes", f"00/00/{'a' * 64}", f"{'b' * 64}"])
+def test_what_is_no_blob_is_listed_without_a_digest(store: BlobStore, name: str) -> None:
+    leave(store, name, b"stray")
+    found = [stored for stored in store.walk() if stored.name == name]
+    assert [(stored.sha256, stored.size) for stored in found] == [("", 5)]
+
+
+def test_an_upload_that_runs_is_listed_as_unfinished_and_not_as_stored(store: BlobStore) -> None:
+    content = os.urandom(2 * PART)
+    seen: list[tuple[int, int]] = []
+
+    def watched() -> Iterator[bytes]:
+        for piece in pieces(content):
+            stored = sum(each.sha256 == sha(content) for each in store.walk())
+            seen.append((stored, len(list(store.unfinished()))))
+            yield piece
+
+    store.put(watched(), sha(content), len(content))
+    assert seen[-1] == (0, 1)
+    assert list(store.unfinished()) == []
+
+
+def test_an_empty_store_lists_nothing(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "nowhere")
+    assert [*store.walk(), *store.unfinished()] == []
+
+
 def test_many_may_store_the_same_bytes_at_once(store: BlobStore) -> None:
     content = os.urandom(200_000)
     errors: list[Exception] = []
@@ -198,6 +240,17 @@ def leftovers(store: BlobStore) -> list[str]:
     assert isinstance(store, S3Store)
     answer = store.client.list_multipart_uploads(Bucket=store.bucket)
     return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+
+def leave(store: BlobStore, name: str, content: bytes) -> None:
+    """Puts a file there that no upload has made."""
+    if isinstance(store, LocalStore):
+        path = store.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    else:
+        assert isinstance(store, S3Store)
+        store.client.put_object(Bucket=store.bucket, Key=store.prefix + name, Body=content)
 
 
 def damage(store: BlobStore, sha256: str) -> None:
