@@ -10,9 +10,10 @@ from accounts.permissions import Actor, require
 from common.checks import check_text, shorten
 from common.errors import Conflict, Invalid
 from registry import stages
-from registry.choices import Stage, VersionStatus
+from registry.choices import Protected, Stage, VersionStatus
 from registry.locks import lock_named_version
 from registry.models import StageTransition
+from registry.protections import require_move
 
 NOTE_LENGTH = 5000
 
@@ -30,6 +31,7 @@ def transition_stage(
             raise Conflict(
                 f"Version {version.number} of {model_name} is in {target} already.", code="stage_unchanged"
             )
+        require_move(actor, version.model, Protected.STAGE, [version.stage, target])
         if target in (Stage.STAGING, Stage.PRODUCTION) and version.status != VersionStatus.READY:
             raise Conflict(
                 f"Version {version.number} is {version.status} and cannot move to {target}: {_why(version.status)}",

@@ -398,7 +398,7 @@ def like_pattern(asked: Comparison) -> str:
 
 
 @Field.register_lookup
-class Like(Lookup):  # type: ignore[type-arg]
+class Like(Lookup):
     """LIKE as SQL has it, with the pattern as it is."""
 
     lookup_name = "like"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,29 +16,22 @@ from accounts.permissions import Actor, require
 from artifacts.models import Manifest
 from artifacts.services import make_manifest
 from common import sql
-from common.checks import check_labels, check_mapping, check_pattern, check_text, shorten
+from common.checks import check_labels, check_mapping, check_number, check_text, plain_number, shorten
 from common.errors import Busy, Conflict, Invalid, Missing
 from common.jobs import enqueue
-from registry.choices import Stage, VersionStatus
-from registry.holds import live_endpoints
-from registry.locks import lock_model, lock_model_unless_missing, lock_named_version, lock_version_of
+from registry.choices import MetricKind, Relation, VersionStatus
+from registry.locks import lock_model, lock_model_unless_missing, lock_named_version
 from registry.models import (
-    Alias,
-    AliasMove,
     Inspection,
     ModelVersion,
     RegisteredModel,
     VersionTag,
 )
-from registry.queries import LATEST
+from registry.names import check_model_name
+from registry.queries import find_model, version_among
 from serving.scan import RULES
 from tracking.queries import files_under, keep_run
 
-MODEL_NAME = re.compile(
-    r"(?!\.{1,2}\Z)[^/:\x00-\x1f\x7f\s](?:[^/:\x00-\x1f\x7f]{0,198}[^/:\x00-\x1f\x7f\s])?"
-)
-ALIAS_NAME = re.compile(r"[\w\-]+", re.ASCII)
-RESERVED_ALIAS = re.compile(r"v?[0-9]+")
 DESCRIPTION_LENGTH = 20_000
 TRIES = 10
 # Asked once the new row holds the name: nobody counts up a former model of this name any more.
@@ -57,20 +49,16 @@ KNOWN = """
     SELECT status, status_reason, format, framework, servable, servable_reason
     FROM registry_inspection WHERE manifest_id = %s AND rules = %s
 """
-ALIAS = """
-    SELECT {a}, {v} FROM registry_alias a JOIN registry_modelversion v ON v.id = a.version_id
-    WHERE a.model_id = %s AND a.name = %s
-"""
 SET_TAG = """
     WITH old AS (SELECT value FROM registry_versiontag WHERE version_id = %s AND key = %s)
     INSERT INTO registry_versiontag (version_id, key, value) VALUES (%s, %s, %s)
     ON CONFLICT (version_id, key) DO UPDATE SET value = EXCLUDED.value
     RETURNING (SELECT value FROM old)
 """
-SET_ALIAS = """
-    INSERT INTO registry_alias (model_id, name, version_id, updated_at) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (model_id, name) DO UPDATE SET version_id = EXCLUDED.version_id, updated_at = EXCLUDED.updated_at
-    RETURNING id
+SET_VALIDATION = """
+    INSERT INTO registry_versionmetric (version_id, kind, key, value)
+    SELECT %s, 'validation', key, value FROM unnest(%s::text[], %s::float8[]) AS new (key, value)
+    ON CONFLICT (version_id, kind, key) DO UPDATE SET value = EXCLUDED.value
 """
 SETTLED = ("status", "status_reason", "format", "framework", "servable", "servable_reason")
 
@@ -81,7 +69,7 @@ def register_model(
     """A new model. A name that a deleted model had goes on counting where that one stopped."""
     require(actor, project, Right.WRITE)
     values = {
-        "name": _check_model_name(name),
+        "name": check_model_name(name),
         "description": check_text("description", description, max_length=DESCRIPTION_LENGTH),
         "tags": check_labels("tags", tags),
     }
@@ -129,16 +117,21 @@ def create_version(
     artifact_path: str,
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+    relation: str = "",
 ) -> ModelVersion:
     """The next version: pins the files that lie under `artifact_path` of the run now, with its metrics and parameters.
 
     A model of this name is registered on the way when there is none. The version is Pending until a worker has
-    looked at its files; files that were looked at before settle it at once.
+    looked at its files; files that were looked at before settle it at once. `parent` is the version that this one
+    was made from, as "name/3" or "name@alias", and `relation` what it is to it: fine_tuned, adapter, distilled,
+    quantized or merged.
     """
     require(actor, project, Right.WRITE)
-    _check_model_name(model_name)
+    check_model_name(model_name)
     check_text("description", description, max_length=DESCRIPTION_LENGTH)
     annotations = _check_annotations(tags or {})
+    origin = _parent(project, parent, relation)
     with transaction.atomic():
         run = keep_run(project, source_run_id)
         manifest = make_manifest(files_under(run, artifact_path))
@@ -152,6 +145,8 @@ def create_version(
                 description=description,
                 created_by=actor.user,
                 created_by_door=actor.door,
+                parent=origin,
+                relation=relation,
             ),
         )
         sql.rows(SNAPSHOT, [version.pk, run.pk, version.pk, run.pk])
@@ -164,9 +159,29 @@ def create_version(
             "version",
             version_label(version),
             project=project,
-            after={"run": run.public_id, "artifact_path": artifact_path, "manifest": manifest.digest},
+            after={
+                "run": run.public_id,
+                "artifact_path": artifact_path,
+                "manifest": manifest.digest,
+                **({"parent": version_label(origin), "relation": relation} if origin else {}),
+            },
         )
     return version
+
+
+def _parent(project: Project, parent: str | None, relation: str) -> ModelVersion | None:
+    if parent is None:
+        if relation:
+            raise Invalid.field("relation", "relation is given without a parent.", "Name the parent too.")
+        return None
+    if relation not in Relation.values:
+        known = ", ".join(Relation.values)
+        raise Invalid.field("relation", f"relation is {shorten(relation)}; it must be one of {known}.")
+    text = check_text("parent", parent, max_length=300)
+    name, _, ref = text.rpartition("/" if "/" in text else "@")
+    if not name or not ref:
+        raise Invalid.field("parent", f"parent is {shorten(parent)}; it must be name/3 or name@alias.")
+    return version_among(ModelVersion.objects.all(), find_model(project, name), ref)
 
 
 def update_version(
@@ -280,6 +295,39 @@ def set_version_tag(
     return VersionTag(version=version, key=key, value=value)
 
 
+def log_validation_metrics(
+    *, actor: Actor, project: Project, model_name: str, ref: str | int, metrics: Mapping[str, Any]
+) -> ModelVersion:
+    """Keeps what validating a version found, beside the metrics of its run; the same key again replaces its value."""
+    require(actor, project, Right.WRITE)
+    values = {
+        key: check_number(f"metrics.{key}"[:120], value)
+        for key, value in check_mapping("metrics", metrics, max_count=1000).items()
+    }
+    if not values:
+        raise Invalid.field("metrics", "metrics is empty; name at least one.")
+    with transaction.atomic():
+        version = lock_named_version(project, model_name, ref)
+        before = _validation_metrics(version, list(values))
+        sql.rows(SET_VALIDATION, [version.pk, list(values), list(values.values())])
+        _change(version)
+        record(
+            actor,
+            "log_validation_metrics",
+            "version",
+            version_label(version),
+            project=project,
+            before=before,
+            after={key: plain_number(value) for key, value in values.items()},
+        )
+    return version
+
+
+def _validation_metrics(version: ModelVersion, keys: list[str]) -> dict[str, Any]:
+    rows = version.metrics.filter(kind=MetricKind.VALIDATION, key__in=keys)
+    return {row.key: plain_number(row.value) for row in rows}
+
+
 def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: str | int, key: str) -> None:
     """Removes one annotation."""
     require(actor, project, Right.WRITE)
@@ -300,94 +348,9 @@ def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: 
         )
 
 
-def set_alias(*, actor: Actor, project: Project, model_name: str, alias: str, version: str | int) -> Alias:
-    """Points `alias` to a version, atomically, with its history; pointing where it points already changes nothing."""
-    require(actor, project, Right.WRITE)
-    _check_alias(alias)
-    with transaction.atomic():
-        model = lock_model(project, model_name)
-        target = lock_version_of(model, version)
-        found = _alias(model, alias)
-        if found is not None and found.version_id == target.pk:
-            return found
-        row = Alias(model=model, name=alias, version=target, updated_at=timezone.now())
-        sql.rows(SET_ALIAS, [model.pk, alias, target.pk, row.updated_at])
-        _alias_moved(actor, model, alias, found.version if found else None, target)
-    return row
-
-
-def delete_alias(*, actor: Actor, project: Project, model_name: str, alias: str) -> None:
-    """Removes an alias; its history stays."""
-    require(actor, project, Right.WRITE)
-    with transaction.atomic():
-        model = lock_model(project, model_name)
-        found = _alias(model, alias)
-        if found is None:
-            raise Missing(f"{model.name} has no alias {shorten(alias)}.", code="alias_not_found")
-        found.delete()
-        _alias_moved(actor, model, alias, found.version, None)
-
-
-def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str | int) -> None:
-    """Takes a version away, with the aliases that point to it; its number is never given again."""
-    require(actor, project, Right.MAINTAIN)
-    with transaction.atomic():
-        model = lock_model(project, model_name)
-        version = lock_version_of(model, ref)
-        if version.stage == Stage.PRODUCTION:
-            raise Conflict(
-                f"Version {version.number} is in Production. Move it to Archived before deleting it.",
-                "Transition to Archived first.",
-                code="version_in_production",
-            )
-        _refuse_live(model, [name for name, pk in _endpoints(model) if pk == version.pk])
-        _remove_versions(actor, model, [version])
-        latest = ModelVersion.objects.filter(model=model, deleted_at=None).order_by("-number").first()
-        _change(model, latest_version_id=latest and latest.pk, version_count=model.version_count - 1)
-        record(actor, "delete_version", "version", version_label(version), project=project)
-
-
-def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | None = None) -> None:
-    """Takes a model and all its versions away; its name is free again, its numbers are not.
-
-    Where a version stands in Production, `confirm` must repeat the name. A live endpoint must be undeployed first.
-    """
-    require(actor, project, Right.MAINTAIN)
-    with transaction.atomic():
-        model = lock_model(project, name)
-        versions = list(ModelVersion.objects.filter(model=model, deleted_at=None).order_by("number"))
-        _refuse_live(model, [name for name, _ in _endpoints(model)])
-        _confirmed(model, versions, confirm)
-        _remove_versions(actor, model, versions)
-        _change(model, deleted_at=timezone.now(), latest_version_id=None, version_count=0)
-        record(
-            actor,
-            "delete_model",
-            "model",
-            model.name,
-            project=project,
-            before={"versions": [v.number for v in versions]},
-        )
-
-
 def version_label(version: ModelVersion) -> str:
     """How the audit trail names a version: `name/3`."""
     return f"{version.model.name}/{version.number}"
-
-
-def _check_model_name(name: object) -> str:
-    return check_pattern(
-        "name", name, MODEL_NAME, "1 to 200 characters without '/', ':' or spaces at its ends", max_length=200
-    )
-
-
-def _check_alias(alias: object) -> str:
-    text = check_pattern("alias", alias, ALIAS_NAME, "letters, digits, '_' and '-'", max_length=64)
-    if text == LATEST or RESERVED_ALIAS.fullmatch(text):
-        raise Invalid.field(
-            "alias", f"alias is {shorten(text)}, which is reserved for version numbers.", "Choose a word."
-        )
-    return text
 
 
 def _check_annotations(tags: object) -> dict[str, str]:
@@ -440,66 +403,3 @@ def _next_version(model: RegisteredModel, version: ModelVersion) -> ModelVersion
 def _change(row: RegisteredModel | ModelVersion, **changes: Any) -> None:
     """Writes these fields and the time of the change."""
     sql.save(row, **changes, updated_at=timezone.now())
-
-
-def _alias_moved(
-    actor: Actor, model: RegisteredModel, alias: str, origin: ModelVersion | None, target: ModelVersion | None
-) -> None:
-    move = AliasMove(
-        model=model, name=alias, from_version=origin, to_version=target, actor=actor.user, door=actor.door
-    )
-    sql.insert(move)
-    _change(model)
-    record(
-        actor,
-        "set_alias" if target else "delete_alias",
-        "alias",
-        f"{model.name}@{alias}",
-        project=model.project,
-        before={"version": origin.number if origin else None},
-        after={"version": target.number if target else None},
-    )
-
-
-def _alias(model: RegisteredModel, name: str) -> Alias | None:
-    found = sql.row(sql.expand(ALIAS, a=Alias, v=ModelVersion), [model.pk, name])
-    if found is None:
-        return None
-    alias = sql.instance(Alias, found[: sql.width(Alias)])
-    alias.version = sql.instance(ModelVersion, found[sql.width(Alias) :])
-    return alias
-
-
-def _endpoints(model: RegisteredModel) -> list[tuple[str, int]]:
-    return live_endpoints([model.pk]).get(model.pk, [])
-
-
-def _refuse_live(model: RegisteredModel, names: list[str]) -> None:
-    endpoints = sorted(set(names))
-    if endpoints:
-        raise Conflict(
-            f"{model.name} is served by the endpoint {', '.join(endpoints)}. Undeploy it first.",
-            "Undeploy the endpoint, then delete.",
-            code="live_endpoint",
-            items=[f"endpoint {name}" for name in endpoints],
-        )
-
-
-def _confirmed(model: RegisteredModel, versions: list[ModelVersion], confirm: str | None) -> None:
-    standing = [v.number for v in versions if v.stage == Stage.PRODUCTION]
-    if standing and confirm != model.name:
-        numbers = ", ".join(map(str, standing))
-        raise Conflict(
-            f"Version {numbers} of {model.name} is in Production; deleting the model deletes it too.",
-            f"Say confirm={model.name} to delete all {len(versions)} versions.",
-            code="confirmation_needed",
-            items=[f"version {v.number} ({v.stage})" for v in versions],
-        )
-
-
-def _remove_versions(actor: Actor, model: RegisteredModel, versions: list[ModelVersion]) -> None:
-    for alias in Alias.objects.filter(version__in=versions).select_related("version"):
-        alias.delete()
-        _alias_moved(actor, model, alias.name, alias.version, None)
-    now = timezone.now()
-    ModelVersion.objects.filter(pk__in=[v.pk for v in versions]).update(deleted_at=now, updated_at=now)

@@ -14,6 +14,7 @@ from common.jobs import enqueue, job
 from registry import services
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
+from registry.trash import purge_models
 from serving.scan import run_limited
 from tracking.trash import purge_runs
 
@@ -64,6 +65,8 @@ def _findings(found: dict[str, Any]) -> services.Findings:
 @job("registry.purge_trash")
 def purge_trash() -> None:
     """Makes permanent what lay in the trash long enough."""
+    # Models first: a run waits for the versions that came from it.
+    purge_models(actor=system_actor())
     purge_runs(actor=system_actor())
 
 

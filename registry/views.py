@@ -16,7 +16,7 @@ from artifacts.api.serve import serve_blob
 from artifacts.models import ManifestFile
 from common.errors import Conflict, DomainError, Invalid, Missing
 from deployments.models import Deployment
-from registry import holds, queries, services
+from registry import aliases, holds, queries, services, trash
 from registry.choices import Stage
 from registry.filters import ModelFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
@@ -136,7 +136,7 @@ class DeleteModel(OfModel, FormPage):
 
     def perform(self, data: dict[str, Any]) -> str:
         _check_typed(data["confirm"], self.model.name)
-        services.delete_model(
+        trash.delete_model(
             actor=self.actor, project=self.project, name=self.model.name, confirm=data["confirm"]
         )
         return reverse("registry:model_list", args=[self.project.slug])
@@ -156,7 +156,7 @@ class Aliases(OfModel, ProjectPage):
     def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
         if "delete" in request.POST:
             alias = request.POST["delete"]
-            services.delete_alias(
+            aliases.delete_alias(
                 actor=self.actor, project=self.project, model_name=self.model.name, alias=alias
             )
             messages.success(request, f"The alias {alias} is deleted.")
@@ -164,7 +164,7 @@ class Aliases(OfModel, ProjectPage):
         form = AliasForm(request.POST, numbers=self._numbers())
         if form.is_valid():
             try:
-                services.set_alias(
+                aliases.set_alias(
                     actor=self.actor, project=self.project, model_name=self.model.name, **form.cleaned_data
                 )
             except DomainError as error:
@@ -270,7 +270,7 @@ class DeleteVersion(OfVersion, FormPage):
 
     def perform(self, data: dict[str, Any]) -> str:
         _check_typed(data["confirm"], f"v{self.version.number}")
-        services.delete_version(**self.where)
+        trash.delete_version(**self.where)
         return self.model_url()
 
 

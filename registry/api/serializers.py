@@ -9,11 +9,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from artifacts.api.serializers import FileSerializer
-from common.api.fields import NUMBER_SCHEMA, VersionRefField
+from common.api.fields import NUMBER_SCHEMA, NumberField, VersionRefField
 from common.checks import plain_number
 from registry.answers import version_answers
-from registry.choices import Relation, Stage, VersionStatus
-from registry.models import AliasMove, StageTransition
+from registry.choices import Protected, Relation, Stage, VersionStatus
+from registry.models import AliasMove, Protection, StageTransition
 from registry.queries import Comparison
 
 NUMBERS = {"type": "object", "additionalProperties": NUMBER_SCHEMA}
@@ -120,6 +120,17 @@ class VersionInput(serializers.Serializer):
     tags = serializers.DictField(
         child=serializers.CharField(allow_blank=True, max_length=5000, trim_whitespace=False), default=dict
     )
+    parent = serializers.CharField(  # type: ignore[assignment]
+        required=False,
+        allow_null=True,
+        max_length=300,
+        help_text="what it was made from: name/3 or name@alias",
+    )
+    relation = serializers.ChoiceField(choices=Relation.choices, required=False, allow_blank=True)
+
+
+class ValidationInput(serializers.Serializer):
+    metrics = serializers.DictField(child=NumberField(), help_text="at most 1,000")
 
 
 class VersionChange(serializers.Serializer):
@@ -222,3 +233,74 @@ class ComparisonSerializer(serializers.Serializer):
 
 class ReleaseInput(serializers.Serializer):
     note = serializers.CharField(max_length=2000)
+
+
+class StoodInStageSerializer(serializers.Serializer):
+    version = serializers.IntegerField()
+    stage = serializers.ChoiceField(choices=Stage.choices)
+    since = serializers.DateTimeField()
+    by = serializers.CharField()
+    door = serializers.CharField()
+    note = serializers.CharField()
+
+
+class PointedToSerializer(serializers.Serializer):
+    alias = serializers.CharField()
+    version = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    by = serializers.CharField()
+    door = serializers.CharField()
+
+
+class StandingSerializer(serializers.Serializer):
+    """How a model stood at a moment, Production first."""
+
+    as_of = serializers.DateTimeField()
+    stages = StoodInStageSerializer(many=True)
+    aliases = PointedToSerializer(many=True)
+
+
+class TrashedSerializer(serializers.Serializer):
+    """What can come back until `permanent_at`. `version` is null for a model with all its versions."""
+
+    model_name = serializers.CharField()
+    version = serializers.IntegerField(source="number", allow_null=True)
+    version_count = serializers.IntegerField()
+    deleted_at = serializers.DateTimeField()
+    deleted_by = serializers.CharField(allow_null=True)
+    permanent_at = serializers.DateTimeField()
+
+
+class TrashSerializer(serializers.Serializer):
+    results = TrashedSerializer(many=True)
+
+
+class RestoreModelInput(serializers.Serializer):
+    as_name = serializers.CharField(required=False, allow_null=True, max_length=200)
+
+
+class ProtectionSerializer(serializers.Serializer):
+    """Who alone may move an alias or a stage; `model_name` is null where it is about all models."""
+
+    id = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=Protected.choices)
+    name = serializers.CharField()
+    model_name = serializers.CharField(source="model.name", allow_null=True)
+    roles = serializers.ListField(child=serializers.CharField())
+    groups = serializers.SerializerMethodField()
+    created_by = serializers.CharField(source="created_by.username")
+    created_at = serializers.DateTimeField()
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_groups(self, protection: Protection) -> list[str]:
+        return sorted(group.name for group in protection.groups.all())
+
+
+class ProtectionInput(serializers.Serializer):
+    kind = serializers.CharField(max_length=8, help_text="alias or stage")
+    name = serializers.CharField(max_length=64)
+    model_name = serializers.CharField(
+        required=False, allow_null=True, max_length=200, help_text="without it, all models of the project"
+    )
+    roles = serializers.ListField(child=serializers.CharField(max_length=16), required=False)
+    groups = serializers.ListField(child=serializers.CharField(max_length=150), required=False)

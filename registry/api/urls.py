@@ -1,13 +1,20 @@
 from django.urls import path
 
-from registry.api import views
+from registry.api import care, views
 
 urlpatterns = [
     path("models", views.ModelsView.as_view()),
     path("model-versions", views.AllVersionsView.as_view()),
+    path("trash", care.TrashView.as_view()),
+    path("protections", care.ProtectionsView.as_view()),
+    path("protections/<int:protection_id>", care.ProtectionView.as_view()),
     path("models/<str:name>", views.ModelView.as_view()),
     path("models/<str:name>/versions", views.VersionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>", views.VersionView.as_view()),
+    path("models/<str:name>/restore", care.RestoreModelView.as_view()),
+    path("models/<str:name>/standing", care.StandingView.as_view()),
+    path("models/<str:name>/versions/<int:number>/restore", care.RestoreVersionView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/validation-metrics", care.ValidationMetricsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
     path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/tags/<path:key>", views.VersionTagView.as_view()),

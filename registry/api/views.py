@@ -19,7 +19,7 @@ from common.api.filters import filtered, ordered, ordering_of
 from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
-from registry import answers, queries, search, services
+from registry import aliases, answers, queries, search, services, trash
 from registry.api import serializers as s
 from registry.filters import ModelFilter, VersionFilter
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
@@ -150,7 +150,7 @@ class ModelView(RegistryView):
     )
     def delete(self, request: Request, project: str, name: str) -> Response:
         confirm = request.query_params.get("confirm")
-        services.delete_model(actor=self.actor, project=self.project, name=name, confirm=confirm)
+        trash.delete_model(actor=self.actor, project=self.project, name=name, confirm=confirm)
         return Response(status=204)
 
 
@@ -205,7 +205,7 @@ class VersionView(RegistryView):
 
     @extend_schema(operation_id="delete_version", summary="Delete a version", responses={204: None})
     def delete(self, request: Request, project: str, name: str, ref: str) -> Response:
-        services.delete_version(**self.where)
+        trash.delete_version(**self.where)
         return Response(status=204)
 
 
@@ -314,14 +314,14 @@ class AliasView(RegistryView):
         operation_id="set_alias", summary="Point an alias", request=s.AliasInput, responses=s.AliasSerializer
     )
     def put(self, request: Request, project: str, name: str, alias: str) -> Response:
-        row = services.set_alias(
+        row = aliases.set_alias(
             actor=self.actor, project=self.project, model_name=name, alias=alias, **self.data(s.AliasInput)
         )
         return Response(s.AliasSerializer(row).data)
 
     @extend_schema(operation_id="delete_alias", summary="Remove an alias", responses={204: None})
     def delete(self, request: Request, project: str, name: str, alias: str) -> Response:
-        services.delete_alias(actor=self.actor, project=self.project, model_name=name, alias=alias)
+        aliases.delete_alias(actor=self.actor, project=self.project, model_name=name, alias=alias)
         return Response(status=204)
 
 

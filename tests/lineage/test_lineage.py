@@ -8,9 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.choices import Role
 from deployments.services import deploy
+from registry.aliases import set_alias
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
-from registry.services import create_version, set_alias
+from registry.services import create_version
 from tests.factories import Person, add_files, make_person, make_project
 from tracking.services import log_dataset, start_run
 

@@ -9,7 +9,9 @@ import pytest
 from approvals.services import transition_stage
 from deployments.services import deploy
 from registry import services
+from registry.aliases import set_alias
 from registry.models import ModelVersion, RegisteredModel, VersionMetric
+from registry.trash import delete_version
 from tests.factories import Person, make_person, make_project, make_version
 from tracking import services as tracking_verbs
 
@@ -52,7 +54,7 @@ def models(ann: Person) -> Person:
     register(ann, "vision", description="Pictures of churn", tags=["images"])
     make_version(ann, "fraud")
     transition_stage(actor=ann.actor, project=ann.project, model_name="fraud", ref=1, stage="Production")
-    services.set_alias(actor=ann.actor, project=ann.project, model_name="fraud", alias="best", version=1)
+    set_alias(actor=ann.actor, project=ann.project, model_name="fraud", alias="best", version=1)
     return ann
 
 
@@ -227,5 +229,5 @@ def test_a_line_of_a_list_has_the_fields_of_the_single_answer(versions: Person) 
 
 
 def test_a_deleted_version_is_not_found(versions: Person) -> None:
-    services.delete_version(actor=versions.actor, project=versions.project, model_name="iris", ref=2)
+    delete_version(actor=versions.actor, project=versions.project, model_name="iris", ref=2)
     assert [v["version"] for v in found(versions, "model-versions", filter="metrics.accuracy > 0.9")] == [3]

@@ -13,8 +13,11 @@ from accounts.choices import Role, Scope
 from accounts.services import create_token, set_member
 from deployments.services import deploy
 from registry import services as registry_verbs
+from registry import trash
+from registry.aliases import set_alias
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
+from registry.protections import protect
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.structure.test_openapi import schema
 from tracking import services as tracking_verbs
@@ -123,9 +126,14 @@ def make_world() -> World:
     second = make_version(ann, "iris", accuracy=0.75)
     ModelVersion.objects.filter(pk=second.pk).update(status=VersionStatus.QUARANTINED)
     where = {"actor": ann.actor, "project": ann.project, "model_name": "iris"}
-    registry_verbs.set_alias(**where, alias="best", version=1)
+    set_alias(**where, alias="best", version=1)
     registry_verbs.set_version_tag(**where, ref=1, key="k", value="v")
     make_version(ann, "spare")
+    gone = make_version(ann, "iris")
+    trash.delete_version(**where, ref=gone.number)
+    make_version(ann, "gone")
+    trash.delete_model(actor=ann.actor, project=ann.project, name="gone")
+    protection = protect(actor=ann.actor, project=ann.project, kind="stage", name="Archived")
     running = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     for name in ("down", "live"):
@@ -148,11 +156,14 @@ def make_world() -> World:
             "experiment_id": experiment,
             "run_id": running.public_id,
             "sha256": SHA256,
+            "number": str(gone.number),
+            "protection_id": str(protection.pk),
             "endpoint": "down",
         },
         by_operation={
             "release_version": {"ref": "2"},
             "delete_model": {"name": "spare"},
+            "restore_model": {"name": "gone"},
             "delete_version": {"name": "iris", "ref": "2"},
             "download_version_file": {"path": "weights.txt"},
             "download_run_file": {"run_id": source},
@@ -163,6 +174,20 @@ def make_world() -> World:
         },
         queries={"compare_versions": {"versions": "1,2"}, "delete_model": {"confirm": "spare"}},
         bodies={
+            "bulk": {
+                "action": "set_version_tag",
+                "items": [{"model_name": "iris", "version": 1, "value": "x"}],
+                "common": {"key": "k", "value": "w"},
+            },
+            "log_validation_metrics": {"metrics": {"accuracy": 0.5}},
+            "protect": {
+                "kind": "alias",
+                "name": "best",
+                "model_name": "iris",
+                "roles": ["admin", "contributor"],
+                "groups": [],
+            },
+            "restore_model": {"as_name": "back"},
             "create_experiment": {"name": "new", "description": "d", "tags": ["nlp"]},
             "create_token": {"name": "new", "scopes": ["read"], "expires_in_days": 3},
             "create_version": {
@@ -170,6 +195,8 @@ def make_world() -> World:
                 "artifact_path": "model",
                 "description": "d",
                 "tags": {"k": "v"},
+                "parent": "iris/1",
+                "relation": "fine_tuned",
             },
             "commit_files": {"files": [{"path": "b/c.txt", "sha256": SHA256}]},
             "deploy": {

@@ -17,6 +17,7 @@ VALUES = {
     "name": "m",
     "ref": "1",
     "number": "1",
+    "protection_id": "1",
     "alias": "best",
     "key": "k",
     "path": "a.txt",

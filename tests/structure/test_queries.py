@@ -30,9 +30,9 @@ READS = {
 }
 WRITES = {
     "register_model": 5,
-    "create_version": 13,
-    "transition_stage": 6,
-    "set_alias": 8,
+    "create_version": 15,
+    "transition_stage": 7,
+    "set_alias": 9,
     "set_version_tag": 5,
     "log_metrics": 4,
     "log_params": 4,
