@@ -1,7 +1,7 @@
 """The SDK of the model registry: `from podstack import MLOpsClient`.
 
 client.py          MLOpsClient, composed of the calls by noun:
-experiments.py runs.py registry.py deployments.py
+experiments.py runs.py registry.py care.py deployments.py
 run.py             a run that is being recorded; outbox.py sends its values in the background
 models.py          what calls answer
 errors.py          what they raise

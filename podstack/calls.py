@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from podstack.http import Http, path_of
@@ -30,6 +31,11 @@ class Calls:
         """A list as an iterator that fetches page by page."""
         for item in self.http.pages(self.path(*path_parts), params):
             yield parse(item)
+
+
+def moment(value: datetime | str | None) -> str | None:
+    """A time as the API reads it; a datetime without a zone means local time, as everywhere in Python."""
+    return value.astimezone().isoformat() if isinstance(value, datetime) else value
 
 
 def given(**values: Any) -> dict[str, Any]:

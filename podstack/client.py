@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from podstack.care import CareCalls
 from podstack.config import load_settings
 from podstack.deployments import DeploymentCalls
 from podstack.errors import ValidationError
@@ -14,7 +15,7 @@ from podstack.registry import RegistryCalls
 from podstack.runs import RunCalls
 
 
-class MLOpsClient(ExperimentCalls, RunCalls, RegistryCalls, DeploymentCalls):
+class MLOpsClient(ExperimentCalls, RunCalls, RegistryCalls, CareCalls, DeploymentCalls):
     """The model registry from Python.
 
     Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,

@@ -197,6 +197,15 @@ class Model(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParentVersion(Answer):
+    """The version that another was made from, and what that one is to it."""
+
+    model_name: str = ""
+    version: int = 0
+    relation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelVersion(Answer):
     """One version of a model: `version` is its number, `stage` None, Staging, Production or Archived."""
 
@@ -218,10 +227,14 @@ class ModelVersion(Answer):
     servable: bool = False
     servable_reason: str = ""
     metrics: Mapping[str, float] = _numbers()
+    validation_metrics: Mapping[str, float] = _numbers()
     params: Mapping[str, Any] = _dict()
     tags: Mapping[str, str] = _dict()
     aliases: tuple[str, ...] = _parsed(tuple, ())
+    parent: ParentVersion | None = _parsed(ParentVersion.from_json, None)
+    origin: Mapping[str, Any] | None = None
     created_by: str | None = None
+    created_by_door: str = ""
     created_at: datetime | None = _time()
     updated_at: datetime | None = _time()
     url: str = ""
@@ -258,6 +271,79 @@ class Alias(Answer):
     alias: str = ""
     version: int = 0
     updated_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoodInStage(Answer):
+    """A version's stage at a moment, since when, and who put it there."""
+
+    version: int = 0
+    stage: str = ""
+    since: datetime | None = _time()
+    by: str = ""
+    door: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointedTo(Answer):
+    """Where an alias pointed at a moment, since when, and who put it there."""
+
+    alias: str = ""
+    version: int = 0
+    since: datetime | None = _time()
+    by: str = ""
+    door: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(Answer):
+    """How a model stood at a moment, Production first."""
+
+    as_of: datetime | None = _time()
+    stages: tuple[StoodInStage, ...] = _many(StoodInStage)
+    aliases: tuple[PointedTo, ...] = _many(PointedTo)
+
+    @property
+    def production(self) -> StoodInStage | None:
+        """The newest version that stood in Production."""
+        return next((each for each in self.stages if each.stage == "Production"), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trashed(Answer):
+    """What can come back until `permanent_at`; `version` is None for a model with all its versions."""
+
+    model_name: str = ""
+    version: int | None = None
+    version_count: int = 0
+    deleted_at: datetime | None = _time()
+    deleted_by: str | None = None
+    permanent_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protection(Answer):
+    """Who alone may move an alias or a stage; `model_name` is None where it is about all models."""
+
+    id: int = 0
+    kind: str = ""
+    name: str = ""
+    model_name: str | None = None
+    roles: tuple[str, ...] = _parsed(tuple, ())
+    groups: tuple[str, ...] = _parsed(tuple, ())
+    created_by: str = ""
+    created_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Answer):
+    """What became of one item of a bulk act; `error` is the refusal, a problem document, or None."""
+
+    model_name: str = ""
+    version: int | str | None = None
+    ok: bool = False
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,15 @@ import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from podstack.calls import Calls, given
+from podstack.calls import Calls, given, moment
 from podstack.errors import PodstackWarning
 from podstack.files import download
 from podstack.models import Alias, ArtifactFile, Comparison, Model, ModelVersion, StageTransition
+from podstack.values import number
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 NUMBER = re.compile(r"v?([0-9]+)")
@@ -39,10 +41,34 @@ class RegistryCalls(Calls):
         stage: str | None = None,
         tags: Iterable[str] = (),
         order_by: str | None = None,
+        *,
+        filter: str | None = None,
+        any_tags: Iterable[str] = (),
+        alias: str | None = None,
+        author: str | None = None,
+        live_endpoint: bool | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
     ) -> Iterator[Model]:
-        """Models whose name or description holds `search`, with a version in `stage`, with all of `tags`."""
+        """Models whose name or description holds `search`, with a version in `stage`, with all of `tags`.
+
+        `filter` is an expression of the filter language: `"tag = 'nlp' and stage = 'Production'"`. `order_by`: name,
+        created_at, updated_at or version_count, with - the other way.
+        """
         return self.listed(
-            Model.from_json, ("models",), search=search, stage=stage, tag=list(tags), ordering=order_by
+            Model.from_json,
+            ("models",),
+            search=search,
+            stage=stage,
+            tag=list(tags),
+            any_tag=list(any_tags),
+            alias=alias,
+            author=author,
+            live_endpoint=live_endpoint,
+            created_after=moment(created_after),
+            created_before=moment(created_before),
+            filter=filter,
+            ordering=order_by,
         )
 
     def update_model(
@@ -53,9 +79,10 @@ class RegistryCalls(Calls):
         return Model.from_json(self.http.call("PATCH", self.path("models", model_name), json=body))
 
     def delete_model(self, model_name: str, confirm: str | None = None) -> None:
-        """Deletes a model with all versions, for good.
+        """Deletes a model with all versions; maintainers can bring it back from the trash with `restore_model`.
 
-        Needs `confirm=model_name` while a version is in Production; ConflictError while an endpoint is live.
+        Needs `confirm=model_name` while a version is in Production or a protected alias points to one;
+        ConflictError while an endpoint is live.
         """
         params = [("confirm", confirm)] if confirm else []
         self.http.call("DELETE", self.path("models", model_name), params=params)
@@ -71,18 +98,23 @@ class RegistryCalls(Calls):
         tags: Mapping[str, Any] | None = None,
         wait: bool = True,
         timeout: float = 120,
+        *,
+        parent: str | None = None,
+        relation: str = "",
     ) -> ModelVersion:
         """The next version: the files that the run stored at or below `artifact_path`, as they are now.
 
         A model of this name is registered on the way when there is none. With `wait`, returns once the server
         has looked at the files, at most `timeout` seconds; a version that it quarantines is returned, with a
-        warning that says why.
+        warning that says why. `parent` is the version that this one was made from ("base/3", "base@champion") and
+        `relation` what it is to it: fine_tuned, adapter, distilled, quantized or merged.
         """
         body = {
             "source_run_id": source_run_id,
             "artifact_path": artifact_path,
             "description": description,
             "tags": {key: str(value) for key, value in (tags or {}).items()},
+            **({"parent": parent, "relation": relation} if parent or relation else {}),
         }
         answer = self.http.call("POST", self.path("models", model_name, "versions"), json=body)
         version = ModelVersion.from_json(answer)
@@ -104,11 +136,35 @@ class RegistryCalls(Calls):
         return ModelVersion.from_json(self.http.call("GET", self._version_path(model_name, version)))
 
     def list_model_versions(
-        self, model_name: str, stage: str | None = None, order_by: str | None = None
+        self,
+        model_name: str,
+        stage: str | None = None,
+        order_by: str | None = None,
+        *,
+        filter: str | None = None,
     ) -> Iterator[ModelVersion]:
-        """A model's versions, the latest first unless `order_by` says otherwise."""
+        """A model's versions, the latest first unless `order_by` says otherwise; see `search_model_versions`."""
         parts = ("models", model_name, "versions")
-        return self.listed(ModelVersion.from_json, parts, stage=stage, ordering=order_by)
+        return self.listed(ModelVersion.from_json, parts, stage=stage, filter=filter, ordering=order_by)
+
+    def search_model_versions(
+        self, filter: str | None = None, order_by: str | None = None, *, model_name: str | None = None
+    ) -> Iterator[ModelVersion]:
+        """Versions of all models, or of one, that an expression of the filter language describes.
+
+        `search_model_versions("metrics.accuracy > 0.9 and params.optimizer = 'adamw'", "-metrics.accuracy")`.
+        ValidationError pointing at the character where the expression is wrong.
+        """
+        parts = ("model-versions",) if model_name is None else ("models", model_name, "versions")
+        return self.listed(ModelVersion.from_json, parts, filter=filter, ordering=order_by)
+
+    def log_validation_metrics(
+        self, model_name: str, version: int | str, metrics: Mapping[str, Any]
+    ) -> ModelVersion:
+        """Keeps what validating a version found, as its `validation_metrics`; NaN and ±inf are values."""
+        body = {"metrics": {str(key): number(value) for key, value in metrics.items()}}
+        path = self._version_path(model_name, version, "validation-metrics")
+        return ModelVersion.from_json(self.http.call("POST", path, json=body))
 
     def update_model_version(
         self, model_name: str, version: int | str, description: str | None = None
@@ -118,7 +174,10 @@ class RegistryCalls(Calls):
         return ModelVersion.from_json(self.http.call("PATCH", path, json=given(description=description)))
 
     def delete_model_version(self, model_name: str, version: int | str) -> None:
-        """Deletes a version for good; ConflictError while it is in Production or deployed."""
+        """Deletes a version; maintainers can bring it back from the trash with `restore_model_version`.
+
+        ConflictError with the list of what holds it: the stage Production, an endpoint, a protected alias.
+        """
         self.http.call("DELETE", self._version_path(model_name, version))
 
     def set_model_version_tag(self, model_name: str, version: int | str, key: str, value: Any) -> None:

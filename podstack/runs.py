@@ -81,6 +81,19 @@ class RunCalls(Calls):
             ordering=order_by,
         )
 
+    def search_runs(
+        self, filter: str | None = None, experiment_id: str | None = None, order_by: str | None = None
+    ) -> Iterator[Run]:
+        """Runs that an expression of the filter language describes, in one experiment or in all.
+
+        `search_runs("metrics.loss < 0.4 and params.optimizer = 'adamw'", order_by="metrics.loss")`. `order_by` names
+        a column or metrics.<key>, min.<key>, max.<key>, params.<key>, with - the other way. ValidationError pointing
+        at the character where the expression is wrong.
+        """
+        return self.listed(
+            Run.from_json, ("runs",), filter=filter, experiment=experiment_id, ordering=order_by
+        )
+
     def update_run(
         self,
         run_id: str,
