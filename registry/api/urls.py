@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import care, views
+from registry.api import bundle_views, care, views
 
 urlpatterns = [
     path("models", views.ModelsView.as_view()),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("models/<str:name>/versions/<int:number>/restore", care.RestoreVersionView.as_view()),
     path("models/<str:name>/versions/<str:ref>/validation-metrics", care.ValidationMetricsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/copy", bundle_views.CopyView.as_view()),
     path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/tags/<path:key>", views.VersionTagView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts", views.VersionFilesView.as_view()),
