@@ -45,7 +45,7 @@ def copy_version(
     with transaction.atomic():
         source = find_version(find_model(project, model_name), ref)
         _refuse_itself(source, target, name)
-        _refuse_unready(source)
+        refuse_unready(source)
         share_blobs(target, source.manifest)
         version = add_version(actor, target, name, _content(source, description), _origin(actor, source))
         _record(actor, source, version)
@@ -61,7 +61,8 @@ def _refuse_itself(source: ModelVersion, target: Project, name: str) -> None:
         )
 
 
-def _refuse_unready(source: ModelVersion) -> None:
+def refuse_unready(source: ModelVersion) -> None:
+    """Conflict unless the files were looked at and found safe."""
     if source.status == VersionStatus.READY:
         return
     pending = source.status == VersionStatus.PENDING
