@@ -131,23 +131,6 @@ class RegistryCalls(Calls):
             version = self.get_model_version(version.model_name, version.version)
         return version
 
-    def copy_model_version(
-        self,
-        model_name: str,
-        version: int | str,
-        to_project: str,
-        to_model: str | None = None,
-        description: str | None = None,
-    ) -> ModelVersion:
-        """The version as the next one of `to_model` (else of the same name) in `to_project`.
-
-        Files, metrics, parameters and annotations come along; stage, aliases and history do not. The answer's
-        `origin` says where it is from. ConflictError while the version is not Ready.
-        """
-        body = given(to_project=to_project, to_model=to_model, description=description)
-        path = self._version_path(model_name, version, "copy")
-        return ModelVersion.from_json(self.http.call("POST", path, json=body))
-
     def get_model_version(self, model_name: str, version: int | str) -> ModelVersion:
         """One version, by number or alias."""
         return ModelVersion.from_json(self.http.call("GET", self._version_path(model_name, version)))

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.test import Client
+from django.urls import reverse
 
 from accounts.choices import Role
 from accounts.models import AuditEntry, Project
@@ -144,6 +146,18 @@ def test_the_other_history_is_told_in_the_origin_and_never_mixed_into_ours(
     assert run["metrics"] == {"accuracy": 0.9, "loss": "Infinity"}
     assert not StageTransition.objects.filter(version__model__project=bob.project).exists()
     assert bob.api.get(f"{bob.base}/models/m/versions/1/transitions").json()["results"] == []
+
+
+def test_the_page_says_where_an_import_is_from(
+    ann: Person, bob: Person, version: ModelVersion, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "https://<other>.example.com"
+    send(bob, export(ann))
+    browser = Client()
+    browser.force_login(bob.user)
+    page = browser.get(reverse("registry:version", args=["beta", "m", 1])).content.decode()
+    assert "Imported from https://&lt;other&gt;.example.com, alpha, m v1, signed by" in page
+    assert keys.own_public_key().id in page
 
 
 def test_a_run_s_parameters_and_datasets_travel_in_its_summary(ann: Person, bob: Person) -> None:

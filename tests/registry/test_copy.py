@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import Client
+from django.urls import reverse
 
 from accounts.choices import Role
 from accounts.models import ApiToken, AuditEntry, Membership, Project
@@ -106,6 +108,23 @@ def test_the_origin_names_the_version_and_nothing_more_of_the_other_project(ann:
         not in bob.api.get(f"{bob.base}/models/theirs/versions/1").content.decode()
     )
     assert ann.api.get(f"{ann.base}/models/m/versions/1").json()["origin"] is None
+
+
+def version_page(person: Person, name: str) -> str:
+    browser = Client()
+    browser.force_login(person.user)
+    answer = browser.get(reverse("registry:version", args=[person.project.slug, name, 1]))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_page_says_where_a_copy_is_from(ann: Person, bob: Person) -> None:
+    looked_at(ann)
+    copy(ann, to_model="theirs")
+    page = version_page(bob, "theirs")
+    assert "Copied from alpha, m v1, by ann" in page
+    assert "/alpha/" not in page
+    assert "Copied from" not in version_page(ann, "m")
 
 
 def test_numbers_count_in_the_target(ann: Person) -> None:
