@@ -59,6 +59,7 @@ def described(actor: Actor, version: ModelVersion, files: list[ManifestFile]) ->
             "framework": version.framework,
             "created_by": version.created_by.username,
             "created_at": version.created_at.isoformat(),
+            "parent": _parent(version),
             "origins": _origins(version),
         },
         "metrics": _metrics(version),
@@ -71,6 +72,13 @@ def described(actor: Actor, version: ModelVersion, files: list[ManifestFile]) ->
             "files": [{"path": f.path, "size": f.blob.size, "sha256": f.blob.sha256} for f in files],
         },
     }
+
+
+def _parent(version: ModelVersion) -> dict[str, Any] | None:
+    parent = version.parent
+    if parent is None:
+        return None
+    return {"model": parent.model.name, "version": parent.number, "relation": version.relation}
 
 
 def _origins(version: ModelVersion) -> list[dict[str, Any]]:
@@ -203,6 +211,7 @@ def read_record(value: Any) -> Record:
             "stage": version.text("stage", 16),
             "created_by": version.text("created_by", 200),
             "created_at": version.text("created_at", 64),
+            "parent": version.plain("parent"),
             "run": whole.plain("run"),
             "history": {
                 "transitions": history.plain("transitions"),

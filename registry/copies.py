@@ -11,9 +11,10 @@ from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, find_project, require
-from artifacts.services import share_blobs
+from artifacts.models import Manifest
+from artifacts.services import claim_manifest, share_blobs
 from common.checks import check_text
-from common.errors import Conflict, Invalid
+from common.errors import Conflict, Invalid, Missing
 from registry.choices import MetricKind, VersionStatus
 from registry.elsewhere import Content, add_version, check_model_name
 from registry.models import ModelVersion
@@ -46,8 +47,10 @@ def copy_version(
         source = find_version(find_model(project, model_name), ref)
         _refuse_itself(source, target, name)
         refuse_unready(source)
-        share_blobs(target, source.manifest)
-        version = add_version(actor, target, name, _content(source, description), _origin(actor, source))
+        manifest = _claimed(source)
+        share_blobs(target, manifest)
+        content = _content(source, manifest, description)
+        version = add_version(actor, target, name, content, _origin(actor, source))
         _record(actor, source, version)
     return version
 
@@ -73,9 +76,17 @@ def refuse_unready(source: ModelVersion) -> None:
     )
 
 
-def _content(source: ModelVersion, description: str | None) -> Content:
+def _claimed(source: ModelVersion) -> Manifest:
+    """The files, kept from the collector until the copy refers to them."""
+    manifest = claim_manifest(source.manifest.digest)
+    if manifest is None:
+        raise Missing(f"Version {source.number} was deleted meanwhile.", code="version_not_found")
+    return manifest
+
+
+def _content(source: ModelVersion, manifest: Manifest, description: str | None) -> Content:
     return Content(
-        manifest=source.manifest,
+        manifest=manifest,
         description=source.description if description is None else description,
         artifact_path=source.artifact_path,
         metrics=[(MetricKind(row.kind), row.key, row.value) for row in source.metrics.all()],

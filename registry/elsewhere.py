@@ -6,25 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, JSONField, Value
-from django.utils import timezone
+from django.db.models import JSONField, Value
 
 from accounts.models import Project
 from accounts.permissions import Actor
 from artifacts.models import Manifest
 from common.checks import check_pattern
-from common.jobs import enqueue
-from registry.choices import MetricKind, VersionStatus
-from registry.models import (
-    Inspection,
-    ModelVersion,
-    RegisteredModel,
-    VersionMetric,
-    VersionParam,
-    VersionTag,
-)
-from registry.services import MODEL_NAME, SETTLED, _insert_model, _model_to_count
-from serving.scan import RULES
+from registry.choices import MetricKind
+from registry.models import ModelVersion, RegisteredModel, VersionMetric, VersionParam, VersionTag
+from registry.names import MODEL_NAME
+from registry.services import _insert_model, _model_to_count, _next_version, _settled
 
 BATCH = 1000
 NAME_RULE = "1 to 200 characters without '/', ':' or spaces at its ends"
@@ -57,28 +48,19 @@ def add_version(
     What a worker found in the same files before holds here too; else a worker looks at them. That somebody
     elsewhere released a quarantined version does not hold.
     """
-    model = _model(actor, project, model_name, content)
-    known = Inspection.objects.filter(manifest=content.manifest, rules=RULES).values(*SETTLED).first()
-    version = ModelVersion.objects.create(
-        **(known or {}),
-        model=model,
-        number=model.last_number + 1,
-        manifest=content.manifest,
-        description=content.description,
-        artifact_path=content.artifact_path,
-        origin=dict(origin),
-        created_by=actor.user,
-        created_by_door=actor.door,
-    )
-    RegisteredModel.objects.filter(pk=model.pk).update(
-        last_number=version.number,
-        latest_version=version,
-        version_count=F("version_count") + 1,
-        updated_at=timezone.now(),
+    version = _next_version(
+        _model(actor, project, model_name, content),
+        ModelVersion(
+            **_settled(content.manifest),
+            manifest=content.manifest,
+            description=content.description,
+            artifact_path=content.artifact_path,
+            origin=dict(origin),
+            created_by=actor.user,
+            created_by_door=actor.door,
+        ),
     )
     _add_rows(version, content)
-    if version.status == VersionStatus.PENDING:
-        enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
     return version
 
 

@@ -25,9 +25,10 @@ from artifacts.api.views import announced_size
 from artifacts.errors import BodyIncomplete, StoreFull
 from artifacts.services import release_connection
 from artifacts.store import CHUNK, FULL
+from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Invalid, TooLarge
-from registry import bundles, copies, keys
+from registry import answers, bundles, copies, keys
 from registry.api.serializers import VersionSerializer
 from registry.api.views import RegistryView
 from registry.models import ModelVersion
@@ -52,10 +53,9 @@ class BundleKeySerializer(serializers.Serializer):
     public_key = serializers.CharField(help_text="base64, for BUNDLE_TRUSTED_KEYS of the other server")
 
 
-def version_response(version: ModelVersion) -> Response:
+def version_response(version: ModelVersion) -> JsonText:
     """201 with the new version as its own address shows it."""
-    shown = ModelVersion.objects.with_details().get(pk=version.pk)
-    return Response(VersionSerializer(shown).data, status=201)
+    return JsonText(answers.version_answers(version.model.project, [version.pk])[0], 201)
 
 
 class CopyView(RegistryView):
@@ -65,7 +65,7 @@ class CopyView(RegistryView):
         request=CopyInput,
         responses={201: VersionSerializer},
     )
-    def post(self, request: Request, project: str, name: str, ref: str) -> Response:
+    def post(self, request: Request, project: str, name: str, ref: str) -> JsonText:
         return version_response(copies.copy_version(**self.where, **self.data(CopyInput)))
 
 
@@ -174,7 +174,7 @@ class BundlesView(ProjectView):
         request={ZIP: OpenApiTypes.BINARY, OCTETS: OpenApiTypes.BINARY},
         responses={201: VersionSerializer},
     )
-    def post(self, request: Request, project: str) -> Response:
+    def post(self, request: Request, project: str) -> JsonText:
         version = bundles.create_imported(
             actor=self.actor, project=self.project, unpacked=self.unpacked, model_name=self.model_name
         )

@@ -22,13 +22,16 @@ from django.urls import reverse
 
 from accounts.choices import Role
 from accounts.models import AuditEntry, Project
+from accounts.permissions import system_actor
 from approvals.services import transition_stage
 from artifacts.models import Blob
 from common.errors import DomainError
 from registry import bundles, keys, services
+from registry.aliases import set_alias
 from registry.bundle_files import ReadBundle, canonical
-from registry.choices import MetricKind, VersionStatus
+from registry.choices import MetricKind, Relation, VersionStatus
 from registry.models import Inspection, ModelVersion, RegisteredModel, StageTransition, VersionMetric
+from registry.trash import delete_version, purge_models
 from tests.factories import Person, add_files, make_person, make_project, make_version, run_jobs
 from tracking import services as tracking_verbs
 
@@ -59,7 +62,7 @@ def version(ann: Person) -> ModelVersion:
     services.update_model(actor=ann.actor, project=ann.project, name="m", description="Fine.", tags=["nlp"])
     services.update_version(**where, ref=1, description="The first.")
     services.set_version_tag(**where, ref=1, key="k", value="v")
-    services.set_alias(**where, alias="best", version=1)
+    set_alias(**where, alias="best", version=1)
     transition_stage(**where, ref=1, stage="Staging", note="Looks good.")
     VersionMetric.objects.create(version=made, kind=MetricKind.VALIDATION, key="auc", value=0.5)
     return made
@@ -113,7 +116,8 @@ def test_a_version_comes_back_with_files_metadata_and_history(
     made = answer.json()
     assert (made["model_name"], made["version"], made["stage"], made["status"]) == ("m", 1, "None", "Ready")
     assert made["manifest_digest"] == version.manifest.digest
-    assert made["metrics"] == {"accuracy": 0.9, "loss": "Infinity", "auc": 0.5}
+    assert made["metrics"] == {"accuracy": 0.9, "loss": "Infinity"}
+    assert made["validation_metrics"] == {"auc": 0.5}
     assert (made["tags"], made["aliases"], made["description"]) == ({"k": "v"}, [], "The first.")
     assert (made["source_run_id"], made["artifact_path"], made["created_by"]) == (None, "model", "bob")
     for path, content in FILES.items():
@@ -192,6 +196,26 @@ def test_a_version_that_travels_on_tells_where_it_was_before(
     third = send(bob, export(ann, "back"), "?model=again").json()["origin"]
     assert [each["project"] for each in third["before"]] == ["alpha", "beta"]
     assert all("before" not in each for each in third["before"])
+
+
+def test_a_parent_is_named_in_the_origin(ann: Person, bob: Person, version: ModelVersion) -> None:
+    child = make_version(ann, "child", files=FILES, ready=False)
+    ModelVersion.objects.filter(pk=child.pk).update(parent=version, relation=Relation.FINE_TUNED)
+    made = send(bob, export(ann, "child")).json()
+    assert made["origin"]["parent"] == {"model": "m", "version": 1, "relation": "fine_tuned"}
+    assert made["parent"] is None
+
+
+def test_what_came_along_is_gone_once_the_trash_is_emptied(
+    ann: Person, bob: Person, version: ModelVersion, settings: Any
+) -> None:
+    send(bob, export(ann))
+    settings.TRASH_DAYS = 0
+    delete_version(actor=system_actor(), project=bob.project, model_name="m", ref=1)
+    purge_models(actor=system_actor())
+    made = ModelVersion.objects.get(model__project=bob.project)
+    assert (made.origin, made.manifest.file_count, made.metrics.count()) == ({}, 0, 0)
+    assert ModelVersion.objects.get(pk=version.pk).manifest.file_count == len(FILES)
 
 
 def test_equal_files_are_looked_at_once_and_others_by_a_worker(

@@ -14,6 +14,7 @@ from accounts.choices import Role
 from accounts.models import ApiToken, AuditEntry, Membership, Project
 from common.models import Job
 from registry import services
+from registry.aliases import set_alias
 from registry.choices import MetricKind, VersionStatus
 from registry.models import ModelVersion, RegisteredModel, VersionMetric, VersionParam
 from tests.factories import (
@@ -64,7 +65,7 @@ def test_a_copy_has_the_files_metrics_parameters_and_annotations(ann: Person, bo
     VersionParam.objects.create(version=version, key="depth", value=3)
     where = {"actor": ann.actor, "project": ann.project, "model_name": "m"}
     services.set_version_tag(**where, ref=1, key="k", value="v")
-    services.set_alias(**where, alias="best", version=1)
+    set_alias(**where, alias="best", version=1)
     services.update_model(actor=ann.actor, project=ann.project, name="m", description="Fine.", tags=["nlp"])
     services.update_version(**where, ref=1, description="The first.")
 
@@ -74,7 +75,7 @@ def test_a_copy_has_the_files_metrics_parameters_and_annotations(ann: Person, bo
     made = answer.json()
     assert (made["model_name"], made["version"], made["stage"], made["status"]) == ("m", 1, "None", "Ready")
     assert made["manifest_digest"] == version.manifest.digest
-    assert made["metrics"] == {"accuracy": 0.9, "auc": "NaN"}
+    assert (made["metrics"], made["validation_metrics"]) == ({"accuracy": 0.9}, {"auc": "NaN"})
     assert (made["params"], made["tags"], made["aliases"]) == ({"depth": 3}, {"k": "v"}, [])
     assert (made["source_run_id"], made["description"]) == (None, "The first.")
     assert "/beta/" in made["url"]
