@@ -219,7 +219,6 @@ class ModelVersion(Answer):
     experiment_id: str | None = None
     experiment_name: str | None = None
     artifact_path: str = ""
-    origin: Mapping[str, Any] | None = None
     manifest_digest: str = ""
     file_count: int = 0
     size: int = 0
