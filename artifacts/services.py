@@ -131,6 +131,15 @@ def lock_digest(sha256: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"blob {sha256}"])
 
 
+def share_blobs(project: Project, manifest: Manifest) -> None:
+    """Lets `project` use the files of `manifest` as if it had uploaded them: the caller may read them elsewhere."""
+    blobs = (
+        ManifestFile.objects.filter(manifest=manifest).order_by("blob_id").values_list("blob_id", flat=True)
+    )
+    rows = [ProjectBlob(project=project, blob_id=blob_id) for blob_id in blobs.distinct()]
+    ProjectBlob.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
+
+
 def release_connection() -> None:
     """Gives the database connection back to the pool: a slow transfer must not keep it from others for hours."""
     if not connection.in_atomic_block:

@@ -6,6 +6,8 @@ Pure Python, so that the launcher, Django and the tests share one reading of the
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import ipaddress
 import os
@@ -28,6 +30,9 @@ _HOST_NAME = re.compile(
 )
 _ALLOWED_HOST = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 _GPU_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
+_PEM = re.compile(r"-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----")
+_ED25519 = bytes.fromhex("302e020100300506032b657004220420")  # what stands before the 32 bytes of such a key
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -72,6 +77,8 @@ class Env:
     max_upload_bytes: int
     blob_grace_hours: int
     trash_days: int
+    bundle_signing_key: str
+    bundle_trusted_keys: tuple[str, ...]
     postgres_source: str
 
     @property
@@ -212,6 +219,22 @@ def _secret(value: str) -> str:
     return value
 
 
+def _ed25519_key(value: str) -> str:
+    if not value:
+        return ""
+    text = value.replace("\\n", "\n")  # where a variable cannot hold line breaks
+    match = _PEM.fullmatch(text.strip())
+    try:
+        content = base64.b64decode("".join(match[1].split()), validate=True) if match else b""
+    except binascii.Error:
+        content = b""
+    if content.startswith(_ED25519) and len(content) == len(_ED25519) + 32:
+        return text
+    raise ValueError(
+        "empty to have one made, or an Ed25519 key as `openssl genpkey -algorithm ed25519` prints it"
+    )
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "HOST",
@@ -346,6 +369,20 @@ SETTINGS: tuple[Setting, ...] = (
         "Days for which what was deleted can be restored; 0 makes it permanent at once.",
     ),
     Setting(
+        "BUNDLE_SIGNING_KEY",
+        "",
+        _ed25519_key,
+        "Ed25519 private key (PEM) that signs exported bundles, the same on every node.",
+        "made once, kept in VAR_DIR/keys/bundle.pem",
+    ),
+    Setting(
+        "BUNDLE_TRUSTED_KEYS",
+        "",
+        _list(_PUBLIC_KEY, "public keys in base64, 44 characters each, with commas between them"),
+        "Public keys of other servers whose bundles may be imported here, with commas between them.",
+        "only this server's own",
+    ),
+    Setting(
         "POSTGRES_SOURCE",
         "auto",
         _one_of("auto", "system", "wheel"),
@@ -354,7 +391,14 @@ SETTINGS: tuple[Setting, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(setting.name for setting in SETTINGS)
 SECRETS = frozenset(
-    {"DATABASE_URL", "REDIS_URL", "AWS_SECRET_ACCESS_KEY", "SECRET_KEY", "SERVING_ENGINE_TOKEN"}
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "AWS_SECRET_ACCESS_KEY",
+        "SECRET_KEY",
+        "SERVING_ENGINE_TOKEN",
+        "BUNDLE_SIGNING_KEY",
+    }
 )
 
 

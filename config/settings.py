@@ -138,6 +138,8 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = ENV.max_upload_bytes
 BLOB_GRACE_HOURS = ENV.blob_grace_hours
 TRASH_DAYS = ENV.trash_days
+BUNDLE_SIGNING_KEY = ENV.bundle_signing_key
+BUNDLE_TRUSTED_KEYS = ENV.bundle_trusted_keys
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from accounts.api.views import MeView
 from common import health
+from registry.api.bundle_views import BundleKeyView
 
 PROJECT_API = "api/v1/projects/<slug:project>/"
 ROOMS = ("accounts", "artifacts", "tracking", "registry", "approvals", "deployments", "lineage")
@@ -16,6 +17,7 @@ urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("api/v1/me", MeView.as_view()),
+    path("api/v1/bundle-key", BundleKeyView.as_view()),
     *[path(PROJECT_API, include(f"{room}.api.urls")) for room in ROOMS],
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from podstack.bundles import BundleCalls
 from podstack.care import CareCalls
 from podstack.config import load_settings
 from podstack.deployments import DeploymentCalls
@@ -11,11 +12,10 @@ from podstack.errors import ValidationError
 from podstack.experiments import ExperimentCalls
 from podstack.http import Http, Retries
 from podstack.models import Me
-from podstack.registry import RegistryCalls
 from podstack.runs import RunCalls
 
 
-class MLOpsClient(ExperimentCalls, RunCalls, RegistryCalls, CareCalls, DeploymentCalls):
+class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentCalls):
     """The model registry from Python.
 
     Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,

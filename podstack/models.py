@@ -241,6 +241,15 @@ class ModelVersion(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BundleKey(Answer):
+    """A server's public key in base64, and the 16 hex digits by which people speak of it."""
+
+    algorithm: str = ""
+    key_id: str = ""
+    public_key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Approval(Answer):
     """The request that a transition waits for."""
 

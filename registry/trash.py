@@ -232,8 +232,9 @@ def _purge_version(actor: Actor, version_id: int) -> bool:
             beside._base_manager.filter(version=version).delete()
         version.manifest = manifest_without_files()
         version.description = version.status_reason = ""
+        version.origin = {}
         version.purged_at = timezone.now()
-        version.save(update_fields=["manifest", "description", "status_reason", "purged_at"])
+        version.save(update_fields=["manifest", "description", "status_reason", "origin", "purged_at"])
         record(
             actor,
             "purge_version",

@@ -1,8 +1,9 @@
 from django.urls import path
 
-from registry.api import care, views
+from registry.api import bundle_views, care, views
 
 urlpatterns = [
+    path("bundles", bundle_views.BundlesView.as_view()),
     path("models", views.ModelsView.as_view()),
     path("model-versions", views.AllVersionsView.as_view()),
     path("trash", care.TrashView.as_view()),
@@ -16,6 +17,8 @@ urlpatterns = [
     path("models/<str:name>/versions/<int:number>/restore", care.RestoreVersionView.as_view()),
     path("models/<str:name>/versions/<str:ref>/validation-metrics", care.ValidationMetricsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/copy", bundle_views.CopyView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/bundle", bundle_views.BundleView.as_view()),
     path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/tags/<path:key>", views.VersionTagView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts", views.VersionFilesView.as_view()),

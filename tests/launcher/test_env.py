@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from config.env import NAMES, ROOT, BadSetting, as_markdown, kept_secret, load
+
+SIGNING_KEY = f"""-----BEGIN PRIVATE KEY-----
+{base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + b"k" * 32).decode()}
+-----END PRIVATE KEY-----"""
 
 
 def test_defaults_are_the_embedded_platform_on_loopback() -> None:
@@ -50,13 +55,20 @@ def test_settings_as_text_give_the_same_settings() -> None:
             "GPU_TYPES": "T4,L4",
             "STORAGE_URL": "s3://bucket/prefix?endpoint_url=http://s3:9000&region=eu",
             "VAR_DIR": "elsewhere",
+            "BUNDLE_SIGNING_KEY": SIGNING_KEY.replace("\n", "\\n"),
+            "BUNDLE_TRUSTED_KEYS": f"{'A' * 43}=, {'B' * 43}=",
         }
     )
     assert load(env.as_environ()) == env
     assert env.var_dir == ROOT / "elsewhere"
+    assert env.bundle_signing_key == SIGNING_KEY
+    assert env.bundle_trusted_keys == (f"{'A' * 43}=", f"{'B' * 43}=")
 
 
 BAD = [
+    ("BUNDLE_SIGNING_KEY", "k" * 64, "an Ed25519 key"),
+    ("BUNDLE_SIGNING_KEY", SIGNING_KEY.replace("M", "N", 1), "an Ed25519 key"),
+    ("BUNDLE_TRUSTED_KEYS", "short", "public keys in base64"),
     ("HOST", "no host", "an IP address or a host name"),
     ("HOST", "1.2.3.456", "an IP address or a host name"),
     ("PORT", "0", "a whole number from 1 to 65535"),

@@ -187,9 +187,17 @@ class FakeServer:
         )
         yield f"GET {P}/models/m/versions/1/artifacts", lambda r, m: Answer(body={"files": self.listing})
         yield f"GET {P}/models/m/versions/1/artifacts/(.+)", self._get_file
+        yield f"GET {P}/models/m/versions/1/bundle", lambda r, m: Answer(body=self.stored["bundle"])
+        yield f"POST {P}/models/m/versions/1/copy", lambda r, m: Answer(201, {"origin": r.json})
+        yield f"POST {P}/bundles", self._import
         yield f"POST {P}/deployments", lambda r, m: Answer(201, self.deployment)
         yield f"GET {P}/deployments/api", lambda r, m: Answer(body=self.deployment)
         yield f"POST /serve/{PROJECT}/api", lambda r, m: Answer(body={"predictions": r.json["instances"]})
+
+    def _import(self, request: Request, match: re.Match[str]) -> Answer:
+        self.stored["imported"] = request.body
+        name = request.query.get("model", ["m"])[0]
+        return Answer(201, {"model_name": name, "version": 1, "status": "Ready"})
 
     def _list_models(self, request: Request, match: re.Match[str]) -> Answer:
         at = int(request.query.get("cursor", ["0"])[0])

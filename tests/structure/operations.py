@@ -15,6 +15,7 @@ from deployments.services import deploy
 from registry import services as registry_verbs
 from registry import trash
 from registry.aliases import set_alias
+from registry.bundles import export_version
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
 from registry.protections import protect
@@ -54,6 +55,7 @@ class World:
     by_operation: Mapping[str, Mapping[str, str]]
     queries: Mapping[str, Mapping[str, str]]
     bodies: Mapping[str, Any] = field(repr=False)
+    binaries: Mapping[str, bytes] = field(repr=False)
 
     def path_of(self, operation: Operation, changes: Mapping[str, str] | None = None) -> str:
         """The address with percent-encoded values; `changes` come as they are to be sent."""
@@ -78,7 +80,8 @@ class World:
         if asked:
             address += "?" + urlencode(asked, errors="surrogatepass")
         if operation.binary:
-            raw, content_type = CONTENT if raw is None else raw, "application/octet-stream"
+            content_type = "application/octet-stream"
+            raw = self.binaries.get(operation.name, CONTENT) if raw is None else raw
         elif raw is None and operation.body is not None:
             raw = json.dumps(self.bodies[operation.name]).encode()
         return api.generic(
@@ -172,7 +175,12 @@ def make_world() -> World:
             "list_run_files": {"run_id": source},
             "get_run": {"run_id": source},
         },
-        queries={"compare_versions": {"versions": "1,2"}, "delete_model": {"confirm": "spare"}},
+        queries={
+            "compare_versions": {"versions": "1,2"},
+            "delete_model": {"confirm": "spare"},
+            "import_version": {"model": "imported"},
+        },
+        binaries={"import_version": b"".join(export_version(**where, ref=1).pieces)},
         bodies={
             "bulk": {
                 "action": "set_version_tag",
@@ -188,6 +196,7 @@ def make_world() -> World:
                 "groups": [],
             },
             "restore_model": {"as_name": "back"},
+            "copy_version": {"to_project": "alpha", "to_model": "copied", "description": "d"},
             "create_experiment": {"name": "new", "description": "d", "tags": ["nlp"]},
             "create_token": {"name": "new", "scopes": ["read"], "expires_in_days": 3},
             "create_version": {

@@ -32,7 +32,7 @@ def fault(described: dict[str, Any], operation: Operation, answer: Any) -> str:
         return f"{answer.status_code} is not among {sorted(responses)}"
     content = response.get("content", {})
     kind = answer.headers.get("Content-Type", "")
-    if not content or "application/octet-stream" in content:
+    if "application/json" not in content:
         expected = next(iter(content), "")
         return "" if answer.status_code == 204 or kind == expected else f"{kind}, not {expected}"
     root = {**as_json_schema(content["application/json"]["schema"]), "components": described["components"]}

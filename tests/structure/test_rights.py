@@ -39,6 +39,7 @@ PREDICT = f"{NOT_IN} 503 503 503 503 403 503 503"
 
 TABLE = {
     "me": "401 401 401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx",
+    "get_bundle_key": "401 401 401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx",
     "list_audit": READ_TRAIL,
     "list_members": READ,
     "set_member": ADMIN,
@@ -91,6 +92,9 @@ TABLE = {
     "update_version": WRITE,
     "delete_version": MAINTAIN,
     "release_version": MAINTAIN,
+    "copy_version": WRITE,
+    "export_version": READ,
+    "import_version": WRITE,
     "set_version_tag": WRITE,
     "delete_version_tag": WRITE,
     "transition_stage": WRITE,
