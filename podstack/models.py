@@ -370,16 +370,33 @@ class ComparedMetric(ComparedRow):
 
     values: tuple[float | None, ...] = _parsed(parse_numbers, ())
     differences: tuple[float | None, ...] = _parsed(parse_numbers, ())
+    direction: str = "unknown"
+    best: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFile(Answer):
+    """One path over all compared versions. `changes`, to the first version: same, added, removed or changed."""
+
+    path: str = ""
+    sha256: tuple[str | None, ...] = _parsed(tuple, ())
+    sizes: tuple[int | None, ...] = _parsed(tuple, ())
+    changes: tuple[str, ...] = _parsed(tuple, ())
+    differs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Answer):
-    """Versions side by side, in the order asked for."""
+    """Versions side by side, in the order asked for; rows that differ come first. `datasets`: digests by name."""
 
     versions: tuple[ModelVersion, ...] = _many(ModelVersion)
     metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
+    validation_metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
     params: tuple[ComparedRow, ...] = _many(ComparedRow)
     tags: tuple[ComparedRow, ...] = _many(ComparedRow)
+    datasets: tuple[ComparedRow, ...] = _many(ComparedRow)
+    files: tuple[ComparedFile, ...] = _many(ComparedFile)
+    files_left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from accounts.models import Project
 from artifacts.models import ManifestFile
 from common.checks import shorten
+from common.directions import best_of, direction_of
 from common.errors import Invalid, Missing
+from registry.choices import MetricKind
 from registry.models import ModelVersion, RegisteredModel
+from tracking.queries import datasets_of
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"v?([0-9]{1,9})")
 LATEST = "latest"
 MOST_COMPARED = 10
+MOST_FILES = 1000
 
 
 def find_model(project: Project, name: str) -> RegisteredModel:
@@ -83,6 +87,8 @@ class MetricRow(Row):
     """A metric over all compared versions, and each one's difference to the first."""
 
     differences: tuple[float | None, ...]
+    direction: str
+    best: int | None
 
     @property
     def cells(self) -> list[tuple[Any, float | None]]:
@@ -91,13 +97,31 @@ class MetricRow(Row):
 
 
 @dataclass(frozen=True)
+class FileRow:
+    """One path over all compared versions: digests, None where a version lacks it."""
+
+    path: str
+    sha256: tuple[str | None, ...]
+    sizes: tuple[int | None, ...]
+    changes: tuple[str, ...]  # to the first version: same, added, removed or changed
+
+    @property
+    def differs(self) -> bool:
+        return set(self.changes) != {"same"}
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Versions side by side, in the order asked for; rows that differ come first."""
+    """Versions side by side, in the order asked for; rows that differ come first. `datasets`: name -> digests."""
 
     versions: tuple[ModelVersion, ...]
     metrics: tuple[MetricRow, ...]
+    validation_metrics: tuple[MetricRow, ...]
     params: tuple[Row, ...]
     tags: tuple[Row, ...]
+    datasets: tuple[Row, ...]
+    files: tuple[FileRow, ...]
+    files_left_out: int
 
 
 def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
@@ -107,14 +131,74 @@ def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
             "versions",
             f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones.",
         )
-    versions = tuple(find_version(model, ref) for ref in dict.fromkeys(map(str, refs)))
-    metrics = _rows([{m.key: m.value for m in v.metrics.all()} for v in versions])
+    return compare_versions([find_version(model, ref) for ref in dict.fromkeys(map(str, refs))])
+
+
+def compare_versions(versions: Sequence[ModelVersion]) -> Comparison:
+    """The same of versions at hand, of one model or of several."""
+    files = _file_rows(versions)
     return Comparison(
-        versions=versions,
-        metrics=tuple(MetricRow(r.key, r.values, r.differs, _differences(r.values)) for r in metrics),
+        versions=tuple(versions),
+        metrics=_metric_rows(versions, MetricKind.TRAINING),
+        validation_metrics=_metric_rows(versions, MetricKind.VALIDATION),
         params=tuple(_rows([{p.key: p.value for p in v.params.all()} for v in versions])),
         tags=tuple(_rows([{t.key: t.value for t in v.tags.all()} for v in versions])),
+        datasets=tuple(_rows([_datasets(version) for version in versions])),
+        files=tuple(files[:MOST_FILES]),
+        files_left_out=max(0, len(files) - MOST_FILES),
     )
+
+
+def _metric_rows(versions: Sequence[ModelVersion], kind: MetricKind) -> tuple[MetricRow, ...]:
+    rows = _rows([{m.key: m.value for m in v.metrics.all() if m.kind == kind} for v in versions])
+    return tuple(
+        MetricRow(
+            r.key,
+            r.values,
+            r.differs,
+            _differences(r.values),
+            direction_of(r.key),
+            best_of(r.key, list(r.values)),
+        )
+        for r in rows
+    )
+
+
+def _datasets(version: ModelVersion) -> dict[str, str]:
+    """name -> digest, or path where there is no digest."""
+    return {each.name: each.digest or each.path for each in datasets_of(version.source_run)}
+
+
+def _file_rows(versions: Sequence[ModelVersion]) -> list[FileRow]:
+    """All paths of all versions, those that differ first; one statement."""
+    rows = ManifestFile.objects.filter(manifest__in={version.manifest_id for version in versions})
+    by_manifest: dict[int, dict[str, tuple[str, int]]] = {}
+    for manifest_id, path, sha256, size in rows.values_list(
+        "manifest_id", "path", "blob__sha256", "blob__size"
+    ):
+        by_manifest.setdefault(manifest_id, {})[path] = (sha256, size)
+    columns = [by_manifest.get(version.manifest_id, {}) for version in versions]
+    found = [_file_row(path, columns) for path in sorted({path for column in columns for path in column})]
+    return sorted(found, key=lambda row: not row.differs)
+
+
+def _file_row(path: str, columns: Sequence[dict[str, tuple[str, int]]]) -> FileRow:
+    cells = [column.get(path) for column in columns]
+    first = cells[0]
+    return FileRow(
+        path,
+        tuple(cell[0] if cell else None for cell in cells),
+        tuple(cell[1] if cell else None for cell in cells),
+        tuple(_change(first, cell) for cell in cells),
+    )
+
+
+def _change(first: tuple[str, int] | None, cell: tuple[str, int] | None) -> str:
+    if first == cell:
+        return "same"
+    if first is None:
+        return "added"
+    return "removed" if cell is None else "changed"
 
 
 def _rows(columns: Sequence[dict[str, Any]]) -> list[Row]:

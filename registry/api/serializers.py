@@ -215,6 +215,21 @@ class MetricRowSerializer(RowSerializer):
     differences = serializers.ListField(
         child=serializers.FloatField(allow_null=True), help_text="to the first version's value"
     )
+    direction = serializers.ChoiceField(
+        choices=("lower", "higher", "unknown"), help_text="which way is better, as the key's name tells"
+    )
+    best = serializers.IntegerField(allow_null=True, help_text="index of the best value; null where unknown")
+
+
+class FileRowSerializer(serializers.Serializer):
+    path = serializers.CharField()
+    sha256 = serializers.ListField(child=serializers.CharField(allow_null=True))
+    sizes = serializers.ListField(child=serializers.IntegerField(allow_null=True), help_text="bytes")
+    changes = serializers.ListField(
+        child=serializers.ChoiceField(choices=("same", "added", "removed", "changed")),
+        help_text="to the first version",
+    )
+    differs = serializers.BooleanField()
 
 
 class ComparisonSerializer(serializers.Serializer):
@@ -222,8 +237,12 @@ class ComparisonSerializer(serializers.Serializer):
 
     versions = serializers.SerializerMethodField()
     metrics = MetricRowSerializer(many=True)
+    validation_metrics = MetricRowSerializer(many=True)
     params = RowSerializer(many=True)
     tags = RowSerializer(many=True)
+    datasets = RowSerializer(many=True, help_text="digests by name")
+    files = FileRowSerializer(many=True, help_text="at most 1,000, those that differ first")
+    files_left_out = serializers.IntegerField()
 
     @extend_schema_field(VersionSerializer(many=True))
     def get_versions(self, comparison: Comparison) -> list[Any]:
