@@ -1,0 +1,111 @@
+"""Commands on registered models."""
+
+from __future__ import annotations
+
+import click
+
+from podstack.cli.door import Door, Noun, ask, limited, pass_door
+from podstack.cli.output import Columns
+from podstack.client import MLOpsClient
+from podstack.models import VersionRef
+
+STAGES = click.Choice(["None", "Staging", "Production", "Archived"], case_sensitive=False)
+
+
+def _number(ref: VersionRef | None) -> str:
+    return "" if ref is None else str(ref.version)
+
+
+COLUMNS: Columns = {
+    "NAME": "name",
+    "VERSIONS": "version_count",
+    "LATEST": lambda model: _number(model.latest_version),
+    "PRODUCTION": lambda model: _number(model.production_version),
+    "ALIASES": "aliases",
+    "TAGS": "tags",
+    "UPDATED": "updated_at",
+}
+
+
+@click.group(cls=Noun)
+def models() -> None:
+    """Registered models."""
+
+
+@models.command("list")
+@click.option("--search", metavar="TEXT", help="Text in name or description.")
+@click.option("--stage", type=STAGES, help="Those with a version in this stage.")
+@click.option("--tag", "tags", multiple=True, help="With this tag; repeated: with all of them.")
+@click.option("--order-by", metavar="FIELD", help="A field; -FIELD turns the order around.")
+@limited
+@pass_door
+def list_models(
+    door: Door,
+    search: str | None,
+    stage: str | None,
+    tags: tuple[str, ...],
+    order_by: str | None,
+    limit: int | None,
+) -> None:
+    """List models."""
+    found = door.client.list_models(search=search, stage=stage, tags=tags, order_by=order_by)
+    door.show_all(found, COLUMNS, "models", limit)
+
+
+@models.command("show")
+@click.argument("name")
+@pass_door
+def show_model(door: Door, name: str) -> None:
+    """Show a model."""
+    door.show(door.client.get_model(name))
+
+
+@models.command("register")
+@click.argument("name")
+@click.option("--description", default="")
+@click.option("--tag", "tags", multiple=True, help="May be repeated.")
+@pass_door
+def register_model(door: Door, name: str, description: str, tags: tuple[str, ...]) -> None:
+    """Register a model, without versions yet."""
+    door.show(door.client.register_model(name, description, tags))
+
+
+@models.command("update")
+@click.argument("name")
+@click.option("--description")
+@click.option("--tag", "tags", multiple=True, help="All tags that it is to have; may be repeated.")
+@pass_door
+def update_model(door: Door, name: str, description: str | None, tags: tuple[str, ...]) -> None:
+    """Change what is given and leave the rest."""
+    door.show(door.client.update_model(name, description, tags or None))
+
+
+@models.command("delete")
+@click.argument("name")
+@click.option(
+    "--confirm", "confirmed", metavar="NAME", help="The model's name again, instead of being asked."
+)
+@click.option("--yes", is_flag=True, help="Do not ask. A version in Production still needs --confirm NAME.")
+@pass_door
+def delete_model(door: Door, name: str, confirmed: str | None, yes: bool) -> None:
+    """Delete a model with all its versions."""
+    if confirmed is None and not yes:
+        question = f"{_what_goes(door.client, name)}\nType the model's name to delete it"
+        confirmed = ask(question, f"--confirm {name}")
+        if confirmed != name:
+            raise click.UsageError(f"That is not {name}: nothing was deleted.")
+    door.client.delete_model(name, confirm=confirmed)
+    door.done(f"Deleted {name}.")
+
+
+def _what_goes(client: MLOpsClient, name: str) -> str:
+    model = client.get_model(name)
+    count = model.version_count
+    parts = [f"{count} version{'' if count == 1 else 's'}"]
+    if model.production_version is not None:
+        parts.append(f"version {model.production_version.version} in Production")
+    if model.aliases:
+        parts.append("aliases " + ", ".join(sorted(model.aliases)))
+    if model.live_endpoints:
+        parts.append("live endpoints " + ", ".join(model.live_endpoints))
+    return f"This deletes {model.name}: {', '.join(parts)}."
