@@ -66,4 +66,5 @@ class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentC
             hint="Name one with MLOpsClient(project=…) or PODSTACK_PROJECT."
             if slugs
             else "Ask an administrator to make you a member of one.",
+            code="no_project",
         )

@@ -3,10 +3,10 @@
 door.py      the options that every command takes, and the client made of them
 errors.py    exit codes, and failures in a line or two
 output.py    tables for people, JSON for programs
-refs.py      how a version is written: NAME/3, NAME@alias, NAME 3
+words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, pairs as key=value
 """
 
-from podstack.cli import experiments, login, models
+from podstack.cli import aliases, deployments, experiments, login, models, runs, versions
 from podstack.cli.door import Root
 
 __all__ = ["main", "root"]
@@ -18,7 +18,11 @@ root = Root(
         login.logout,
         login.whoami,
         experiments.experiments,
+        runs.runs,
         models.models,
+        versions.versions,
+        aliases.aliases,
+        deployments.deployments,
     ],
 )
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -62,12 +62,12 @@ class Door:
     def wants_json(self) -> bool:
         return self.output == "json"
 
-    def show(self, answer: Any) -> None:
-        """One answer, all of it."""
+    def show(self, answer: Any, leave_out: Sequence[str] = ()) -> None:
+        """One answer, all of it; people are spared the fields of `leave_out`."""
         if self.wants_json:
             print_json(answer)
         else:
-            print_fields(answer)
+            print_fields(answer, leave_out)
 
     def show_all(
         self, answers: Iterable[Any], columns: Columns, nouns: str, limit: int | None = None
@@ -84,6 +84,16 @@ class Door:
         if self.wants_json:
             print_json(answer)
         self.say(text)
+
+    def ask_first(self, yes: bool, question: str) -> None:
+        """Ends the command unless --yes was given or the answer is yes."""
+        if not yes and not confirm(question, "--yes"):
+            self.decline()
+
+    def decline(self) -> NoReturn:
+        """Ends the command because whoever was asked did not agree."""
+        self.say("Nothing was changed.")
+        raise click.exceptions.Exit(errors.REFUSED)
 
     def say(self, text: str) -> None:
         """A remark, on stderr so that it never mixes with the answer; none with --quiet."""
@@ -153,6 +163,11 @@ def limited(command: F) -> F:
     return click.option("--limit", type=click.IntRange(min=1), help=text)(command)
 
 
+def unasked(command: F) -> F:
+    """--yes, for what asks first."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(command)
+
+
 class Verb(click.Command):
     """A command; it takes the common options too."""
 
@@ -182,11 +197,18 @@ class Root(Noun):
             return super().main(*args, **more)
         sys.exit(self._run(*args, **more))
 
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as error:
+            raise errors.NoReader from error  # click would exit with 1 by itself
+
     def _run(self, *args: Any, **more: Any) -> int:
         try:
             with shown_warnings():
-                code = super().main(*args, **more)
-                sys.stdout.flush()
+                code = super().main(*args, **{"color": colours(sys.stdout), **more})
+                if sys.stdout is not None:
+                    sys.stdout.flush()
         except SystemExit:
             raise
         except BaseException as error:

@@ -27,19 +27,29 @@ BY_KIND: dict[type[PodstackError], int] = {
     NotFoundError: NOT_FOUND,
     ConnectionFailed: UNREACHABLE,
 }
-SIGN_IN = "Sign in with `podstack login`, or set PODSTACK_API_TOKEN to a token from the portal (API tokens)."
+# What to do next where the SDK would name a Python call, by the error's code.
+HINTS = {
+    "not_authenticated": "Sign in with `podstack login`, or set PODSTACK_API_TOKEN to one from the portal.",
+    "no_project": "Name one with --project or PODSTACK_PROJECT; `podstack whoami` lists those you reach.",
+}
 MOST_ITEMS = 20
+
+
+class NoReader(Exception):
+    """Whoever read the output went away, as `head` does."""
 
 
 def report(error: BaseException) -> int:
     """Says on stderr what went wrong and answers the exit code."""
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, NoReader | BrokenPipeError):
         # Python flushes stdout once more at its end; nobody reads it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO_READER
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        click.echo("", err=True)
         return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return USAGE
     code, lines = _explained(error)
     for label, text in lines:
         shown = click.style(f"{label}:", fg="red" if label == "Error" else "cyan", bold=True)
@@ -86,9 +96,8 @@ def _lines(error: PodstackError) -> Iterator[tuple[str, str]]:
     for item in error.items[:MOST_ITEMS]:
         if str(item) not in error.message:
             yield "Held by", str(item)
-    if error.status is None and isinstance(error, AuthenticationError):
-        yield "Hint", SIGN_IN
-    elif error.hint:
-        yield "Hint", error.hint
+    hint = HINTS.get(error.code, error.hint) if error.status is None else error.hint
+    if hint:
+        yield "Hint", hint
     if error.status is not None and error.status >= 500 and error.request_id:
         yield "Request", error.request_id

@@ -6,10 +6,9 @@ import click
 
 from podstack.cli.door import Door, Noun, ask, limited, pass_door
 from podstack.cli.output import Columns
+from podstack.cli.words import STAGES
 from podstack.client import MLOpsClient
 from podstack.models import VersionRef
-
-STAGES = click.Choice(["None", "Staging", "Production", "Archived"], case_sensitive=False)
 
 
 def _number(ref: VersionRef | None) -> str:
@@ -93,7 +92,7 @@ def delete_model(door: Door, name: str, confirmed: str | None, yes: bool) -> Non
         question = f"{_what_goes(door.client, name)}\nType the model's name to delete it"
         confirmed = ask(question, f"--confirm {name}")
         if confirmed != name:
-            raise click.UsageError(f"That is not {name}: nothing was deleted.")
+            door.decline()
     door.client.delete_model(name, confirm=confirmed)
     door.done(f"Deleted {name}.")
 

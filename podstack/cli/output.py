@@ -26,9 +26,9 @@ BAD = frozenset({"Degraded", "Failed", "Killed", "Quarantined", "Rejected"})
 UNDER_WAY = frozenset({"Deploying", "Pending", "Running", "Staging", "Updating", "pending_approval"})
 
 
-def colours(stream: IO[str]) -> bool:
+def colours(stream: IO[str] | None) -> bool:
     """Whether to colour: on a terminal, unless NO_COLOR is set."""
-    return not os.environ.get("NO_COLOR") and stream.isatty()
+    return not os.environ.get("NO_COLOR") and stream is not None and stream.isatty()
 
 
 # JSON
@@ -87,9 +87,10 @@ def cells_of(answer: Any, columns: Columns) -> list[str]:
     return [_cut(cell(_value(answer, column))) for column in columns.values()]
 
 
-def print_fields(answer: Any) -> None:
+def print_fields(answer: Any, leave_out: Sequence[str] = ()) -> None:
     """Everything about one answer, a field a line, dictionaries below their name."""
-    known = answer if isinstance(answer, Mapping) else dict(_fields(answer))
+    named = answer.items() if isinstance(answer, Mapping) else _fields(answer)
+    known = {name: value for name, value in named if name not in leave_out}
     margin = max((len(_label(name)) for name in known), default=0) + 2
     for name, value in known.items():
         label = click.style(_label(name).ljust(margin), bold=True)

@@ -43,9 +43,9 @@ def test_a_list_is_filtered_ordered_and_limited(podstack: CommandLine) -> None:
 
 def test_deleting_asks_and_says_what_goes(podstack: CommandLine) -> None:
     make_version(podstack.person, "iris")
-    refused = podstack("models", "delete", "iris", typed="irsi\n", code=2)
+    refused = podstack("models", "delete", "iris", typed="irsi\n", code=1)
     assert "This deletes iris: 1 version." in refused.stderr
-    assert "nothing was deleted" in refused.stderr
+    assert "Nothing was changed." in refused.stderr
     assert "give --confirm iris" in podstack("models", "delete", "iris", code=2).stderr
     assert RegisteredModel.objects.filter(deleted_at=None).exists()
     assert podstack("models", "delete", "iris", typed="iris\n").stderr.endswith("Deleted iris.\n")
