@@ -59,12 +59,19 @@ def create_experiment(door: Door, name: str, description: str, tags: tuple[str, 
 @click.option("--name", help="A new name.")
 @click.option("--description")
 @click.option("--tag", "tags", multiple=True, help="All tags that it is to have; may be repeated.")
+@click.option("--no-tags", is_flag=True, help="Remove all tags.")
 @pass_door
 def update_experiment(
-    door: Door, experiment: str, name: str | None, description: str | None, tags: tuple[str, ...]
+    door: Door,
+    experiment: str,
+    name: str | None,
+    description: str | None,
+    tags: tuple[str, ...],
+    no_tags: bool,
 ) -> None:
     """Change what is given and leave the rest."""
-    door.show(door.client.update_experiment(experiment, name, description, tags or None))
+    wanted = tags if tags or no_tags else None
+    door.show(door.client.update_experiment(experiment, name, description, wanted))
 
 
 @experiments.command("archive")

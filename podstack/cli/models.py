@@ -73,10 +73,13 @@ def register_model(door: Door, name: str, description: str, tags: tuple[str, ...
 @click.argument("name")
 @click.option("--description")
 @click.option("--tag", "tags", multiple=True, help="All tags that it is to have; may be repeated.")
+@click.option("--no-tags", is_flag=True, help="Remove all tags.")
 @pass_door
-def update_model(door: Door, name: str, description: str | None, tags: tuple[str, ...]) -> None:
+def update_model(
+    door: Door, name: str, description: str | None, tags: tuple[str, ...], no_tags: bool
+) -> None:
     """Change what is given and leave the rest."""
-    door.show(door.client.update_model(name, description, tags or None))
+    door.show(door.client.update_model(name, description, tags if tags or no_tags else None))
 
 
 @models.command("delete")

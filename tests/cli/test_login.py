@@ -5,9 +5,12 @@ from __future__ import annotations
 import configparser
 import os
 import pty
+import select
 import stat
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,7 @@ def test_on_a_terminal_the_token_is_not_echoed(
         seen += read_until(ours, b"Endpoint")
         os.write(ours, podstack.url.encode() + b"\n")
     seen += read_until(ours, b"API token:")
+    wait_until_silent(ours)
     os.write(ours, podstack.person.token.encode() + b"\n")
     seen += read_until(ours, b"Signed in")
     assert process.wait(timeout=30) == 0
@@ -145,7 +149,14 @@ def test_on_a_terminal_the_token_is_not_echoed(
 def read_until(terminal: int, text: bytes) -> bytes:
     seen = b""
     while text not in seen:
-        piece = os.read(terminal, 1024)
-        assert piece, seen
-        seen += piece
+        assert select.select([terminal], [], [], 30)[0], seen
+        seen += os.read(terminal, 1024)
     return seen
+
+
+def wait_until_silent(terminal: int) -> None:
+    """The echo is switched off after the question is shown, and what was typed before that is thrown away."""
+    deadline = time.monotonic() + 30
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -20,6 +20,8 @@ def test_a_model_is_registered_listed_shown_and_changed(podstack: CommandLine) -
     podstack("models", "update", "iris", "--description", "Petals")
     assert RegisteredModel.objects.get().description == "Petals"
     assert RegisteredModel.objects.get().tags == ["prod", "small"]
+    podstack("models", "update", "iris", "--no-tags")
+    assert RegisteredModel.objects.get().tags == []
     assert podstack.doors() == {"cli"}
 
 
