@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, BinaryIO
 
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
 from podstack.cli.output import Columns, cell
-from podstack.cli.words import versioned
+from podstack.cli.words import read_json, versioned
 from podstack.models import Deployment
 
 COLUMNS: Columns = {
@@ -148,8 +147,5 @@ def predict(door: Door, endpoint_name: str, file: BinaryIO) -> None:
 
 
 def _rows(file: BinaryIO) -> Any:
-    try:
-        rows = json.loads(file.read())
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{getattr(file, 'name', 'stdin')} is not JSON: {error}.") from error
+    rows = read_json(file)
     return rows["instances"] if isinstance(rows, dict) and "instances" in rows else rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from podstack.cli.door import Door, Noun, ask, limited, pass_door
@@ -26,6 +28,15 @@ COLUMNS: Columns = {
 }
 
 
+STANDING: Columns = {
+    "STAGE OR ALIAS": "name",
+    "VERSION": lambda row: row["row"].version,
+    "SINCE": lambda row: row["row"].since,
+    "BY": lambda row: row["row"].by,
+    "DOOR": lambda row: row["row"].door,
+}
+
+
 @click.group(cls=Noun)
 def models() -> None:
     """Registered models."""
@@ -35,20 +46,19 @@ def models() -> None:
 @click.option("--search", metavar="TEXT", help="Text in name or description.")
 @click.option("--stage", type=STAGES, help="Those with a version in this stage.")
 @click.option("--tag", "tags", multiple=True, help="With this tag; repeated: with all of them.")
-@click.option("--order-by", metavar="FIELD", help="A field; -FIELD turns the order around.")
+@click.option("--any-tag", "any_tags", multiple=True, help="With this tag; repeated: with one of them.")
+@click.option("--alias", help="With this alias.")
+@click.option("--author", metavar="USER", help="Those that this user registered.")
+@click.option("--live-endpoint/--no-live-endpoint", default=None, help="With a live endpoint, or without.")
+@click.option("--created-after", metavar="TIME", help="2026-03-01, or with a time: 2026-03-01T14:00Z.")
+@click.option("--created-before", metavar="TIME", help="The same for the end.")
+@click.option("--filter", metavar="FILTER", help="An expression: \"tag = 'nlp' and stage = 'Production'\".")
+@click.option("--order-by", metavar="FIELD", help="name, created_at, updated_at, version_count; -FIELD.")
 @limited
 @pass_door
-def list_models(
-    door: Door,
-    search: str | None,
-    stage: str | None,
-    tags: tuple[str, ...],
-    order_by: str | None,
-    limit: int | None,
-) -> None:
+def list_models(door: Door, /, limit: int | None, **wanted: Any) -> None:
     """List models."""
-    found = door.client.list_models(search=search, stage=stage, tags=tags, order_by=order_by)
-    door.show_all(found, COLUMNS, "models", limit)
+    door.show_all(door.client.list_models(**wanted), COLUMNS, "models", limit)
 
 
 @models.command("show")
@@ -57,6 +67,21 @@ def list_models(
 def show_model(door: Door, name: str) -> None:
     """Show a model."""
     door.show(door.client.get_model(name))
+
+
+@models.command("standing")
+@click.argument("name")
+@click.option("--as-of", metavar="TIME", help="2026-03-01, or with a time: 2026-03-01T14:00Z; else now.")
+@pass_door
+def show_standing(door: Door, name: str, as_of: str | None) -> None:
+    """Show which versions stood in which stage, and where aliases pointed, at a moment."""
+    standing = door.client.get_model_standing(name, as_of)
+    if door.wants_json:
+        door.show(standing)
+        return
+    rows = [{"name": each.stage, "row": each} for each in standing.stages]
+    rows += [{"name": f"@{each.alias}", "row": each} for each in standing.aliases]
+    door.show_all(rows, STANDING, "stages and aliases")
 
 
 @models.command("register")
@@ -90,7 +115,7 @@ def update_model(
 @click.option("--yes", is_flag=True, help="Do not ask. A version in Production still needs --confirm NAME.")
 @pass_door
 def delete_model(door: Door, name: str, confirmed: str | None, yes: bool) -> None:
-    """Delete a model with all its versions."""
+    """Delete a model with all its versions; maintainers can bring it back from the trash."""
     if confirmed is None and not yes:
         question = f"{_what_goes(door.client, name)}\nType the model's name to delete it"
         confirmed = ask(question, f"--confirm {name}")
@@ -98,6 +123,15 @@ def delete_model(door: Door, name: str, confirmed: str | None, yes: bool) -> Non
             door.decline()
     door.client.delete_model(name, confirm=confirmed)
     door.done(f"Deleted {name}.")
+
+
+@models.command("restore")
+@click.argument("name")
+@click.option("--as", "as_name", metavar="NAME", help="A new name, where the old one is taken.")
+@pass_door
+def restore_model(door: Door, name: str, as_name: str | None) -> None:
+    """Bring a deleted model back from the trash; for maintainers."""
+    door.show(door.client.restore_model(name, as_name))
 
 
 def _what_goes(client: MLOpsClient, name: str) -> str:

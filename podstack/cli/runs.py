@@ -70,6 +70,28 @@ def list_runs(
     door.show_all(found, columns_with(metrics, params), "runs", limit)
 
 
+@runs.command("search")
+@click.argument("expression", metavar="FILTER")
+@click.option("--experiment", metavar="EXPERIMENT", help="In one experiment, by id or name.")
+@click.option("--metric", "metrics", multiple=True, metavar="KEY", help="A column more; may be repeated.")
+@click.option("--param", "params", multiple=True, metavar="KEY", help="A column more; may be repeated.")
+@click.option("--order-by", metavar="FIELD", help="A field, metrics.KEY, min.KEY, max.KEY or params.KEY.")
+@limited
+@pass_door
+def search_runs(
+    door: Door,
+    expression: str,
+    experiment: str | None,
+    metrics: tuple[str, ...],
+    params: tuple[str, ...],
+    order_by: str | None,
+    limit: int | None,
+) -> None:
+    """List runs that FILTER describes, such as "metrics.loss < 0.4 and params.optimizer = 'adamw'"."""
+    found = door.client.search_runs(expression, experiment_id=experiment, order_by=order_by)
+    door.show_all(found, columns_with(metrics, params), "such runs", limit)
+
+
 @runs.command("show")
 @click.argument("run_id", metavar="RUN")
 @pass_door

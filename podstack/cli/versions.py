@@ -13,11 +13,20 @@ import click
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
 from podstack.cli.output import Column, Columns, print_table, size
 from podstack.cli.runs import FILE_COLUMNS
-from podstack.cli.words import STAGES, model_versions, pairs, version_of, versioned
+from podstack.cli.words import (
+    STAGES,
+    model_versions,
+    numbers,
+    pairs,
+    version_of,
+    versioned,
+    whole_number,
+)
 from podstack.errors import NotFoundError
 from podstack.files import download
 from podstack.models import ArtifactFile, Comparison, ModelVersion
 
+RELATIONS = click.Choice(["", "fine_tuned", "adapter", "distilled", "quantized", "merged"])
 COLUMNS: Columns = {
     "VERSION": "version",
     "STAGE": "stage",
@@ -43,10 +52,13 @@ def versions() -> None:
     """Versions of models, written NAME/3, NAME@alias or NAME 3."""
 
 
+ordered = click.option("--order-by", metavar="FIELD", help="A field or metrics.KEY; with - the other way.")
+
+
 @versions.command("list")
 @click.argument("model_name", metavar="NAME")
 @click.option("--stage", type=STAGES)
-@click.option("--order-by", metavar="FIELD", help="A field; -FIELD turns the order around.")
+@ordered
 @limited
 @pass_door
 def list_versions(
@@ -55,6 +67,20 @@ def list_versions(
     """List a model's versions, the latest first."""
     found = door.client.list_model_versions(model_name, stage=stage, order_by=order_by)
     door.show_all(found, COLUMNS, "versions", limit)
+
+
+@versions.command("search")
+@click.argument("expression", metavar="FILTER")
+@click.option("--model", "model_name", metavar="NAME", help="Those of one model.")
+@ordered
+@limited
+@pass_door
+def search_versions(
+    door: Door, expression: str, model_name: str | None, order_by: str | None, limit: int | None
+) -> None:
+    """List versions of all models that FILTER describes, such as "metrics.accuracy > 0.9 and stage = 'Staging'"."""
+    found = door.client.search_model_versions(expression, order_by, model_name=model_name)
+    door.show_all(found, {"MODEL": "model_name", **COLUMNS}, "such versions", limit)
 
 
 @versions.command("show")
@@ -71,24 +97,23 @@ def show_version(door: Door, model_name: str, version: str) -> None:
 @click.option("--path", required=True, help="The run's file or folder to take.")
 @click.option("--description", default="")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
+@click.option("--parent", metavar="NAME/VERSION", help="The version that it was made from.")
+@click.option("--relation", type=RELATIONS, default="", help="What it is to its parent.")
 @click.option("--wait/--no-wait", default=True, help="Return once the server has looked at the files.")
 @click.option("--timeout", type=float, default=120, show_default=True, help="Seconds to wait for that.")
 @pass_door
 def create_version(
     door: Door,
+    /,
     model_name: str,
     run_id: str,
     path: str,
     description: str,
     tags: tuple[str, ...],
-    wait: bool,
-    timeout: float,
+    **more: Any,
 ) -> None:
     """Make the next version of a model out of a run's files."""
-    version = door.client.create_model_version(
-        model_name, run_id, path, description, pairs(tags), wait=wait, timeout=timeout
-    )
-    door.show(version)
+    door.show(door.client.create_model_version(model_name, run_id, path, description, pairs(tags), **more))
 
 
 @versions.command("update")
@@ -162,12 +187,32 @@ def _chosen(files: Sequence[ArtifactFile], paths: Sequence[str]) -> list[Artifac
     return list(found.values())
 
 
+@versions.command("log-metrics")
+@click.argument("words", nargs=-1, required=True, metavar="NAME/VERSION KEY=VALUE…")
+@pass_door
+def log_validation_metrics(door: Door, words: tuple[str, ...]) -> None:
+    """Keep what validating a version found, as its validation metrics."""
+    model_name, version = version_of([word for word in words if "=" not in word])
+    if version is None:
+        raise click.UsageError("Write the version as NAME/3, NAME@alias or NAME 3.")
+    metrics = numbers([word for word in words if "=" in word])
+    door.show(door.client.log_validation_metrics(model_name, version, metrics))
+
+
+@versions.command("restore")
+@versioned()
+@pass_door
+def restore_version(door: Door, model_name: str, version: str) -> None:
+    """Bring a deleted version back from the trash; for maintainers."""
+    door.show(door.client.restore_model_version(model_name, whole_number(version)))
+
+
 @versions.command("delete")
 @versioned()
 @unasked
 @pass_door
 def delete_version(door: Door, model_name: str, version: str, yes: bool) -> None:
-    """Delete a version."""
+    """Delete a version; maintainers can bring it back from the trash."""
     if not yes:
         shown = door.client.get_model_version(model_name, version)
         version = str(shown.version)  # what was agreed to, wherever an alias points by then

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -55,6 +56,36 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
         if not text.partition("=")[0] or "=" not in text:
             raise click.UsageError(f"{text!r} is not written as key=value.")
     return {key: value for key, _, value in (text.partition("=") for text in texts)}
+
+
+def numbers(texts: Sequence[str]) -> dict[str, float]:
+    """Each key=value as an item whose value is a number; nan and inf are numbers."""
+    if not texts:
+        raise click.UsageError("Give at least one KEY=VALUE.")
+    return {key: _number(key, value) for key, value in pairs(texts).items()}
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise click.UsageError(f"{key} is {text!r}, which is no number.") from None
+
+
+def whole_number(text: str) -> int:
+    """A version's number, where an alias will not do."""
+    digits = text.removeprefix("v")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise click.UsageError(f"{text!r} is no version number.")
+    return int(digits)
+
+
+def read_json(file: BinaryIO) -> Any:
+    """What a JSON file holds; a usage error when it is none."""
+    try:
+        return json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"{getattr(file, 'name', 'stdin')} is not JSON: {error}.") from error
 
 
 def _split(words: Sequence[str], names: Sequence[str], rest: str) -> dict[str, Any]:

@@ -59,6 +59,18 @@ COMMANDS = {
     "update_deployment": "deployments update",
     "undeploy": "deployments undeploy",
     "delete_deployment": "deployments delete",
+    "search_runs": "runs search",
+    "search_model_versions": "versions search",
+    "log_validation_metrics": "versions log-metrics",
+    "get_model_standing": "models standing",
+    "list_trash": "trash list",
+    "restore_model": "models restore",
+    "restore_model_version": "versions restore",
+    "protect_alias": "protections alias",
+    "protect_stage": "protections stage",
+    "list_protections": "protections list",
+    "remove_protection": "protections rm",
+    "bulk": "bulk",
     "predict": "deployments predict",
 }
 WITHOUT_COMMAND = {
