@@ -6,7 +6,7 @@ output.py    tables for people, JSON for programs
 words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, pairs as key=value
 """
 
-from podstack.cli import aliases, bulk, care, deployments, experiments, login, models, runs, versions
+from podstack.cli import aliases, bulk, bundles, care, deployments, experiments, login, models, runs
 from podstack.cli.door import Root
 
 __all__ = ["main", "root"]
@@ -20,7 +20,7 @@ root = Root(
         experiments.experiments,
         runs.runs,
         models.models,
-        versions.versions,
+        bundles.versions,
         aliases.aliases,
         deployments.deployments,
         care.protections,
