@@ -21,7 +21,8 @@ class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentC
     Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,
     else from the profile in ~/.podstack/credentials that PODSTACK_PROFILE names (else `default`). Without a
     project anywhere, the token's own is meant. AuthenticationError when there is no token. Making a client
-    sends nothing. One client may be used from several threads.
+    sends nothing. One client may be used from several threads. `profile` overrides PODSTACK_PROFILE; `agent`
+    is what the User-Agent header begins with, for programs that stand on this client.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentC
         api_endpoint: str | None = None,
         project: str | None = None,
         *,
+        profile: str | None = None,
         retries: Retries | None = None,
+        agent: str = "",
     ) -> None:
-        self.settings = load_settings(api_token, api_endpoint, project)
-        self.http = Http(self.settings, retries)
+        self.settings = load_settings(api_token, api_endpoint, project, profile=profile)
+        self.http = Http(self.settings, retries, agent)
 
     def __repr__(self) -> str:
         return (
@@ -63,4 +66,5 @@ class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentC
             hint="Name one with MLOpsClient(project=…) or PODSTACK_PROJECT."
             if slugs
             else "Ask an administrator to make you a member of one.",
+            code="no_project",
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,41 +44,81 @@ def load_settings(
     api_endpoint: str | None = None,
     project: str | None = None,
     environ: Mapping[str, str] | None = None,
+    *,
+    profile: str | None = None,
 ) -> Settings:
     """The settings in force; AuthenticationError without a token, ValidationError for an unusable value."""
     env = os.environ if environ is None else environ
-    profile = _read_profile(env.get("PODSTACK_PROFILE", ""))
+    saved = _read_profile(profile or "", env)
 
     def choose(argument: str | None, name: str) -> str:
-        return (argument or env.get(f"PODSTACK_{name.upper()}") or profile.get(name) or "").strip()
+        return (argument or env.get(f"PODSTACK_{name.upper()}") or saved.get(name) or "").strip()
 
     return Settings(
-        api_token=_check_token(choose(api_token, "api_token")),
-        endpoint=_check_endpoint(choose(api_endpoint, "api_endpoint") or DEFAULT_ENDPOINT),
+        api_token=check_token(choose(api_token, "api_token")),
+        endpoint=check_endpoint(choose(api_endpoint, "api_endpoint") or DEFAULT_ENDPOINT),
         project=choose(project, "project"),
     )
 
 
-def _read_profile(name: str) -> Mapping[str, str]:
+def profile_name(asked: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """The profile in force: the one asked for, else PODSTACK_PROFILE's, else `default`."""
+    env = os.environ if environ is None else environ
+    return asked or env.get("PODSTACK_PROFILE") or DEFAULT_PROFILE
+
+
+def read_profiles() -> configparser.ConfigParser:
+    """What ~/.podstack/credentials holds; ValidationError when it cannot be read."""
     path = credentials_path()
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError) as error:
         raise ValidationError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {_without_values(error)}",
             hint="It must be an INI file with a section [default] that holds api_token = …",
         ) from error
-    if name and not parser.has_section(name):
-        raise ValidationError(
-            f"PODSTACK_PROFILE is {name!r}, but {path} has no section [{name}].",
-            hint="Add the section or unset PODSTACK_PROFILE.",
-        )
-    chosen = name or DEFAULT_PROFILE
-    return dict(parser[chosen]) if parser.has_section(chosen) else {}
+    return parser
 
 
-def _check_token(token: str) -> str:
+def write_profiles(parser: configparser.ConfigParser) -> Path:
+    """Replaces ~/.podstack/credentials at once by a file that only its owner reads; comments are not kept."""
+    path = credentials_path().resolve()  # where the file is a link, what it leads to is replaced
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".credentials-", dir=path.parent)  # made with 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            parser.write(file)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _read_profile(name: str, env: Mapping[str, str]) -> Mapping[str, str]:
+    parser, chosen = read_profiles(), profile_name(name, env)
+    if parser.has_section(chosen):
+        return dict(parser[chosen])
+    if chosen == DEFAULT_PROFILE and not name and not env.get("PODSTACK_PROFILE"):
+        return {}
+    origin = "The profile" if name else "PODSTACK_PROFILE"
+    raise ValidationError(
+        f"{origin} is {chosen!r}, but {credentials_path()} has no section [{chosen}].",
+        hint="Name one that is there." if name else "Add the section or unset PODSTACK_PROFILE.",
+    )
+
+
+def _without_values(error: Exception) -> str:
+    """A parser's complaint quotes the line that it does not understand, which may be the token."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno} stands before any [section]."
+    if isinstance(error, configparser.ParsingError):
+        return "line " + ", ".join(str(number) for number, _ in error.errors) + " is not understood."
+    return str(error)
+
+
+def check_token(token: str) -> str:
     if not token:
         raise AuthenticationError(
             "There is no API token.",
@@ -92,7 +133,7 @@ def _check_token(token: str) -> str:
     return token
 
 
-def _check_endpoint(endpoint: str) -> str:
+def check_endpoint(endpoint: str) -> str:
     """Scheme, host and path without the API's own prefix, so that both forms people paste work."""
     trimmed = endpoint.rstrip("/").removesuffix(API_PREFIX).rstrip("/")
     try:

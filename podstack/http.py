@@ -86,8 +86,9 @@ class Http:
 
     timeout = (10.0, 60.0)
 
-    def __init__(self, settings: Settings, retries: Retries | None = None) -> None:
+    def __init__(self, settings: Settings, retries: Retries | None = None, agent: str = "") -> None:
         self.endpoint = settings.endpoint
+        self.agent = f"{agent} podstack/{__version__}".strip()
         self.retries = retries or Retries()
         self.answered = False
         self._auth = BearerAuth(settings.api_token)
@@ -207,7 +208,7 @@ class Http:
         if getattr(self._local, "pid", None) != os.getpid():
             self._local.pid, self._local.session = os.getpid(), requests.Session()
             self._local.session.headers.update(
-                {"User-Agent": f"podstack/{__version__}", "Accept": f"{JSON_TYPE}, */*;q=0.5"}
+                {"User-Agent": self.agent, "Accept": f"{JSON_TYPE}, */*;q=0.5"}
             )
         session: requests.Session = self._local.session
         return session

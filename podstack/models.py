@@ -441,7 +441,7 @@ class Deployment(Answer):
             if time.monotonic() >= deadline:
                 raise DeploymentFailed(
                     f"{self.endpoint_name} is still {current.state} after {timeout:g} s.",
-                    hint=current.reason or "Call wait() again, or see the endpoint's events in the portal.",
+                    hint=current.reason or "Wait again, or see the endpoint's events in the portal.",
                     code="deployment_timeout",
                 )
             time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
@@ -453,7 +453,7 @@ class Deployment(Answer):
         old_goes_on = self.state == "Degraded" and self.serving_version not in (None, self.version)
         if self.state in OVER or old_goes_on:
             reason = self.reason or f"{self.endpoint_name} is {self.state}."
-            raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again with deploy_model.")
+            raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again.")
 
     def predict(self, rows: Any) -> list[Any]:
         """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables."""

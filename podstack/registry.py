@@ -180,6 +180,11 @@ class RegistryCalls(Calls):
         """
         self.http.call("DELETE", self._version_path(model_name, version))
 
+    def release_model_version(self, model_name: str, version: int | str, note: str) -> ModelVersion:
+        """Makes a Quarantined version Ready after a maintainer looked at it; `note` says what they found."""
+        path = self._version_path(model_name, version, "release")
+        return ModelVersion.from_json(self.http.call("POST", path, json={"note": note}))
+
     def set_model_version_tag(self, model_name: str, version: int | str, key: str, value: Any) -> None:
         """Annotates a version; another value under the same key replaces it."""
         path = self._version_path(model_name, version, "tags", key)

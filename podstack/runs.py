@@ -99,9 +99,9 @@ class RunCalls(Calls):
         run_id: str,
         name: str | None = None,
         notes: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
     ) -> Run:
-        """Changes what is given and leaves the rest."""
+        """Changes what is given and leaves the rest; a tag with the value None is removed."""
         body = given(name=name, notes=notes, tags=None if tags is None else dict(tags))
         return Run.from_json(self.http.call("PATCH", self.path("runs", run_id), json=body))
 

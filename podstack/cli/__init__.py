@@ -1,0 +1,35 @@
+"""The command line `podstack`: a thin door over the SDK, one module for each noun.
+
+door.py      the options that every command takes, and the client made of them
+errors.py    exit codes, and failures in a line or two
+output.py    tables for people, JSON for programs
+words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, pairs as key=value
+"""
+
+from podstack.cli import aliases, bulk, bundles, care, deployments, experiments, login, models, runs
+from podstack.cli.door import Root
+
+__all__ = ["main", "root"]
+
+root = Root(
+    "podstack",
+    commands=[
+        login.login,
+        login.logout,
+        login.whoami,
+        experiments.experiments,
+        runs.runs,
+        models.models,
+        bundles.versions,
+        aliases.aliases,
+        deployments.deployments,
+        care.protections,
+        care.trash,
+        bulk.bulk,
+    ],
+)
+
+
+def main() -> None:
+    """Runs the command line of this process and exits with its code."""
+    root.main(prog_name="podstack")

@@ -1,0 +1,113 @@
+"""What the SDK can, the command line can; and docs/cli.md says so."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from podstack import MLOpsClient
+from podstack.cli import root
+from podstack.run import ActiveRun
+from tests.cli.test_program import commands
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "cli.md"
+
+# A new public method of MLOpsClient needs a line here: its command, or the reason why it has none.
+COMMANDS = {
+    "me": "whoami",
+    "create_experiment": "experiments create",
+    "get_experiment": "experiments show",
+    "list_experiments": "experiments list",
+    "update_experiment": "experiments update",
+    "archive_experiment": "experiments archive",
+    "restore_experiment": "experiments restore",
+    "get_run": "runs show",
+    "list_runs": "runs list",
+    "update_run": "runs update",
+    "delete_run": "runs delete",
+    "get_metric_history": "runs history",
+    "list_artifacts": "runs files",
+    "download_artifacts": "runs download",
+    "register_model": "models register",
+    "get_model": "models show",
+    "list_models": "models list",
+    "update_model": "models update",
+    "delete_model": "models delete",
+    "create_model_version": "versions create",
+    "get_model_version": "versions show",
+    "list_model_versions": "versions list",
+    "update_model_version": "versions update",
+    "delete_model_version": "versions delete",
+    "release_model_version": "versions release",
+    "set_model_version_tag": "versions tag set",
+    "delete_model_version_tag": "versions tag rm",
+    "compare_model_versions": "versions compare",
+    "list_model_version_artifacts": "versions files",
+    "download_model_version": "versions download",
+    "transition_model_version_stage": "versions transition",
+    "list_transitions": "versions history",
+    "set_model_alias": "aliases set",
+    "get_model_by_alias": "aliases show",
+    "list_model_aliases": "aliases list",
+    "delete_model_alias": "aliases rm",
+    "deploy_model": "deployments deploy",
+    "get_deployment": "deployments show",
+    "list_deployments": "deployments list",
+    "update_deployment": "deployments update",
+    "undeploy": "deployments undeploy",
+    "delete_deployment": "deployments delete",
+    "search_runs": "runs search",
+    "search_model_versions": "versions search",
+    "log_validation_metrics": "versions log-metrics",
+    "get_model_standing": "models standing",
+    "copy_model_version": "versions copy",
+    "export_model_version": "versions export",
+    "import_model_version": "versions import",
+    "get_bundle_key": "versions bundle-key",
+    "list_trash": "trash list",
+    "restore_model": "models restore",
+    "restore_model_version": "versions restore",
+    "protect_alias": "protections alias",
+    "protect_stage": "protections stage",
+    "list_protections": "protections list",
+    "remove_protection": "protections rm",
+    "bulk": "bulk",
+    "predict": "deployments predict",
+}
+WITHOUT_COMMAND = {
+    "start_run": "a run is recorded from the program that trains, in a `with` block",
+    "path": "an address for the other calls",
+    "listed": "an iterator for the other calls",
+}
+OF_A_RUN = {"log_artifact": "runs log-artifact", "log_artifacts": "runs log-artifact", "end": "runs end"}
+
+
+def public_methods(kind: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+
+ALL = {" ".join(words) for words, _ in commands(root)}
+
+
+def test_each_method_of_the_client_has_a_command_or_a_reason() -> None:
+    assert public_methods(MLOpsClient) == set(COMMANDS) | set(WITHOUT_COMMAND)
+    assert not set(COMMANDS) & set(WITHOUT_COMMAND)
+    assert set(OF_A_RUN) <= public_methods(ActiveRun)
+
+
+def test_each_command_that_is_named_is_there() -> None:
+    assert {*COMMANDS.values(), *OF_A_RUN.values()} <= ALL
+
+
+@pytest.mark.parametrize("command", sorted(ALL))
+def test_the_page_has_a_row_for_each_command(command: str) -> None:
+    assert f"| `{command}" in PAGE.read_text()
+
+
+def test_the_page_names_no_command_that_is_not_there() -> None:
+    rows = re.findall(r"^\| `([a-z][a-z\- ]*[a-z])", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) > 40
+    assert set(rows) == ALL
