@@ -71,6 +71,23 @@ def _standing(user: User) -> dict[str, Any]:
     return {name: getattr(user, name) for name in ("is_active", "is_staff", "is_superuser")}
 
 
+@admin.register(Group)
+class GroupAdmin(OperatorsOnly):
+    """Groups of people whom protections name; who is in one is said on the user's page."""
+
+    list_display = ("name",)
+    search_fields = ("name",)
+    fields = ("name",)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        record(admin_actor(request), "create_group", "group", obj.name)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        record(admin_actor(request), "update_group", "group", obj.name, after={"changed": message})
+        return super().log_change(request, obj, message)
+
+
 class MembershipInline(TabularInline):
     model = Membership
     extra = 0

@@ -88,3 +88,31 @@ def test_actions_call_the_verbs(ann: Person, operator: Client) -> None:
     act(operator, "common/job", "requeue", job.pk)
     job.refresh_from_db()
     assert job.state == JobState.QUEUED
+
+
+def says(operator: Client, noun: str, action: str, row: int) -> str:
+    answer = operator.post(
+        f"/admin/registry/{noun}/", {"action": action, "_selected_action": [row]}, follow=True
+    )
+    return answer.content.decode()
+
+
+def test_an_operator_deletes_and_restores_versions_and_models(ann: Person, operator: Client) -> None:
+    version = ModelVersion.objects.get()
+    assert "iris v1 is in the trash." in says(operator, "modelversion", "delete_versions", version.pk)
+    assert "iris v1 is back." in says(operator, "modelversion", "restore_versions", version.pk)
+    assert "is in the trash." in says(operator, "registeredmodel", "delete_models", version.model_id)
+    assert "is back." in says(operator, "registeredmodel", "restore_models", version.model_id)
+    assert ModelVersion.objects.alive().count() == 1
+
+
+def test_an_operator_is_told_why_a_version_is_not_deleted(ann: Person, operator: Client) -> None:
+    version = ModelVersion.objects.get()
+    ModelVersion.objects.update(stage="Production")
+    found = says(operator, "modelversion", "delete_versions", version.pk)
+    assert "Move it to Archived before deleting it." in found
+
+
+def test_an_operator_makes_a_group(operator: Client) -> None:
+    assert operator.post("/admin/auth/group/add/", {"name": "release-managers"}).status_code == 302
+    assert AuditEntry.objects.filter(verb="create_group", object_id="release-managers").exists()
