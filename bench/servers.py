@@ -30,6 +30,7 @@ class Server:
     headers: dict[str, str]
     database_url: str
     started_in: float
+    pid: int
 
 
 def free_port() -> int:
@@ -50,13 +51,13 @@ def ours(folder: Path) -> Iterator[Server]:
         "WEB_WORKERS": str(WEB_WORKERS),
     }
     base = f"http://127.0.0.1:{port}"
-    with _running([sys.executable, "-m", "launcher"], environ, folder / "ours.log") as begun:
+    with _running([sys.executable, "-m", "launcher"], environ, folder / "ours.log") as (begun, pid):
         took = _wait_for(f"{base}/readyz", begun)
         while not (var / "dev.env").exists() or not (var / "platform.env").exists():
             time.sleep(0.05)
         env, settings = _env(var / "dev.env"), _env(var / "platform.env")
         headers = {"Authorization": f"Bearer {env['PODSTACK_API_TOKEN']}"}
-        yield Server("ours", base, headers, settings["DATABASE_URL"], took)
+        yield Server("ours", base, headers, settings["DATABASE_URL"], took, pid)
 
 
 @contextmanager
@@ -69,20 +70,20 @@ def mlflow(folder: Path, python: Path, database_url: str) -> Iterator[Server]:
     argv = [str(python.parent / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--backend-store-uri", own, "--workers", str(WEB_WORKERS)]
     argv += ["--artifacts-destination", str(folder / "mlflow-files")]
-    with _running(argv, dict(os.environ), folder / "mlflow.log") as begun:
+    with _running(argv, dict(os.environ), folder / "mlflow.log") as (begun, pid):
         took = _wait_for(f"http://127.0.0.1:{port}/health", begun)
-        yield Server("mlflow", f"http://127.0.0.1:{port}", {}, own, took)
+        yield Server("mlflow", f"http://127.0.0.1:{port}", {}, own, took, pid)
 
 
 @contextmanager
-def _running(argv: list[str], environ: dict[str, str], log: Path) -> Iterator[float]:
+def _running(argv: list[str], environ: dict[str, str], log: Path) -> Iterator[tuple[float, int]]:
     with log.open("wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
             argv, cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        yield begun
+        yield begun, process.pid
     except RuntimeError as error:
         raise RuntimeError(f"{error}\n{log.read_text()[-3000:]}") from error
     finally:
