@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -35,6 +35,19 @@ def rows(statement: str, params: Sequence[Any] = (), *, prepare: bool = True) ->
     if connection.queries_logged:
         connection.queries_log.append({"sql": statement, "time": f"{time.monotonic() - begun:.3f}"})
     return found
+
+
+def copy(statement: str, lines: Iterable[str]) -> None:
+    """Writes rows by COPY … FROM STDIN; each line in PostgreSQL's text format, with its line break."""
+    connection.ensure_connection()
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(connection.connection) as cursor,
+        cursor.copy(statement) as into,
+    ):
+        into.write("".join(lines))
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": statement, "time": ""})
 
 
 def row(statement: str, params: Sequence[Any] = ()) -> Row | None:

@@ -76,6 +76,7 @@ class RegisteredModel(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "-updated_at", "-id"], name="models_by_change"),
+            models.Index(fields=["project", "name"], name="models_of_name"),
             models.Index(
                 fields=["deleted_at"],
                 condition=models.Q(deleted_at__isnull=False, purged_at=None),

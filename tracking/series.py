@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
 from typing import Any
 
 from django.db import connection
 
+from common import sql
 from common.checks import check_number, check_text, check_whole, shorten
 from common.errors import Invalid
 
@@ -42,13 +42,7 @@ GIVEN_STEPS = UPSERT.format(
     last_step="GREATEST(old.last_step, EXCLUDED.last_step)",
 )
 FOLLOWING_STEPS = UPSERT.format(newer="true", last_step="old.last_step + EXCLUDED.count")
-# All points of the batch come as three arrays; each key takes its slice, counted from 1.
-INSERT_CHUNKS = """
-    INSERT INTO tracking_metricchunk (metric_id, steps, timestamps, "values")
-    SELECT metric, (%(steps)s::bigint[])[first:last], (%(timestamps)s::bigint[])[first:last],
-           (%(values)s::float8[])[first:last]
-    FROM unnest(%(metric)s::bigint[], %(first)s::int[], %(last)s::int[]) AS new (metric, first, last)
-"""
+COPY_CHUNKS = 'COPY tracking_metricchunk (metric_id, steps, timestamps, "values") FROM STDIN'
 
 
 @dataclass
@@ -146,17 +140,13 @@ def write_series(run_id: int, series: Sequence[Series]) -> None:
         if group:
             rows = _upsert(statement, run_id, group)
             written += [(rows[one.key][0], one, _steps_of(one, rows[one.key][1])) for one in group]
-    ends = list(accumulate(len(one.values) for _, one, _ in written))
-    columns = {
-        "metric": _array(metric_id for metric_id, _, _ in written),
-        "first": _array(chain([1], (end + 1 for end in ends[:-1]))),
-        "last": _array(ends),
-        "steps": _array(chain.from_iterable(steps for _, _, steps in written)),
-        "timestamps": _array(chain.from_iterable(one.timestamps for _, one, _ in written)),
-        "values": _array(chain.from_iterable(one.values for _, one, _ in written)),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT_CHUNKS, columns)
+    sql.copy(
+        COPY_CHUNKS,
+        (
+            f"{metric_id}\t{_array(steps)}\t{_array(one.timestamps)}\t{_array(one.values)}\n"
+            for metric_id, one, steps in written
+        ),
+    )
 
 
 def _steps_of(one: Series, last_step: int) -> Sequence[int]:
