@@ -78,8 +78,10 @@ openapi: $(DEV_STAMP) ## Write the API's description that a test compares with
 	@$(NO_SERVERS) $(PY) -W ignore manage.py write_openapi tests/structure/openapi.yaml
 
 .PHONY: soak
-soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races and faults
-	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 exec $(PY) -m pytest tests/e2e/test_races.py tests/e2e/test_faults.py -v
+soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races, faults, bad networks and bad input
+	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 SOAK_NETWORK=1000 SOAK_INPUT=1 exec $(PY) -m pytest -v \
+		tests/e2e/test_races.py tests/e2e/test_faults.py tests/e2e/test_bad_network.py \
+		tests/structure/test_bad_input.py tests/structure/test_schemathesis.py
 
 BENCH_PY := .venv-bench/bin/python
 
