@@ -181,7 +181,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1/projects/{project}",
-    "ENUM_NAME_OVERRIDES": {"StageEnum": "registry.choices.Stage"},
+    "ENUM_NAME_OVERRIDES": {
+        "StageEnum": "registry.choices.Stage",
+        "VersionStatusEnum": "registry.choices.VersionStatus",
+    },
 }
 
 CELERY_BROKER_URL = ENV.redis_url

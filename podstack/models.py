@@ -250,6 +250,26 @@ class BundleKey(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inspection(Answer):
+    """What a worker found in a version's files.
+
+    `details`: files (path, size, type), parameters (their number), tensor_bytes, tensors (name, dtype, shape),
+    signature ({"inputs", "outputs"} of {"name", "dtype", "shape"}, or None), notes.
+    """
+
+    manifest_digest: str = ""
+    status: str = ""
+    status_reason: str = ""
+    format: str = ""
+    framework: str = ""
+    servable: bool = False
+    servable_reason: str = ""
+    rules: str = ""
+    inspected_at: datetime | None = _time()
+    details: Mapping[str, Any] = _dict()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Approval(Answer):
     """The request that a transition waits for."""
 

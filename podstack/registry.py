@@ -14,7 +14,7 @@ from typing import Any
 from podstack.calls import Calls, given, moment
 from podstack.errors import PodstackWarning
 from podstack.files import download
-from podstack.models import Alias, ArtifactFile, Comparison, Model, ModelVersion, StageTransition
+from podstack.models import Alias, ArtifactFile, Comparison, Inspection, Model, ModelVersion, StageTransition
 from podstack.values import number
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
@@ -172,6 +172,12 @@ class RegistryCalls(Calls):
         """Changes the description; files never change."""
         path = self._version_path(model_name, version)
         return ModelVersion.from_json(self.http.call("PATCH", path, json=given(description=description)))
+
+    def get_inspection(self, model_name: str, version: int | str) -> Inspection:
+        """What a worker found in a version's files: format, verdict, tensors, signature."""
+        return Inspection.from_json(
+            self.http.call("GET", self._version_path(model_name, version, "inspection"))
+        )
 
     def delete_model_version(self, model_name: str, version: int | str) -> None:
         """Deletes a version; maintainers can bring it back from the trash with `restore_model_version`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -217,6 +217,7 @@ class Findings:
     framework: str
     servable: bool
     servable_reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def keep_inspection(*, manifest: Manifest, findings: Findings) -> None:
@@ -230,7 +231,7 @@ def settle_version(*, actor: Actor, version_id: int, findings: Findings) -> None
     with transaction.atomic():
         version = ModelVersion.objects.select_related("model__project").get(pk=version_id)
         pending = ModelVersion.objects.filter(pk=version_id, status=VersionStatus.PENDING)
-        if pending.update(**asdict(findings), updated_at=timezone.now()):
+        if pending.update(**{name: getattr(findings, name) for name in SETTLED}, updated_at=timezone.now()):
             record(
                 actor,
                 "settle_version",

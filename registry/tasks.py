@@ -59,6 +59,7 @@ def _findings(found: dict[str, Any]) -> services.Findings:
         framework=detected.get("framework", ""),
         servable=bool(detected.get("servable")),
         servable_reason=detected.get("reason", "The files could not be recognised."),
+        details=found.get("described") or {},
     )
 
 

@@ -1,6 +1,6 @@
 """Scan model files without loading them: is there anything that would run when somebody loads them?
 
-`python -m serving.scan FOLDER` prints {"detected": …, "verdict": …, "reasons": […]} and limits itself;
+`python -m serving.scan FOLDER` prints {"detected": …, "verdict": …, "reasons": […], "described": …} and limits itself;
 `run_limited(folder)` is that as a subprocess. The verdict is "clean", "suspicious" (a reason names the
 file and the import) or "not_scannable" (a reason says why the scan could not follow a file).
 """
@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from serving import archives
 from serving.allowed import is_allowed, runs_code
+from serving.describe import describe
 from serving.files import ModelFile, Reader, Source, Unreadable, files_of
 from serving.formats import detect
 from serving.pickles import NESTED_LIMIT, WRAPPER, Found, follow
@@ -47,7 +48,7 @@ CLOSED = {
     "exe": "is a program, which the scan cannot follow",
 }
 MEMORY = 2 << 30
-RULES = "1"  # counts up when a scan could find something else in the same files
+RULES = "2"  # counts up when a scan could find something else in the same files
 CPU_SECONDS = 60
 ANSWER_LIMIT = 1 << 20
 
@@ -282,7 +283,7 @@ def _read_answer(code: int, answer: bytes) -> dict[str, object]:
 
 
 def _forced(reason: str) -> dict[str, object]:
-    return {"detected": None, "verdict": "not_scannable", "reasons": [reason]}
+    return {"detected": None, "verdict": "not_scannable", "reasons": [reason], "described": {}}
 
 
 def _limit_self() -> None:
@@ -297,7 +298,11 @@ def _limit_self() -> None:
 def main(folder: str) -> None:
     """Limit this process, detect and scan `folder`, print one JSON object."""
     _limit_self()
-    whole = {"detected": detect(folder).as_dict(), **asdict(scan(folder))}
+    whole = {
+        "detected": detect(folder).as_dict(),
+        **asdict(scan(folder)),
+        "described": describe(folder),
+    }
     print(json.dumps(whole)[:ANSWER_LIMIT])
 
 

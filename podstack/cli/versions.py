@@ -263,6 +263,14 @@ def _value_at(index: int, row: Mapping[str, Any]) -> Any:
     return row["values"][index]
 
 
+@versions.command("inspect")
+@versioned()
+@pass_door
+def inspect_version(door: Door, model_name: str, version: str) -> None:
+    """Show what a worker found in a version's files: format, tensors, signature."""
+    door.show(door.client.get_inspection(model_name, version))
+
+
 @versions.command("release")
 @versioned()
 @click.option("--note", required=True, help="What was found when it was looked at.")

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import bundle_views, care, views
+from registry.api import bundle_views, care, inspection, views
 
 urlpatterns = [
     path("bundles", bundle_views.BundlesView.as_view()),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("models/<str:name>/standing", care.StandingView.as_view()),
     path("models/<str:name>/versions/<int:number>/restore", care.RestoreVersionView.as_view()),
     path("models/<str:name>/versions/<str:ref>/validation-metrics", care.ValidationMetricsView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/inspection", inspection.InspectionView.as_view()),
     path("models/<str:name>/versions/<str:ref>/release", views.ReleaseView.as_view()),
     path("models/<str:name>/versions/<str:ref>/copy", bundle_views.CopyView.as_view()),
     path("models/<str:name>/versions/<str:ref>/bundle", bundle_views.BundleView.as_view()),

@@ -42,6 +42,7 @@ COMMANDS = {
     "update_model_version": "versions update",
     "delete_model_version": "versions delete",
     "release_model_version": "versions release",
+    "get_inspection": "versions inspect",
     "set_model_version_tag": "versions tag set",
     "delete_model_version_tag": "versions tag rm",
     "compare_model_versions": "versions compare",

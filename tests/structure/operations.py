@@ -17,7 +17,7 @@ from registry import trash
 from registry.aliases import set_alias
 from registry.bundles import export_version
 from registry.choices import VersionStatus
-from registry.models import ModelVersion
+from registry.models import Inspection, ModelVersion
 from registry.protections import protect
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.structure.test_openapi import schema
@@ -131,6 +131,7 @@ def make_world() -> World:
     where = {"actor": ann.actor, "project": ann.project, "model_name": "iris"}
     set_alias(**where, alias="best", version=1)
     registry_verbs.set_version_tag(**where, ref=1, key="k", value="v")
+    Inspection.objects.create(manifest=first.manifest, rules="1", status=VersionStatus.READY)
     make_version(ann, "spare")
     gone = make_version(ann, "iris")
     trash.delete_version(**where, ref=gone.number)

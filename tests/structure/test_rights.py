@@ -80,6 +80,7 @@ TABLE = {
     "search_versions": READ,
     "bulk": WRITE,
     "get_standing": READ,
+    "get_inspection": READ,
     "log_validation_metrics": WRITE,
     "list_trash": MAINTAIN,
     "restore_model": MAINTAIN,
