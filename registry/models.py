@@ -124,7 +124,12 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         """Everything that one version's answer shows, in a fixed number of queries."""
         return self.select_related(
             "model__project", "manifest", "created_by", "source_run__experiment"
-        ).prefetch_related("metrics", "params", "tags", "aliases")
+        ).prefetch_related(
+            models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key")),
+            "params",
+            "tags",
+            "aliases",
+        )
 
 
 class ModelVersion(models.Model):

@@ -17,10 +17,10 @@ from artifacts.models import ManifestFile
 from common.errors import Conflict, DomainError, Invalid, Missing
 from deployments.models import Deployment
 from registry import aliases, holds, queries, services, trash
-from registry.choices import Stage
+from registry.choices import MetricKind, Stage
 from registry.filters import ModelFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
-from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
+from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
 from tracking.queries import common_metrics, datasets_of, find_run
 
@@ -232,6 +232,9 @@ class VersionDetail(OfVersion, ProjectPage):
             deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
             production=other,
             metrics=metrics_against(version, other),
+            found=Inspection.objects.filter(manifest=version.manifest_id)
+            .values_list("details", flat=True)
+            .first(),
         )
 
 
@@ -241,13 +244,14 @@ def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
 
 
 def metrics_against(version: ModelVersion, other: ModelVersion | None) -> list[dict[str, Any]]:
-    """The version's metrics, each beside the other version's value and the difference to it."""
-    theirs = {m.key: m.value for m in other.metrics.all()} if other else {}
+    """The version's metrics, each beside the other version's value and the difference to it; validation's last."""
+    theirs = {(m.kind, m.key): m.value for m in other.metrics.all()} if other else {}
     rows = []
-    for metric in version.metrics.all():
-        value = theirs.get(metric.key)
+    for metric in sorted(version.metrics.all(), key=lambda each: (each.kind, each.key)):
+        value = theirs.get((metric.kind, metric.key))
         difference = None if value is None else metric.value - value
-        rows.append({"key": metric.key, "value": metric.value, "other": value, "difference": difference})
+        name = metric.key if metric.kind == MetricKind.TRAINING else f"{metric.key} (validation)"
+        rows.append({"key": name, "value": metric.value, "other": value, "difference": difference})
     return rows
 
 

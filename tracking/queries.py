@@ -160,5 +160,5 @@ def runs_that_use(blob_id: int) -> list[str]:
 
 def common_metrics(rows: Iterable[Any], count: int) -> list[str]:
     """The metrics that most of these runs or versions have, fetched with them: the columns of a list."""
-    keys = Counter(metric.key for row in rows for metric in row.metrics.all())
+    keys = Counter(key for row in rows for key in {metric.key for metric in row.metrics.all()})
     return sorted(keys, key=lambda key: (-keys[key], key))[:count]

@@ -162,3 +162,11 @@ def share(value: Any, values: Iterable[Any]) -> str:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+@register.filter
+def shape(value: Any) -> str:
+    """A tensor's shape: `batch × 3`; a dimension that may be any is `?`."""
+    if not isinstance(value, list):
+        return "any"
+    return " × ".join("?" if each is None else str(each) for each in value) or "scalar"

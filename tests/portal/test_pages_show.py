@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.choices import Role
-from registry.models import ModelVersion, RegisteredModel
+from registry.models import Inspection, ModelVersion, RegisteredModel
 from tests.factories import Person, make_person, make_project, make_run, make_version
 from tracking.models import Run
 
@@ -239,3 +239,24 @@ def test_signing_in_and_out(ann: Person) -> None:
     assert client.get("/", follow=True).redirect_chain[-1][0] == "/projects/alpha/models/"
     assert client.post("/account/logout/").status_code == 302
     assert client.get("/").status_code == 302
+
+
+def test_a_version_shows_what_its_files_hold(ann: Person) -> None:
+    version = make_version(ann, "tensors")
+    Inspection.objects.create(
+        manifest=version.manifest,
+        rules="2",
+        status="Ready",
+        details={
+            "parameters": 1234,
+            "tensor_bytes": 4936,
+            "tensors": [{"name": "layer.weight", "dtype": "F32", "shape": [2, 617]}],
+            "signature": {
+                "inputs": [{"name": "x", "dtype": "FP32", "shape": ["batch", None]}],
+                "outputs": [],
+            },
+        },
+    )
+    shown = page(ann, "models/tensors/versions/1/")
+    for text in ("1,234 values", "layer.weight", "2 × 617", "batch × ?"):
+        assert text in shown
