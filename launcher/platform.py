@@ -73,16 +73,17 @@ class Platform:
         env = self._start_servers(supervisor)
         environ = commands.child_environment(env, os.environ)
         house.write_exports(env.var_dir / "platform.env", env.as_environ())
-        self._run_to_end(supervisor, commands.manage(env, environ, "migrate", "migrate", "--noinput"))
         dev_env = str(env.var_dir / "dev.env")
+        # The web processes load their code meanwhile; they say that they are ready when the tables are there.
         supervisor.start(commands.web(env, environ))
+        self._run_to_end(supervisor, commands.manage(env, environ, "migrate", "migrate", "--noinput"))
         self._run_to_end(
             supervisor, commands.manage(env, environ, "bootstrap", "bootstrap", "--env-file", dev_env)
         )
         house.refresh_endpoint(env)
+        self._wait_until_ready(supervisor)
         for make in (commands.worker, commands.ticker, commands.dispatcher):
             supervisor.start(make(env, environ))
-        self._wait_until_ready(supervisor)
         self._show_banner()
 
     def _start_servers(self, supervisor: Supervisor) -> Env:

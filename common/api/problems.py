@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -17,6 +17,7 @@ from common.errors import Busy, Denied, DomainError, Invalid, Missing, TooLarge,
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 LONGEST_TEXT = 2000
+NOT_THERE_YET = ("42P01", "42703")  # undefined table, undefined column: migrations are running
 MOST_FIELDS = 100
 
 
@@ -52,6 +53,9 @@ def as_domain_error(error: Exception) -> DomainError | None:
     if isinstance(error, OperationalError | InterfaceError) or type(error).__name__ == "PoolTimeout":
         log.error("The database did not answer: %s", error)
         return Busy("The server is too busy to answer.", "Try again in a second.", retry_after=1)
+    if isinstance(error, ProgrammingError) and getattr(error.__cause__, "sqlstate", "") in NOT_THERE_YET:
+        log.error("The database is older than this code: %s", error)
+        return Busy("The server is being brought up to date.", "Try again in a few seconds.", retry_after=2)
     return None
 
 
