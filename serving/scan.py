@@ -32,6 +32,7 @@ from serving.sniff import (
     PICKLE_SUFFIXES,
     TORCH_MAGIC,
     UNPACK_LIMIT,
+    is_inert,
     kind_of,
     open_zip,
     unpacked,
@@ -127,7 +128,10 @@ class _Scan:
         elif kind == "pickle" or _suffix(name) in PICKLE_SUFFIXES:
             self._pickles(name, reader, in_zip=in_zip)
         elif kind != "onnx":
+            inert = kind == "empty" or is_inert(reader.peek(HEAD), _suffix(name))
             self._perhaps_pickle(name, reader)
+            if not inert:
+                raise Unreadable("is of a kind that the scan does not know")
         if depth and kind != "zip":
             reader.drain()
 

@@ -51,6 +51,32 @@ _MAGICS = (
 COMPRESSED = {"gzip", "bz2", "xz", "lzma", "zlib"}
 
 
+# Formats that hold data and no code, by the bytes at a place.
+_INERT = (
+    *((0, magic) for magic in (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"GGUF", b"PAR1", b"CBM1")),
+    *((0, magic) for magic in (b"ARROW1", b"OggS", b"fLaC", b"ID3", b"wOFF", b"wOF2", b"Obj\x01", b"ORC")),
+    (4, b"TFL3"),
+)
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
+
+
+def is_inert(head: bytes, suffix: str) -> bool:
+    """Whether bytes that are no other kind are text, or data of a format that holds no code."""
+    if any(head.startswith(magic, place) for place, magic in _INERT):
+        return True
+    if suffix == ".ubj" and head.startswith(b"{"):  # XGBoost's binary JSON
+        return True
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if head.translate(None, _CONTROL) != head:
+        return False
+    try:
+        head[:-4].decode()  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def kind_of(head: bytes) -> str:
     """Kind of bytes by their first 4 KiB: a key of the table above, 'zlib', 'pickle', 'safetensors', 'tar',
     'onnx', 'empty', or '' for anything else (text, images, old text pickles, unknown binaries).

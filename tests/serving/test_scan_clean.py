@@ -9,6 +9,7 @@ import os
 import pickle
 import pkgutil
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,22 @@ def test_torch_files_onnx_and_plain_files_are_clean() -> None:
         "README.md": b"class Foo:\n  import os\n\ncos\nof the angle\n",
         "metrics.json": json.dumps({"a": 1}).encode(),
         "image.png": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
-        "weights.bin": np.random.default_rng(0).bytes(50_000),
+        "notes.txt": "Gemüse, Übergrößen, 東京".encode(),
+        "tokens.gguf": b"GGUF" + bytes(100),
+        "trees.ubj": b"{L\x00\x00\x00\x00" + bytes(range(256)),
     }.items():
         assert _verdict(name, data) == ("clean", [])
+
+
+def test_bytes_of_an_unknown_kind_are_not_called_clean() -> None:
+    data = np.random.default_rng(0).bytes(50_000)
+    verdict, reasons = _verdict("weights.bin", data)
+    assert verdict == "not_scannable"
+    assert reasons == ["'weights.bin' is of a kind that the scan does not know."]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as inside:
+        inside.writestr("inner.bin", data)
+    assert _verdict("model.zip", archive.getvalue())[0] == "not_scannable"
 
 
 def test_a_predictor_is_noted_and_not_suspicious() -> None:
