@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -71,7 +72,7 @@ def is_inert(head: bytes, suffix: str) -> bool:
     if head.translate(None, _CONTROL) != head:
         return False
     try:
-        head[:-4].decode()  # the last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:
         return False
     return True
