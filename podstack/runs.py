@@ -105,6 +105,14 @@ class RunCalls(Calls):
         body = given(name=name, notes=notes, tags=None if tags is None else dict(tags))
         return Run.from_json(self.http.call("PATCH", self.path("runs", run_id), json=body))
 
+    def kill_run(self, run_id: str, reason: str = "") -> Run:
+        """Ends a running run, anybody's, as Killed; the process that records it learns it with its next values.
+
+        ConflictError when the run has ended otherwise.
+        """
+        answer = self.http.call("POST", self.path("runs", run_id, "kill"), json={"reason": reason})
+        return Run.from_json(answer)
+
     def delete_run(self, run_id: str) -> None:
         """Deletes a run; versions registered from it keep their files."""
         self.http.call("DELETE", self.path("runs", run_id))

@@ -15,7 +15,6 @@ from accounts.admin import admin_actor
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
 from tracking import services
-from tracking.choices import RunStatus
 from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
 
 
@@ -85,10 +84,9 @@ class RunAdmin(ReadOnlyAdmin):
         url = reverse("tracking:run", args=[run.project.slug, run.public_id])
         return format_html('<a href="{}">Open</a>', url)
 
-    @admin.action(description="End these runs as Killed", permissions=["view"])
+    @admin.action(description="Kill these runs", permissions=["view"])
     def kill(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
-        killed: dict[str, Any] = {"status": RunStatus.KILLED, "error": "Killed by an operator."}
-        each(request, rows, lambda run: services.end_run(**_run(request, run), **killed), "is Killed")
+        each(request, rows, lambda run: services.kill_run(**_run(request, run)), "is Killed")
 
     @admin.action(description="Delete these runs", permissions=["view"])
     def delete_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:

@@ -40,6 +40,7 @@ MAX_PARAM_BYTES = 8 * 1024
 MAX_TAGS = 100
 MAX_TAG_LENGTH = 5000
 MAX_FILES = 10_000
+MAX_REASON = 2000
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
 
@@ -190,26 +191,18 @@ def end_run(*, actor: Actor, project: Project, run_id: str, status: str, error: 
     if status not in ENDS:
         raise Invalid.field("status", f"status is {shorten(status)}; it must be one of {', '.join(ENDS)}.")
     check_text("error", error, max_length=TEXT_LENGTH)
-    with transaction.atomic():
-        run = find_run(project, run_id)
-        running = Run.objects.alive().filter(pk=run.pk, status=RunStatus.RUNNING)
-        now = timezone.now()
-        won = running.update(status=status, error=error, ended_at=now)
-        run = find_run(project, run_id)
-        if won:
-            after = {"status": status, **({"error": error} if error else {})}
-            record(
-                actor,
-                "end_run",
-                "run",
-                run.public_id,
-                project=project,
-                before={"status": "Running"},
-                after=after,
-            )
-        elif run.status != status:
-            raise _ended(run, f"and cannot become {status}")
-    return run
+    return _end(actor, "end_run", project, run_id, status, error)
+
+
+def kill_run(*, actor: Actor, project: Project, run_id: str, reason: str = "") -> Run:
+    """Ends somebody's Running run as Killed; its `error` says who did it and why.
+
+    Whoever records it learns it with the next values. A Killed run stays as it is, another end is a Conflict.
+    """
+    require(actor, project, Right.WRITE)
+    check_text("reason", reason, max_length=MAX_REASON)
+    sentence = f"Killed by {actor.user.username}{f': {reason.strip()}' if reason.strip() else '.'}"
+    return _end(actor, "kill_run", project, run_id, RunStatus.KILLED, sentence)
 
 
 def delete_run(*, actor: Actor, project: Project, run_id: str) -> None:
@@ -501,6 +494,22 @@ def _ended(run: Run, what: str) -> Conflict:
         f"Resume it first: start a run with the id {run.public_id}.",
         code="run_ended",
     )
+
+
+def _end(actor: Actor, verb: str, project: Project, run_id: str, status: str, error: str) -> Run:
+    """Of several ends at once one counts; the same status again is fine, another one is a Conflict."""
+    with transaction.atomic():
+        run = find_run(project, run_id)
+        running = Run.objects.alive().filter(pk=run.pk, status=RunStatus.RUNNING)
+        won = running.update(status=status, error=error, ended_at=timezone.now())
+        run = find_run(project, run_id)
+        if won:
+            after = {"status": status, **({"error": error} if error else {})}
+            before = {"status": RunStatus.RUNNING.value}
+            record(actor, verb, "run", run.public_id, project=project, before=before, after=after)
+        elif run.status != status:
+            raise _ended(run, f"and cannot become {status}")
+    return run
 
 
 def _known_run(project: Project, run_id: str) -> Run | None:

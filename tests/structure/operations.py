@@ -219,6 +219,7 @@ def make_world() -> World:
                 "description": "d",
             },
             "end_run": {"status": "Failed", "error": "It broke."},
+            "kill_run": {"reason": "It costs too much."},
             "log_dataset": {
                 "name": "iris.csv",
                 "path": "data/iris.csv",

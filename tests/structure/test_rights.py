@@ -62,6 +62,7 @@ TABLE = {
     "get_run": READ,
     "update_run": WRITE,
     "end_run": WRITE,
+    "kill_run": WRITE,
     "delete_run": MAINTAIN,  # somebody else's
     "log_params": WRITE,
     "get_metrics": READ,

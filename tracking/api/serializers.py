@@ -185,6 +185,10 @@ class RunEnd(serializers.Serializer):
     error = serializers.CharField(default="", allow_blank=True, max_length=TEXT_LENGTH, trim_whitespace=False)
 
 
+class RunKill(serializers.Serializer):
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, trim_whitespace=False)
+
+
 class ParamsInput(serializers.Serializer):
     params = serializers.DictField(child=ScalarField(allow_null=True))
 

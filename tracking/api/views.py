@@ -200,6 +200,17 @@ class EndRunView(RunView):
         return self.answer(services.end_run(**self.where, **self.data(s.RunEnd)))
 
 
+class KillRunView(RunView):
+    @extend_schema(
+        operation_id="kill_run",
+        summary="End somebody's running run as Killed",
+        request=s.RunKill,
+        responses=s.RunSerializer,
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(services.kill_run(**self.where, **self.data(s.RunKill)))
+
+
 class ParamsView(RunView):
     @extend_schema(
         operation_id="log_params",
