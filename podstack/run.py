@@ -83,6 +83,21 @@ class ActiveRun:
     def __repr__(self) -> str:
         return f"ActiveRun(id={self.id!r}, status={self.status!r})"
 
+    def start_child(
+        self,
+        name: str | None = None,
+        *,
+        experiment_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ActiveRun:
+        """Starts a run that is part of this one, in the same experiment unless you name another.
+
+        It is a run of its own: it ends by itself, and this one's end does not end it.
+        """
+        return self._calls.start_run(
+            experiment_id or self.experiment_id, name=name, tags=tags, parent_run_id=self.id
+        )
+
     # Values
 
     def log_param(self, key: str, value: Any) -> None:

@@ -34,8 +34,9 @@ class RunCalls(Calls):
 
         `experiment_id` is an id or a name; a new name makes the experiment. `run_id` of an existing run
         continues it; of none, the new run gets it (`run-` and 6 to 32 lower-case letters and digits). Where
-        PODSTACK_RUN_ID is set, the process's first run continues that one. `code_version` is the git commit
-        of the running script unless you give another.
+        PODSTACK_RUN_ID is set, the process's first run continues that one. `parent_run_id` makes it part of
+        another run of the project; see `ActiveRun.start_child`. `code_version` is the git commit of the running
+        script unless you give another.
         """
         continued = run_id or os.environ.pop("PODSTACK_RUN_ID", None)
         experiment = (self._experiment_of(continued) if continued else None) or experiment_id
@@ -70,8 +71,9 @@ class RunCalls(Calls):
         status: str | None = None,
         search: str | None = None,
         order_by: str | None = None,
+        parent_run_id: str | None = None,
     ) -> Iterator[Run]:
-        """The project's or one experiment's runs, the latest first unless `order_by` says otherwise."""
+        """The project's, one experiment's or one parent's runs, the latest first unless `order_by` says otherwise."""
         return self.listed(
             Run.from_json,
             ("runs",),
@@ -79,6 +81,7 @@ class RunCalls(Calls):
             status=status,
             search=search,
             ordering=order_by,
+            parent=parent_run_id,
         )
 
     def search_runs(

@@ -42,6 +42,9 @@ class RunFilter(django_filters.FilterSet):
     search = django_filters.CharFilter(method="by_text", label="text in name, id or notes")
     experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
     status = django_filters.ChoiceFilter(choices=RunStatus.choices)
+    parent = django_filters.CharFilter(
+        field_name="parent__public_id", label="the id of the run they belong to"
+    )
     author = django_filters.CharFilter(field_name="created_by__username", label="who started it")
     started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
     started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")

@@ -26,7 +26,7 @@ from common.checks import (
     plain_number,
     shorten,
 )
-from common.errors import Conflict, Invalid
+from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
 from tracking.choices import RunStatus
 from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
@@ -129,7 +129,7 @@ def start_run(
         run = None if run_id is None else _known_run(project, chosen)
         if run is None:
             experiment = _experiment_for_run(actor, project, experiment_id)
-            parent = find_run(project, parent_run_id) if parent_run_id else None
+            parent = _find_parent(project, parent_run_id) if parent_run_id else None
             run = _insert_run(
                 actor, experiment, public_id=chosen, name=name, parent=parent, code_version=code_version
             )
@@ -535,6 +535,18 @@ def _insert_run(actor: Actor, experiment: Experiment, **values: Any) -> Run | No
     after = {"experiment": experiment.name, "name": run.name}
     record(actor, "start_run", "run", run.public_id, project=experiment.project, after=after)
     return run
+
+
+def _find_parent(project: Project, run_id: str) -> Run:
+    try:
+        return find_run(project, run_id)
+    except Missing as error:
+        raise Missing(
+            f"parent_run_id is {shorten(run_id)}, but there is no such run in {project.slug}.",
+            "A parent is a run of the same project that was not deleted.",
+            code="parent_not_found",
+            fields={"parent_run_id": [f"There is no run {shorten(run_id)} in {project.slug}."]},
+        ) from error
 
 
 def _same_experiment(run: Run, id_or_name: str | None) -> None:

@@ -35,6 +35,7 @@ EXPERIMENT_PARAMETERS = [
 RUN_PARAMETERS = [
     OpenApiParameter("experiment", str, description="an experiment's id or name"),
     OpenApiParameter("status", str, enum=["Running", "Completed", "Failed", "Killed"]),
+    OpenApiParameter("parent", str, description="the id of the run that they are part of"),
     OpenApiParameter("search", str, description="text in name, id or notes"),
     OpenApiParameter("author", str, description="who started it"),
     OpenApiParameter("started_after", OpenApiTypes.DATETIME),
