@@ -126,7 +126,10 @@ class MetricSummary(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Answer):
-    """A run as the server keeps it; `metrics` holds each key's last value."""
+    """A run as the server keeps it; `metrics` holds each key's last value.
+
+    `environment` is what the recording process saw: {"system", "packages", "git"}.
+    """
 
     id: str = ""
     experiment_id: str = ""
@@ -144,6 +147,7 @@ class Run(Answer):
     artifact_bytes: int = 0
     parent_run_id: str | None = None
     code_version: str = ""
+    environment: Mapping[str, Any] = _dict()
     created_by: str | None = None
     started_at: datetime | None = _time()
     ended_at: datetime | None = _time()

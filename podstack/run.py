@@ -89,13 +89,18 @@ class ActiveRun:
         *,
         experiment_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        capture: bool = True,
     ) -> ActiveRun:
         """Starts a run that is part of this one, in the same experiment unless you name another.
 
         It is a run of its own: it ends by itself, and this one's end does not end it.
         """
         return self._calls.start_run(
-            experiment_id or self.experiment_id, name=name, tags=tags, parent_run_id=self.id
+            experiment_id or self.experiment_id,
+            name=name,
+            tags=tags,
+            parent_run_id=self.id,
+            capture=capture,
         )
 
     # Values

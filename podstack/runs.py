@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from podstack.calls import Calls, given
+from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
 from podstack.files import download
 from podstack.models import ArtifactFile, MetricHistory, Run
 from podstack.run import ActiveRun
-
-GIT_SECONDS = 2
 
 
 class RunCalls(Calls):
@@ -29,14 +26,18 @@ class RunCalls(Calls):
         tags: Mapping[str, str] | None = None,
         parent_run_id: str | None = None,
         code_version: str | None = None,
+        capture: bool = True,
     ) -> ActiveRun:
         """Starts recording a run; use it as `with client.start_run("sentiment") as run:`.
 
         `experiment_id` is an id or a name; a new name makes the experiment. `run_id` of an existing run
         continues it; of none, the new run gets it (`run-` and 6 to 32 lower-case letters and digits). Where
         PODSTACK_RUN_ID is set, the process's first run continues that one. `parent_run_id` makes it part of
-        another run of the project; see `ActiveRun.start_child`. `code_version` is the git commit of the running
-        script unless you give another.
+        another run of the project; see `ActiveRun.start_child`.
+
+        The system, the versions of well-known packages and the Git commit of the running script are recorded
+        with a new run (`run.data.environment`), and the commit is its `code_version` unless you give another;
+        not with capture=False or PODSTACK_CAPTURE=0.
         """
         continued = run_id or os.environ.pop("PODSTACK_RUN_ID", None)
         experiment = (self._experiment_of(continued) if continued else None) or experiment_id
@@ -45,13 +46,16 @@ class RunCalls(Calls):
                 f"There is no run {continued}." if continued else "A run needs an experiment.",
                 hint="Give experiment_id: an experiment's id or name; a new name makes the experiment.",
             )
+        seen = environment() if wanted(capture) else None
+        commit = (seen or {}).get("git", {}).get("commit")
         body = given(
             experiment_id=experiment,
             id=continued,
             name=name,
             tags=None if tags is None else {key: str(value) for key, value in tags.items()},
             parent_run_id=parent_run_id,
-            code_version=_commit() if code_version is None else code_version,
+            code_version=commit if code_version is None else code_version,
+            environment=seen,
         )
         return ActiveRun(self, Run.from_json(self.http.call("POST", self.path("runs"), json=body)))
 
@@ -147,21 +151,3 @@ class RunCalls(Calls):
         if not files:
             raise NotFoundError(f"{run_id} has no files{f' at {path}' if path else ''}.")
         return download(self.http, self.path("runs", run_id, "artifacts"), files, Path(destination))
-
-
-def _commit() -> str | None:
-    """The git commit that the running script stands at; None outside of a repository."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folder = Path(script).resolve().parent if script else Path.cwd()
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -91,6 +91,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     notes = models.TextField(blank=True)
     code_version = models.CharField(max_length=200, blank=True)
+    environment = models.JSONField(default=dict, blank=True)
     parent = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
     )

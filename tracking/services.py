@@ -29,6 +29,7 @@ from common.checks import (
 from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
 from tracking.choices import RunStatus
+from tracking.environment import check_environment
 from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
 from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_experiment, find_run
 from tracking.series import check_series, write_series
@@ -114,15 +115,18 @@ def start_run(
     tags: Mapping[str, str] | None = None,
     parent_run_id: str | None = None,
     code_version: str = "",
+    environment: Mapping[str, Any] | None = None,
 ) -> Run:
     """A Running run of the experiment with this id or name; a new name makes the experiment.
 
     `run_id` may be chosen by the caller (`run-` and 6 to 32 lower-case letters and digits). Where the project
-    has this run already, it is resumed: name and tags given are set, code version and parent stay.
+    has this run already, it is resumed: name and tags given are set, code version, parent and environment
+    stay. `environment` is what the recorder saw of its system, packages and code: JSON of at most 32 KiB.
     """
     require(actor, project, Right.WRITE)
     check_text("name", name, max_length=200)
     check_text("code_version", code_version, max_length=200)
+    seen = check_environment({} if environment is None else environment)
     labels = _check_tags(tags or {})
     chosen = new_id("run") if run_id is None else _check_run_id(run_id)
     with transaction.atomic():
@@ -131,7 +135,13 @@ def start_run(
             experiment = _experiment_for_run(actor, project, experiment_id)
             parent = _find_parent(project, parent_run_id) if parent_run_id else None
             run = _insert_run(
-                actor, experiment, public_id=chosen, name=name, parent=parent, code_version=code_version
+                actor,
+                experiment,
+                public_id=chosen,
+                name=name,
+                parent=parent,
+                code_version=code_version,
+                environment=seen,
             )
         if run is None:
             run = _known_run(project, chosen)

@@ -244,6 +244,7 @@ def make_world() -> World:
                 "tags": {"k": "v"},
                 "parent_run_id": parent.public_id,
                 "code_version": "abc",
+                "environment": {"system": {"python": "3.12.1"}},
             },
             "transition_stage": {"stage": "Staging", "note": "n"},
             "update_deployment": {

@@ -120,6 +120,7 @@ class RunSerializer(serializers.Serializer):
     artifact_bytes = serializers.IntegerField()
     parent_run_id = serializers.CharField(source="parent.public_id", default=None, allow_null=True)
     code_version = serializers.CharField()
+    environment = serializers.DictField()
     created_by = serializers.CharField(source="created_by.username")
     started_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
@@ -164,6 +165,9 @@ class RunInput(serializers.Serializer):
     )
     parent_run_id = serializers.CharField(required=False, allow_null=True, max_length=40)
     code_version = serializers.CharField(default="", allow_blank=True, max_length=200)
+    environment = serializers.DictField(
+        default=dict, help_text="what the recorder saw: system, packages, git; at most 32 KiB"
+    )
 
 
 class RunChange(serializers.Serializer):
