@@ -60,8 +60,9 @@ def _purge(actor: Actor, run_id: int) -> bool:
         for relation in parts_of(Run):
             relation.related_model._base_manager.filter(**{relation.field.name: run}).delete()
         run.notes = run.error = run.code_version = ""
+        run.environment = {}
         run.purged_at = timezone.now()
-        run.save(update_fields=["notes", "error", "code_version", "purged_at"])
+        run.save(update_fields=["notes", "error", "code_version", "environment", "purged_at"])
         before = {"name": run.name, "deleted_at": run.deleted_at.isoformat() if run.deleted_at else None}
         record(actor, "purge_run", "run", run.public_id, project=run.project, before=before)
     return True

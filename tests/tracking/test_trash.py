@@ -36,6 +36,7 @@ def ann() -> Person:
 def make_full_run(person: Person) -> Run:
     """A run with something of everything."""
     run = make_run(person, {"w": b"weights"}, accuracy=0.9)
+    Run.objects.filter(pk=run.pk).update(environment={"system": {"hostname": "secret"}})
     who = {"actor": person.actor, "project": person.project, "run_id": run.public_id}
     services.resume_run(**who)
     services.log_params(**who, params={"depth": 3})
@@ -61,7 +62,7 @@ def test_all_that_a_long_deleted_run_held_goes_and_its_row_stays(ann: Person) ->
     assert [model.objects.count() for model in CONTENT] == [1] * len(CONTENT)
     run.refresh_from_db()
     assert run.purged_at is not None
-    assert (run.name, run.notes, run.error) == ("a name", "", "")
+    assert (run.name, run.notes, run.error, run.environment) == ("a name", "", "", {})
     kept.refresh_from_db()
     assert (kept.purged_at, kept.notes) == (None, "a secret note")
     entry = AuditEntry.objects.get(verb="purge_run")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tracking", "0001_initial"),
+        ("tracking", "0004_chunk_reference_unchecked"),
     ]
 
     operations = [
