@@ -156,6 +156,21 @@ class Run(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alert(Answer):
+    """A condition on one metric of a run; `fired_at`, `fired_value`, `fired_step`: the first value that met it."""
+
+    id: str = ""
+    condition: str = ""
+    metric: str = ""
+    message: str = ""
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    fired_at: datetime | None = _time()
+    fired_value: float | None = _parsed(parse_numbers, None)
+    fired_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricHistory(Answer):
     """One metric's points: three tuples of equal length; `timestamps` are milliseconds since 1970, UTC."""
 

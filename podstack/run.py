@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
 from podstack.files import LocalFile, files_below, files_to_log, sha256_of, upload
-from podstack.models import Dataset, Run
+from podstack.models import Alert, Dataset, Run
 from podstack.outbox import RUN_ENDED, Outbox, Param, Point
 from podstack.values import number, scalar
 
@@ -197,6 +197,21 @@ class ActiveRun:
         with self._noticing_an_end():
             answer = self._calls.http.call("POST", f"{self._path}/datasets", json=body)
         return Dataset.from_json({**body, **(answer or {})})
+
+    # Alerts
+
+    def create_alert(self, condition: str, message: str = "") -> Alert:
+        """Watches this run: `run.create_alert("val_loss > 2.0", message="It diverges.")`.
+
+        See `MLOpsClient.create_run_alert`. The same alert again, while it waits, is not made twice.
+        """
+        self._check_running()
+        with self._noticing_an_end():
+            return self._calls.create_run_alert(self.id, condition, message)
+
+    def list_alerts(self) -> list[Alert]:
+        """This run's alerts; values that are still on their way to the server have not been looked at."""
+        return self._calls.list_run_alerts(self.id)
 
     # The end
 

@@ -10,7 +10,7 @@ from podstack.calls import Calls, given
 from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
 from podstack.files import download
-from podstack.models import ArtifactFile, MetricHistory, Run
+from podstack.models import Alert, ArtifactFile, MetricHistory, Run
 from podstack.run import ActiveRun
 
 
@@ -119,6 +119,23 @@ class RunCalls(Calls):
         """
         answer = self.http.call("POST", self.path("runs", run_id, "kill"), json={"reason": reason})
         return Run.from_json(answer)
+
+    def create_run_alert(self, run_id: str, condition: str, message: str = "") -> Alert:
+        """Watches a running run: `condition` is a metric's key, one of < <= > >= == != and a number.
+
+        `create_run_alert(run_id, "val_loss > 2.0", message="It diverges.")`; a key with spaces stands in
+        `backticks`. The alert fires once, by the first value logged from now on that meets the condition.
+        """
+        body = {"condition": condition, "message": message}
+        return Alert.from_json(self.http.call("POST", self.path("runs", run_id, "alerts"), json=body))
+
+    def list_run_alerts(self, run_id: str) -> list[Alert]:
+        """A run's alerts, in the order they were made, fired or not."""
+        return list(self.listed(Alert.from_json, ("runs", run_id, "alerts")))
+
+    def delete_run_alert(self, run_id: str, alert_id: str) -> None:
+        """Takes an alert away; NotFoundError without it."""
+        self.http.call("DELETE", self.path("runs", run_id, "alerts", alert_id))
 
     def delete_run(self, run_id: str) -> None:
         """Deletes a run; versions registered from it keep their files."""

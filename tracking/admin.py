@@ -15,7 +15,17 @@ from accounts.admin import admin_actor
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
 from tracking import services
-from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
+from tracking.models import (
+    Dataset,
+    Experiment,
+    Run,
+    RunAlert,
+    RunDataset,
+    RunFile,
+    RunMetric,
+    RunParam,
+    RunTag,
+)
 
 
 def each(request: HttpRequest, rows: QuerySet[Any], verb: Callable[[Any], object], done: str) -> None:
@@ -121,6 +131,14 @@ class RunTagAdmin(PartOfRunAdmin):
 class RunMetricAdmin(PartOfRunAdmin):
     list_display = ("run", "key", "last", "last_step", "last_at", "low", "high", "count")
     search_fields = ("key", "run__public_id", "run__name")
+
+
+@admin.register(RunAlert)
+class RunAlertAdmin(PartOfRunAdmin):
+    list_display = ("run", "condition", "message", "created_by", "fired_at", "fired_value", "fired_step")
+    list_filter = (*PartOfRunAdmin.list_filter, ("fired_at", admin.EmptyFieldListFilter))
+    search_fields = ("condition", "message", "run__public_id", "run__name")
+    list_select_related = ("run", "created_by")
 
 
 @admin.register(RunFile)

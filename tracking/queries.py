@@ -16,7 +16,7 @@ from artifacts.paths import check_path
 from common import sql
 from common.checks import check_text, shorten
 from common.errors import Invalid, Missing
-from tracking.models import Dataset, Experiment, MetricChunk, Run, RunFile, RunMetric
+from tracking.models import Dataset, Experiment, MetricChunk, Run, RunAlert, RunFile, RunMetric
 
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
@@ -74,6 +74,19 @@ def find_run(project: Project, run_id: str) -> Run:
             f"There is no run {shorten(run_id)} in {project.slug}.", "Check its id.", code="run_not_found"
         )
     return run
+
+
+def find_alert(run: Run, alert_id: str) -> RunAlert:
+    """The run's alert with this id, or Missing."""
+    check_text("alert_id", alert_id, max_length=40)
+    alert = run.alerts.filter(public_id=alert_id).first()
+    if alert is None:
+        raise Missing(
+            f"Run {run.public_id} has no alert {shorten(alert_id)}.",
+            "Check its id.",
+            code="alert_not_found",
+        )
+    return alert
 
 
 def keep_run(project: Project, run_id: str) -> Run:

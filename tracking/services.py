@@ -28,10 +28,11 @@ from common.checks import (
 )
 from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
+from tracking.alerts import fire_alerts, parse_condition
 from tracking.choices import RunStatus
 from tracking.environment import check_environment
-from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
-from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_experiment, find_run
+from tracking.models import Dataset, Experiment, Run, RunAlert, RunDataset, RunFile, RunParam, RunTag
+from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_alert, find_experiment, find_run
 from tracking.series import check_series, write_series
 
 EXPERIMENT_NAME = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
@@ -42,6 +43,7 @@ MAX_TAGS = 100
 MAX_TAG_LENGTH = 5000
 MAX_FILES = 10_000
 MAX_REASON = 2000
+MAX_ALERTS = 100
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
 
@@ -268,8 +270,56 @@ def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence
     with transaction.atomic():
         run = _running(project, run_id, alone=mixed)
         if checked:
-            write_series(run.pk, checked)
+            steps = write_series(run.pk, checked)
+            if run.has_alerts:
+                fire_alerts(project, run, checked, steps)
     return sum(len(one.values) for one in checked)
+
+
+def create_run_alert(
+    *, actor: Actor, project: Project, run_id: str, condition: str, message: str = ""
+) -> RunAlert:
+    """Watches a Running run for a metric's value, `val_loss > 2.0`; points that it has already do not count.
+
+    The alert fires once, by the first value that meets the condition. The same one again while it waits is the
+    same alert. At most 100 per run.
+    """
+    require(actor, project, Right.WRITE)
+    parsed = parse_condition(condition)
+    values = {
+        "condition": condition.strip(),
+        "message": check_text("message", message, max_length=MAX_REASON),
+    }
+    with transaction.atomic():
+        run = _running(project, run_id, alone=True)
+        known = run.alerts.filter(fired_at=None, **values).first()
+        if known is not None:
+            return known
+        _check_room_for_alert(run)
+        alert = RunAlert.objects.create(
+            public_id=new_id("alert"),
+            run=run,
+            created_by=actor.user,
+            key=parsed.key,
+            operator=parsed.operator,
+            threshold=parsed.threshold,
+            **values,
+        )
+        Run.objects.filter(pk=run.pk).update(has_alerts=True)
+        record(actor, "create_run_alert", "run", run.public_id, project=project, after=values)
+    return alert
+
+
+def delete_run_alert(*, actor: Actor, project: Project, run_id: str, alert_id: str) -> None:
+    """Takes an alert away, whether it has fired or not."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        run = _lock_run(project, run_id)
+        alert = find_alert(run, alert_id)
+        alert.delete()
+        Run.objects.filter(pk=run.pk).update(has_alerts=run.alerts.filter(fired_at=None).exists())
+        before = {"condition": alert.condition, "message": alert.message}
+        record(actor, "delete_run_alert", "run", run.public_id, project=project, before=before)
 
 
 def log_dataset(
@@ -390,6 +440,15 @@ def _json(value: object) -> object:
     return Value(None, JSONField()) if value is None else value
 
 
+def _check_room_for_alert(run: Run) -> None:
+    if run.alerts.count() >= MAX_ALERTS:
+        raise Conflict(
+            f"Run {run.public_id} has {MAX_ALERTS} alerts, which is the most that a run may have.",
+            "Delete one first.",
+            code="too_many_alerts",
+        )
+
+
 def _same(one: object, other: object) -> bool:
     """Equal as JSON values: true is not 1."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
@@ -489,7 +548,8 @@ def _running(project: Project, run_id: str, *, alone: bool = False) -> Run:
     """The run, kept from ending until the transaction does; `alone`, from other calls of this kind too."""
     lock = "NO KEY UPDATE" if alone else "SHARE"
     rows = Run.objects.raw(
-        f"SELECT * FROM tracking_run WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",  # noqa: S608
+        "SELECT id, project_id, public_id, status, has_alerts FROM tracking_run "  # noqa: S608
+        f"WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",
         [project.pk, check_text("run_id", run_id, max_length=40)],
     )
     run = next(iter(rows), None) or find_run(project, run_id)

@@ -140,6 +140,9 @@ def make_world() -> World:
     protection = protect(actor=ann.actor, project=ann.project, kind="stage", name="Archived")
     running = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    alert = tracking_verbs.create_run_alert(
+        actor=ann.actor, project=ann.project, run_id=running.public_id, condition="loss > 9"
+    )
     for name in ("down", "live"):
         deploy(**where, version=1, endpoint_name=name)
     token, _ = create_token(
@@ -159,6 +162,7 @@ def make_world() -> World:
             "username": "ray",
             "experiment_id": experiment,
             "run_id": running.public_id,
+            "alert_id": alert.public_id,
             "sha256": SHA256,
             "number": str(gone.number),
             "protection_id": str(protection.pk),
@@ -219,6 +223,7 @@ def make_world() -> World:
                 "description": "d",
             },
             "end_run": {"status": "Failed", "error": "It broke."},
+            "create_run_alert": {"condition": "val_loss > 2.0", "message": "It diverges."},
             "kill_run": {"reason": "It costs too much."},
             "log_dataset": {
                 "name": "iris.csv",

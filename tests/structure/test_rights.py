@@ -63,6 +63,9 @@ TABLE = {
     "update_run": WRITE,
     "end_run": WRITE,
     "kill_run": WRITE,
+    "list_run_alerts": READ,
+    "create_run_alert": WRITE,
+    "delete_run_alert": WRITE,
     "delete_run": MAINTAIN,  # somebody else's
     "log_params": WRITE,
     "get_metrics": READ,

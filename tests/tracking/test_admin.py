@@ -22,6 +22,7 @@ NOUNS = [
     "tracking.dataset",
     "tracking.experiment",
     "tracking.run",
+    "tracking.runalert",
     "tracking.rundataset",
     "tracking.runfile",
     "tracking.runmetric",
@@ -51,6 +52,7 @@ def fill(ann: Person) -> Run:
     where = {"actor": ann.actor, "project": ann.project, "run_id": "run-filled"}
     services.log_params(**where, params={"lr": 0.1})
     services.log_dataset(**where, name="imdb")
+    services.create_run_alert(**where, condition="loss > 2")
     return run
 
 

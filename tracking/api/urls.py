@@ -11,6 +11,8 @@ urlpatterns = [
     path("runs/<str:run_id>", views.OneRunView.as_view()),
     path("runs/<str:run_id>/end", views.EndRunView.as_view()),
     path("runs/<str:run_id>/kill", views.KillRunView.as_view()),
+    path("runs/<str:run_id>/alerts", views.AlertsView.as_view()),
+    path("runs/<str:run_id>/alerts/<str:alert_id>", views.OneAlertView.as_view()),
     path("runs/<str:run_id>/params", views.ParamsView.as_view()),
     path("runs/<str:run_id>/metrics", views.MetricsView.as_view()),
     path("runs/<str:run_id>/metrics/<path:key>", views.MetricView.as_view()),

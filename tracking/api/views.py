@@ -212,6 +212,33 @@ class KillRunView(RunView):
         return self.answer(services.kill_run(**self.where, **self.data(s.RunKill)))
 
 
+class AlertsView(RunView):
+    @extend_schema(
+        operation_id="list_run_alerts",
+        summary="List a run's alerts",
+        responses=s.AlertSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, run_id: str) -> Response:
+        return self.page(self.run.alerts.select_related("created_by"), s.AlertSerializer, ("id",))
+
+    @extend_schema(
+        operation_id="create_run_alert",
+        summary="Watch a running run for a metric's value",
+        request=s.AlertInput,
+        responses={201: s.AlertSerializer},
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        alert = services.create_run_alert(**self.where, **self.data(s.AlertInput))
+        return Response(s.AlertSerializer(alert).data, status=201)
+
+
+class OneAlertView(RunView):
+    @extend_schema(operation_id="delete_run_alert", summary="Delete an alert", responses={204: None})
+    def delete(self, request: Request, project: str, run_id: str, alert_id: str) -> Response:
+        services.delete_run_alert(**self.where, alert_id=alert_id)
+        return Response(status=204)
+
+
 class ParamsView(RunView):
     @extend_schema(
         operation_id="log_params",
