@@ -151,6 +151,7 @@ class Run(Answer):
     created_by: str | None = None
     started_at: datetime | None = _time()
     ended_at: datetime | None = _time()
+    deleted_at: datetime | None = _time()
     duration_seconds: float | None = None
     url: str = ""
 

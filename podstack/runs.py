@@ -76,8 +76,12 @@ class RunCalls(Calls):
         search: str | None = None,
         order_by: str | None = None,
         parent_run_id: str | None = None,
+        deleted: bool | None = None,
     ) -> Iterator[Run]:
-        """The project's, one experiment's or one parent's runs, the latest first unless `order_by` says otherwise."""
+        """The project's, one experiment's or one parent's runs, the latest first unless `order_by` says otherwise.
+
+        deleted=True gives those that `restore_run` can bring back; only maintainers see them.
+        """
         return self.listed(
             Run.from_json,
             ("runs",),
@@ -86,6 +90,7 @@ class RunCalls(Calls):
             search=search,
             ordering=order_by,
             parent=parent_run_id,
+            deleted=deleted,
         )
 
     def search_runs(
@@ -140,6 +145,10 @@ class RunCalls(Calls):
     def delete_run(self, run_id: str) -> None:
         """Deletes a run; versions registered from it keep their files."""
         self.http.call("DELETE", self.path("runs", run_id))
+
+    def restore_run(self, run_id: str) -> Run:
+        """Brings a deleted run back with everything; maintainers can, for as long as it lies in the trash."""
+        return Run.from_json(self.http.call("POST", self.path("runs", run_id, "restore"), json={}))
 
     def get_metric_history(
         self, run_id: str, key: str, from_step: int | None = None, to_step: int | None = None

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from accounts.admin import admin_actor
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
-from tracking import services
+from tracking import services, trash
 from tracking.models import (
     Dataset,
     Experiment,
@@ -85,7 +85,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = ("status", "project", ("deleted_at", admin.EmptyFieldListFilter), "started_at")
     search_fields = ("public_id", "name", "notes", "experiment__name")
     list_select_related = ("project", "experiment", "created_by")
-    actions = ("kill", "delete_runs")
+    actions = ("kill", "delete_runs", "restore_runs")
 
     @admin.display(description="Portal")
     def page(self, run: Run) -> str:
@@ -101,6 +101,10 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.action(description="Delete these runs", permissions=["view"])
     def delete_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
         each(request, rows, lambda run: services.delete_run(**_run(request, run)), "is deleted")
+
+    @admin.action(description="Restore these deleted runs", permissions=["view"])
+    def restore_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
+        each(request, rows, lambda run: trash.restore_run(**_run(request, run)), "is restored")
 
 
 def _run(request: HttpRequest, run: Run) -> dict[str, Any]:

@@ -587,7 +587,11 @@ def _known_run(project: Project, run_id: str) -> Run | None:
     rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
     run = rows.filter(project=project, public_id=run_id).first()
     if run is not None and run.deleted_at is not None:
-        raise Conflict(f"Run {run_id} was deleted.", "Choose another id.", code="run_deleted")
+        raise Conflict(
+            f"Run {run_id} was deleted.",
+            "Choose another id, or ask a maintainer to restore it.",
+            code="run_deleted",
+        )
     if run is not None:
         run.resumed = True
     return run

@@ -140,6 +140,8 @@ def make_world() -> World:
     protection = protect(actor=ann.actor, project=ann.project, kind="stage", name="Archived")
     running = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    deleted = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    tracking_verbs.delete_run(actor=ann.actor, project=ann.project, run_id=deleted.public_id)
     alert = tracking_verbs.create_run_alert(
         actor=ann.actor, project=ann.project, run_id=running.public_id, condition="loss > 9"
     )
@@ -178,6 +180,7 @@ def make_world() -> World:
             "get_metric_history": {"run_id": source, "key": "accuracy"},
             "get_metrics": {"run_id": source},
             "list_run_files": {"run_id": source},
+            "restore_run": {"run_id": deleted.public_id},
             "get_run": {"run_id": source},
         },
         queries={

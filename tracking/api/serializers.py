@@ -124,6 +124,7 @@ class RunSerializer(serializers.Serializer):
     created_by = serializers.CharField(source="created_by.username")
     started_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
+    deleted_at = serializers.DateTimeField(allow_null=True)
     duration_seconds = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
 

@@ -10,6 +10,7 @@ urlpatterns = [
     path("runs", views.RunsView.as_view()),
     path("runs/<str:run_id>", views.OneRunView.as_view()),
     path("runs/<str:run_id>/end", views.EndRunView.as_view()),
+    path("runs/<str:run_id>/restore", views.RestoreRunView.as_view()),
     path("runs/<str:run_id>/kill", views.KillRunView.as_view()),
     path("runs/<str:run_id>/alerts", views.AlertsView.as_view()),
     path("runs/<str:run_id>/alerts/<str:alert_id>", views.OneAlertView.as_view()),
