@@ -8,20 +8,25 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import record
-from accounts.choices import Door
+from accounts.choices import Door, Right
 from accounts.models import Project
-from accounts.permissions import system_actor
+from accounts.permissions import Actor, require, system_actor
 from common.checks import NON_FINITE, check_text, plain_number, shorten
-from common.errors import Invalid
+from common.errors import Conflict, Invalid
+from common.ids import new_id
 from tracking.models import Run, RunAlert
+from tracking.queries import find_alert, lock_run, running_run
 from tracking.series import Series
 
 FIELD = "condition"
 MAX_CONDITION = 400
 MAX_KEY = 250
+MAX_MESSAGE = 2000
+MAX_ALERTS = 100
 EXAMPLE = "val_loss > 2.0"
 CONDITION = re.compile(
     r"""\s*(?P<key>`[^`]+`|[^\s`<>=!]+)\s*(?P<operator><=|>=|!=|==|=|<|>)\s*
@@ -79,6 +84,61 @@ def parse_condition(text: object) -> Condition:
             FIELD, f"{FIELD} is {shorten(checked)}, which no value meets.", "Compare NaN by == or !=."
         )
     return Condition(key, sign, threshold)
+
+
+def create_run_alert(
+    *, actor: Actor, project: Project, run_id: str, condition: str, message: str = ""
+) -> RunAlert:
+    """Watches a Running run for a metric's value, `val_loss > 2.0`; points that it has already do not count.
+
+    The alert fires once, by the first value that meets the condition. The same one again while it waits is the
+    same alert. At most 100 per run.
+    """
+    require(actor, project, Right.WRITE)
+    parsed = parse_condition(condition)
+    values = {
+        "condition": condition.strip(),
+        "message": check_text("message", message, max_length=MAX_MESSAGE),
+    }
+    with transaction.atomic():
+        run = running_run(project, run_id, alone=True)
+        known = run.alerts.filter(fired_at=None, **values).first()
+        if known is not None:
+            return known
+        _check_room_for_alert(run)
+        alert = RunAlert.objects.create(
+            public_id=new_id("alert"),
+            run=run,
+            created_by=actor.user,
+            key=parsed.key,
+            operator=parsed.operator,
+            threshold=parsed.threshold,
+            **values,
+        )
+        Run.objects.filter(pk=run.pk).update(has_alerts=True)
+        record(actor, "create_run_alert", "run", run.public_id, project=project, after=values)
+    return alert
+
+
+def delete_run_alert(*, actor: Actor, project: Project, run_id: str, alert_id: str) -> None:
+    """Takes an alert away, whether it has fired or not."""
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        run = lock_run(project, run_id)
+        alert = find_alert(run, alert_id)
+        alert.delete()
+        Run.objects.filter(pk=run.pk).update(has_alerts=run.alerts.filter(fired_at=None).exists())
+        before = {"condition": alert.condition, "message": alert.message}
+        record(actor, "delete_run_alert", "run", run.public_id, project=project, before=before)
+
+
+def _check_room_for_alert(run: Run) -> None:
+    if run.alerts.count() >= MAX_ALERTS:
+        raise Conflict(
+            f"Run {run.public_id} has {MAX_ALERTS} alerts, which is the most that a run may have.",
+            "Delete one first.",
+            code="too_many_alerts",
+        )
 
 
 def fire_alerts(

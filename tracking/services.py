@@ -28,11 +28,20 @@ from common.checks import (
 )
 from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
-from tracking.alerts import fire_alerts, parse_condition
+from tracking.alerts import fire_alerts
 from tracking.choices import RunStatus
 from tracking.environment import check_environment
-from tracking.models import Dataset, Experiment, Run, RunAlert, RunDataset, RunFile, RunParam, RunTag
-from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_alert, find_experiment, find_run
+from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
+from tracking.queries import (
+    EXPERIMENT_ID,
+    RUN_ID,
+    experiment_by,
+    find_experiment,
+    find_run,
+    lock_run,
+    run_ended,
+    running_run,
+)
 from tracking.series import check_series, write_series
 
 EXPERIMENT_NAME = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
@@ -43,7 +52,6 @@ MAX_TAGS = 100
 MAX_TAG_LENGTH = 5000
 MAX_FILES = 10_000
 MAX_REASON = 2000
-MAX_ALERTS = 100
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
 
@@ -159,7 +167,7 @@ def resume_run(*, actor: Actor, project: Project, run_id: str) -> Run:
     """Makes an ended run Running again, so that more can be logged to it; a Running one stays as it is."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         _resume(actor, run, {})
     return run
 
@@ -182,7 +190,7 @@ def update_run(
         changes["notes"] = check_text("notes", notes, max_length=TEXT_LENGTH)
     labels = _check_tags(tags or {}, removable=True)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         before = {tag.key: tag.value for tag in run.tags.filter(key__in=labels)}
         _write_tags(run, labels)
         moved = {key: value for key, value in labels.items() if before.get(key) != value}
@@ -221,7 +229,7 @@ def delete_run(*, actor: Actor, project: Project, run_id: str) -> None:
     """Takes a run away from every list. Its creator may, and maintainers; not while a version comes from it."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         if run.created_by_id != actor.user.pk:
             require(actor, project, Right.MAINTAIN)
         versions = run.versions.filter(deleted_at=None, model__deleted_at=None).select_related("model")
@@ -248,7 +256,7 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
         for key, value in check_mapping("params", params, max_count=MAX_PARAMS).items()
     }
     with transaction.atomic():
-        run = _running(project, run_id)
+        run = running_run(project, run_id)
         rows = [RunParam(run=run, key=key, value=_json(checked[key])) for key in sorted(checked)]
         RunParam.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
         for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
@@ -268,58 +276,12 @@ def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence
     # Series with and without steps are written one after the other, so such a batch must not meet another one.
     mixed = len({one.steps is None for one in checked}) == 2
     with transaction.atomic():
-        run = _running(project, run_id, alone=mixed)
+        run = running_run(project, run_id, alone=mixed)
         if checked:
             steps = write_series(run.pk, checked)
             if run.has_alerts:
                 fire_alerts(project, run, checked, steps)
     return sum(len(one.values) for one in checked)
-
-
-def create_run_alert(
-    *, actor: Actor, project: Project, run_id: str, condition: str, message: str = ""
-) -> RunAlert:
-    """Watches a Running run for a metric's value, `val_loss > 2.0`; points that it has already do not count.
-
-    The alert fires once, by the first value that meets the condition. The same one again while it waits is the
-    same alert. At most 100 per run.
-    """
-    require(actor, project, Right.WRITE)
-    parsed = parse_condition(condition)
-    values = {
-        "condition": condition.strip(),
-        "message": check_text("message", message, max_length=MAX_REASON),
-    }
-    with transaction.atomic():
-        run = _running(project, run_id, alone=True)
-        known = run.alerts.filter(fired_at=None, **values).first()
-        if known is not None:
-            return known
-        _check_room_for_alert(run)
-        alert = RunAlert.objects.create(
-            public_id=new_id("alert"),
-            run=run,
-            created_by=actor.user,
-            key=parsed.key,
-            operator=parsed.operator,
-            threshold=parsed.threshold,
-            **values,
-        )
-        Run.objects.filter(pk=run.pk).update(has_alerts=True)
-        record(actor, "create_run_alert", "run", run.public_id, project=project, after=values)
-    return alert
-
-
-def delete_run_alert(*, actor: Actor, project: Project, run_id: str, alert_id: str) -> None:
-    """Takes an alert away, whether it has fired or not."""
-    require(actor, project, Right.WRITE)
-    with transaction.atomic():
-        run = _lock_run(project, run_id)
-        alert = find_alert(run, alert_id)
-        alert.delete()
-        Run.objects.filter(pk=run.pk).update(has_alerts=run.alerts.filter(fired_at=None).exists())
-        before = {"condition": alert.condition, "message": alert.message}
-        record(actor, "delete_run_alert", "run", run.public_id, project=project, before=before)
 
 
 def log_dataset(
@@ -343,7 +305,7 @@ def log_dataset(
     check_text("description", description, max_length=TEXT_LENGTH)
     check_text("context", context, max_length=64)
     with transaction.atomic():
-        run = _running(project, run_id)
+        run = running_run(project, run_id)
         dataset, created = Dataset.objects.get_or_create(
             project=project, **identity, defaults={"description": description}
         )
@@ -366,7 +328,7 @@ def commit_files(
     with transaction.atomic():
         blobs = claim_blobs(project, set(wanted.values()))
         _check_uploaded(project, wanted, blobs)
-        run = _running(project, run_id, alone=True)
+        run = running_run(project, run_id, alone=True)
         present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
         check_no_file_is_a_folder(wanted, present)
         rows = [RunFile(run=run, path=path, blob=blobs[digest]) for path, digest in sorted(wanted.items())]
@@ -438,15 +400,6 @@ def _check_param(field: str, value: object) -> Any:
 def _json(value: object) -> object:
     """None as JSON's null: Django would write SQL's."""
     return Value(None, JSONField()) if value is None else value
-
-
-def _check_room_for_alert(run: Run) -> None:
-    if run.alerts.count() >= MAX_ALERTS:
-        raise Conflict(
-            f"Run {run.public_id} has {MAX_ALERTS} alerts, which is the most that a run may have.",
-            "Delete one first.",
-            code="too_many_alerts",
-        )
 
 
 def _same(one: object, other: object) -> bool:
@@ -537,35 +490,6 @@ def _lock_experiment(project: Project, id_or_name: str) -> Experiment:
     return Experiment.objects.select_related("project").select_for_update(of=("self",)).get(pk=found.pk)
 
 
-def _lock_run(project: Project, run_id: str) -> Run:
-    """The run under its row lock; Missing when it was deleted meanwhile."""
-    rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
-    run = rows.get(pk=find_run(project, run_id).pk)
-    return run if run.deleted_at is None else find_run(project, run_id)
-
-
-def _running(project: Project, run_id: str, *, alone: bool = False) -> Run:
-    """The run, kept from ending until the transaction does; `alone`, from other calls of this kind too."""
-    lock = "NO KEY UPDATE" if alone else "SHARE"
-    rows = Run.objects.raw(
-        "SELECT id, project_id, public_id, status, has_alerts FROM tracking_run "  # noqa: S608
-        f"WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",
-        [project.pk, check_text("run_id", run_id, max_length=40)],
-    )
-    run = next(iter(rows), None) or find_run(project, run_id)
-    if run.status != RunStatus.RUNNING:
-        raise _ended(run, "and takes nothing more")
-    return run
-
-
-def _ended(run: Run, what: str) -> Conflict:
-    return Conflict(
-        f"Run {run.public_id} has ended as {run.status} {what}.",
-        f"Resume it first: start a run with the id {run.public_id}.",
-        code="run_ended",
-    )
-
-
 def _end(actor: Actor, verb: str, project: Project, run_id: str, status: str, error: str) -> Run:
     """Of several ends at once one counts; the same status again is fine, another one is a Conflict."""
     with transaction.atomic():
@@ -578,7 +502,7 @@ def _end(actor: Actor, verb: str, project: Project, run_id: str, status: str, er
             before = {"status": RunStatus.RUNNING.value}
             record(actor, verb, "run", run.public_id, project=project, before=before, after=after)
         elif run.status != status:
-            raise _ended(run, f"and cannot become {status}")
+            raise run_ended(run, f"and cannot become {status}")
     return run
 
 

@@ -22,6 +22,7 @@ from registry.protections import protect
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.structure.test_openapi import schema
 from tracking import services as tracking_verbs
+from tracking.alerts import create_run_alert
 
 CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -142,7 +143,7 @@ def make_world() -> World:
     parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     deleted = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     tracking_verbs.delete_run(actor=ann.actor, project=ann.project, run_id=deleted.public_id)
-    alert = tracking_verbs.create_run_alert(
+    alert = create_run_alert(
         actor=ann.actor, project=ann.project, run_id=running.public_id, condition="loss > 9"
     )
     for name in ("down", "live"):

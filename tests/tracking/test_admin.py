@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User
 from tests.factories import Person, make_person, make_project, make_run, make_version
 from tracking import services
+from tracking.alerts import create_run_alert
 from tracking.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +53,7 @@ def fill(ann: Person) -> Run:
     where = {"actor": ann.actor, "project": ann.project, "run_id": "run-filled"}
     services.log_params(**where, params={"lr": 0.1})
     services.log_dataset(**where, name="imdb")
-    services.create_run_alert(**where, condition="loss > 2")
+    create_run_alert(**where, condition="loss > 2")
     return run
 
 

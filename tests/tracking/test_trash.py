@@ -20,6 +20,7 @@ from registry.models import ModelVersion
 from registry.tasks import empty_trash
 from tests.factories import Person, make_person, make_project, make_run, make_version, run_jobs
 from tracking import services
+from tracking.alerts import create_run_alert
 from tracking.models import MetricChunk, Run, RunAlert, RunDataset, RunFile, RunMetric, RunParam, RunTag
 from tracking.trash import purge_runs
 
@@ -41,7 +42,7 @@ def make_full_run(person: Person) -> Run:
     services.resume_run(**who)
     services.log_params(**who, params={"depth": 3})
     services.log_dataset(**who, name="iris")
-    services.create_run_alert(**who, condition="loss > 2")
+    create_run_alert(**who, condition="loss > 2")
     services.update_run(**who, name="a name", notes="a secret note", tags={"k": "v"})
     services.end_run(**who, status="Failed", error="a secret error")
     return run

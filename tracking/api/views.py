@@ -18,7 +18,7 @@ from artifacts.paths import check_path
 from common.api.filters import filtered, ordered, ordering_of
 from common.checks import shorten
 from common.errors import Invalid, Missing
-from tracking import queries, services, trash
+from tracking import alerts, queries, services, trash
 from tracking.api import serializers as s
 from tracking.filters import YES, ExperimentFilter, RunFilter
 from tracking.models import Experiment, Run
@@ -242,14 +242,14 @@ class AlertsView(RunView):
         responses={201: s.AlertSerializer},
     )
     def post(self, request: Request, project: str, run_id: str) -> Response:
-        alert = services.create_run_alert(**self.where, **self.data(s.AlertInput))
+        alert = alerts.create_run_alert(**self.where, **self.data(s.AlertInput))
         return Response(s.AlertSerializer(alert).data, status=201)
 
 
 class OneAlertView(RunView):
     @extend_schema(operation_id="delete_run_alert", summary="Delete an alert", responses={204: None})
     def delete(self, request: Request, project: str, run_id: str, alert_id: str) -> Response:
-        services.delete_run_alert(**self.where, alert_id=alert_id)
+        alerts.delete_run_alert(**self.where, alert_id=alert_id)
         return Response(status=204)
 
 
