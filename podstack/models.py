@@ -126,7 +126,10 @@ class MetricSummary(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Answer):
-    """A run as the server keeps it; `metrics` holds each key's last value."""
+    """A run as the server keeps it; `metrics` holds each key's last value.
+
+    `environment` is what the recording process saw: {"system", "packages", "git"}.
+    """
 
     id: str = ""
     experiment_id: str = ""
@@ -144,11 +147,28 @@ class Run(Answer):
     artifact_bytes: int = 0
     parent_run_id: str | None = None
     code_version: str = ""
+    environment: Mapping[str, Any] = _dict()
     created_by: str | None = None
     started_at: datetime | None = _time()
     ended_at: datetime | None = _time()
+    deleted_at: datetime | None = _time()
     duration_seconds: float | None = None
     url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert(Answer):
+    """A condition on one metric of a run; `fired_at`, `fired_value`, `fired_step`: the first value that met it."""
+
+    id: str = ""
+    condition: str = ""
+    metric: str = ""
+    message: str = ""
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    fired_at: datetime | None = _time()
+    fired_value: float | None = _parsed(parse_numbers, None)
+    fired_step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from podstack.errors import ConflictError, ConnectionFailed, PodstackError, PodstackWarning, ValidationError
@@ -27,6 +27,7 @@ INTERVAL = 1.0
 PAUSE_WHILE_AWAY = 1.0
 PATIENCE_PER_TRY = 10.0
 PASSING = frozenset({408, 429})
+RUN_ENDED = "run_ended"
 
 
 class Point(NamedTuple):
@@ -49,12 +50,23 @@ Item = Point | Param
 
 
 class Outbox:
-    """Sends a run's parameters and metrics, in the order they came, in the background."""
+    """Sends a run's parameters and metrics, in the order they came, in the background.
 
-    def __init__(self, http: Http, run_path: str, limit: int = QUEUE_LIMIT) -> None:
+    When the server says that the run has ended, what waits is dropped, and `on_end` is called with the refusal,
+    once, in this thread; it answers the error to raise from the next `flush`.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        run_path: str,
+        limit: int = QUEUE_LIMIT,
+        on_end: Callable[[PodstackError], PodstackError] | None = None,
+    ) -> None:
         self._http = http
         self._run_path = run_path
         self._limit = limit
+        self._on_end = on_end
         self._enough = min(BATCH, limit)  # values that need not wait for more
         self._refused: list[PodstackError] = []
         self._last_failure: PodstackError | None = None
@@ -148,11 +160,21 @@ class Outbox:
         error = self._post_until_answered(f"{self._run_path}/{noun}", {field: merged})
         if error is None:
             return
-        if len(parts) > 1 and isinstance(error, ConflictError | ValidationError):
+        if error.code == RUN_ENDED:
+            self._stop(error)
+        elif len(parts) > 1 and isinstance(error, ConflictError | ValidationError):
             for part in parts:
                 self._post(noun, field, [part])
         else:
             self._refuse(error)
+
+    def _stop(self, error: PodstackError) -> None:
+        """The run has ended: one refusal for everything, however much of it waits."""
+        with self._changed:
+            self._waiting.clear()
+            first = not any(refused.code == RUN_ENDED for refused in self._refused)
+        if first:
+            self._refuse(self._on_end(error) if self._on_end else error)
 
     def _refuse(self, error: PodstackError) -> None:
         warnings.warn(f"The server refused a logged value. {error}", PodstackWarning, stacklevel=2)

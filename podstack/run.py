@@ -8,16 +8,17 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
 from podstack.files import LocalFile, files_below, files_to_log, sha256_of, upload
-from podstack.models import Dataset, Run
-from podstack.outbox import Outbox, Param, Point
+from podstack.models import Alert, Dataset, Run
+from podstack.outbox import RUN_ENDED, Outbox, Param, Point
 from podstack.values import number, scalar
 
 if TYPE_CHECKING:
@@ -35,13 +36,16 @@ class ActiveRun:
     waited for. Tags, files and datasets are stored when their call returns. At the end of a `with` block
     everything is delivered and the run is Completed; Failed with the error when the block raised; Killed on
     Ctrl-C. Without `with`, call `end()`; a process that exits normally does so for you.
+
+    When somebody kills the run meanwhile, a warning says so as soon as values are refused, `status` is Killed,
+    and the next call that logs raises ConflictError, which ends the training.
     """
 
     def __init__(self, calls: RunCalls, data: Run) -> None:
         self._calls = calls
         self._data = data
         self._path = calls.path("runs", data.id)
-        self._outbox = Outbox(calls.http, self._path)
+        self._outbox = Outbox(calls.http, self._path, on_end=self._learn_of_end)
         self._params = dict(data.params)
         self._next_step = {key: (row.last_step or 0) + 1 for key, row in data.metric_summary.items()}
         self._pid = os.getpid()
@@ -78,6 +82,26 @@ class ActiveRun:
 
     def __repr__(self) -> str:
         return f"ActiveRun(id={self.id!r}, status={self.status!r})"
+
+    def start_child(
+        self,
+        name: str | None = None,
+        *,
+        experiment_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        capture: bool = True,
+    ) -> ActiveRun:
+        """Starts a run that is part of this one, in the same experiment unless you name another.
+
+        It is a run of its own: it ends by itself, and this one's end does not end it.
+        """
+        return self._calls.start_run(
+            experiment_id or self.experiment_id,
+            name=name,
+            tags=tags,
+            parent_run_id=self.id,
+            capture=capture,
+        )
 
     # Values
 
@@ -148,7 +172,9 @@ class ActiveRun:
         self._upload(files_below(Path(local_dir), artifact_path))
 
     def _upload(self, files: Sequence[LocalFile]) -> None:
-        upload(self._calls.http, self._calls.path(), self._path, files)
+        self._check_running()
+        with self._noticing_an_end():
+            upload(self._calls.http, self._calls.path(), self._path, files)
 
     def log_dataset(
         self, name: str, path: str | os.PathLike[str] | None = None, description: str = "", context: str = ""
@@ -167,8 +193,25 @@ class ActiveRun:
             "digest": digest,
             "context": context,
         }
-        answer = self._calls.http.call("POST", f"{self._path}/datasets", json=body)
+        self._check_running()
+        with self._noticing_an_end():
+            answer = self._calls.http.call("POST", f"{self._path}/datasets", json=body)
         return Dataset.from_json({**body, **(answer or {})})
+
+    # Alerts
+
+    def create_alert(self, condition: str, message: str = "") -> Alert:
+        """Watches this run: `run.create_alert("val_loss > 2.0", message="It diverges.")`.
+
+        See `MLOpsClient.create_run_alert`. The same alert again, while it waits, is not made twice.
+        """
+        self._check_running()
+        with self._noticing_an_end():
+            return self._calls.create_run_alert(self.id, condition, message)
+
+    def list_alerts(self) -> list[Alert]:
+        """This run's alerts; values that are still on their way to the server have not been looked at."""
+        return self._calls.list_run_alerts(self.id)
 
     # The end
 
@@ -182,7 +225,8 @@ class ActiveRun:
     def end(self, status: str = "Completed", error: str = "") -> None:
         """Delivers what is queued and ends the run: Completed, Failed or Killed. A second call does nothing.
 
-        When values were refused, the run ends Failed with that reason, which is then raised.
+        When values were refused, the run ends Failed with that reason, which is then raised. When somebody
+        else ended it, it stays as it is, and a warning says so.
         """
         if self._ended or self._pid != os.getpid():
             return
@@ -190,6 +234,8 @@ class ActiveRun:
         try:
             self.flush(patience)
         except PodstackError as problem:
+            if self._ended:
+                return
             with suppress(PodstackError):
                 self._finish(
                     "Failed" if status == "Completed" else status, error or str(problem), SHORT_PATIENCE
@@ -201,8 +247,33 @@ class ActiveRun:
         self._ended = True
         atexit.unregister(self._end_at_exit)
         body = {"status": status, "error": error}
-        answer = self._calls.http.call("POST", f"{self._path}/end", json=body, patience=patience)
-        self._data = Run.from_json(answer) if answer else self._calls.get_run(self.id)
+        try:
+            answer = self._calls.http.call("POST", f"{self._path}/end", json=body, patience=patience)
+        except ConflictError as refusal:
+            if refusal.code != RUN_ENDED:
+                raise
+            warnings.warn(self._learn_of_end(refusal).message, PodstackWarning, stacklevel=3)
+        else:
+            self._data = Run.from_json(answer) if answer else self._calls.get_run(self.id)
+
+    def _learn_of_end(self, refusal: PodstackError) -> PodstackError:
+        """Somebody else ended the run: from here on it is ended here, too. Answers the error to raise."""
+        try:
+            self._data = self._calls.get_run(self.id)
+        except PodstackError:
+            self._data = replace(self._data, status="Killed", error=refusal.message)
+        self._ended = True
+        atexit.unregister(self._end_at_exit)
+        return self._has_ended()
+
+    @contextmanager
+    def _noticing_an_end(self) -> Iterator[None]:
+        try:
+            yield
+        except ConflictError as refusal:
+            if refusal.code != RUN_ENDED:
+                raise
+            raise self._learn_of_end(refusal) from refusal
 
     def __enter__(self) -> Self:
         return self
@@ -230,11 +301,15 @@ class ActiveRun:
 
     def _check_running(self) -> None:
         if self._ended:
-            raise ConflictError(
-                f"{self.id} has ended as {self.status}; nothing can be logged to it any more.",
-                hint=f'Continue it with start_run(run_id="{self.id}").',
-                code="run_ended",
-            )
+            raise self._has_ended()
+
+    def _has_ended(self) -> ConflictError:
+        reason = f" ({self._data.error.rstrip('.')})" if self._data.error else ""
+        return ConflictError(
+            f"{self.id} has ended as {self.status}{reason}; nothing can be logged to it any more.",
+            hint=f'Continue it with start_run(run_id="{self.id}").',
+            code=RUN_ENDED,
+        )
 
 
 def ending(error: BaseException | None) -> tuple[str, str]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from podstack.calls import Calls, given
+from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
 from podstack.files import download
-from podstack.models import ArtifactFile, MetricHistory, Run
+from podstack.models import Alert, ArtifactFile, MetricHistory, Run
 from podstack.run import ActiveRun
-
-GIT_SECONDS = 2
 
 
 class RunCalls(Calls):
@@ -29,13 +26,18 @@ class RunCalls(Calls):
         tags: Mapping[str, str] | None = None,
         parent_run_id: str | None = None,
         code_version: str | None = None,
+        capture: bool = True,
     ) -> ActiveRun:
         """Starts recording a run; use it as `with client.start_run("sentiment") as run:`.
 
         `experiment_id` is an id or a name; a new name makes the experiment. `run_id` of an existing run
         continues it; of none, the new run gets it (`run-` and 6 to 32 lower-case letters and digits). Where
-        PODSTACK_RUN_ID is set, the process's first run continues that one. `code_version` is the git commit
-        of the running script unless you give another.
+        PODSTACK_RUN_ID is set, the process's first run continues that one. `parent_run_id` makes it part of
+        another run of the project; see `ActiveRun.start_child`.
+
+        The system, the versions of well-known packages and the Git commit of the running script are recorded
+        with a new run (`run.data.environment`), and the commit is its `code_version` unless you give another;
+        not with capture=False or PODSTACK_CAPTURE=0.
         """
         continued = run_id or os.environ.pop("PODSTACK_RUN_ID", None)
         experiment = (self._experiment_of(continued) if continued else None) or experiment_id
@@ -44,13 +46,16 @@ class RunCalls(Calls):
                 f"There is no run {continued}." if continued else "A run needs an experiment.",
                 hint="Give experiment_id: an experiment's id or name; a new name makes the experiment.",
             )
+        seen = environment() if wanted(capture) else None
+        commit = (seen or {}).get("git", {}).get("commit")
         body = given(
             experiment_id=experiment,
             id=continued,
             name=name,
             tags=None if tags is None else {key: str(value) for key, value in tags.items()},
             parent_run_id=parent_run_id,
-            code_version=_commit() if code_version is None else code_version,
+            code_version=commit if code_version is None else code_version,
+            environment=seen,
         )
         return ActiveRun(self, Run.from_json(self.http.call("POST", self.path("runs"), json=body)))
 
@@ -70,8 +75,13 @@ class RunCalls(Calls):
         status: str | None = None,
         search: str | None = None,
         order_by: str | None = None,
+        parent_run_id: str | None = None,
+        deleted: bool | None = None,
     ) -> Iterator[Run]:
-        """The project's or one experiment's runs, the latest first unless `order_by` says otherwise."""
+        """The project's, one experiment's or one parent's runs, the latest first unless `order_by` says otherwise.
+
+        deleted=True gives those that `restore_run` can bring back; only maintainers see them.
+        """
         return self.listed(
             Run.from_json,
             ("runs",),
@@ -79,6 +89,8 @@ class RunCalls(Calls):
             status=status,
             search=search,
             ordering=order_by,
+            parent=parent_run_id,
+            deleted=deleted,
         )
 
     def search_runs(
@@ -105,9 +117,38 @@ class RunCalls(Calls):
         body = given(name=name, notes=notes, tags=None if tags is None else dict(tags))
         return Run.from_json(self.http.call("PATCH", self.path("runs", run_id), json=body))
 
+    def kill_run(self, run_id: str, reason: str = "") -> Run:
+        """Ends a running run, anybody's, as Killed; the process that records it learns it with its next values.
+
+        ConflictError when the run has ended otherwise.
+        """
+        answer = self.http.call("POST", self.path("runs", run_id, "kill"), json={"reason": reason})
+        return Run.from_json(answer)
+
+    def create_run_alert(self, run_id: str, condition: str, message: str = "") -> Alert:
+        """Watches a running run: `condition` is a metric's key, one of < <= > >= == != and a number.
+
+        `create_run_alert(run_id, "val_loss > 2.0", message="It diverges.")`; a key with spaces stands in
+        `backticks`. The alert fires once, by the first value logged from now on that meets the condition.
+        """
+        body = {"condition": condition, "message": message}
+        return Alert.from_json(self.http.call("POST", self.path("runs", run_id, "alerts"), json=body))
+
+    def list_run_alerts(self, run_id: str) -> list[Alert]:
+        """A run's alerts, in the order they were made, fired or not."""
+        return list(self.listed(Alert.from_json, ("runs", run_id, "alerts")))
+
+    def delete_run_alert(self, run_id: str, alert_id: str) -> None:
+        """Takes an alert away; NotFoundError without it."""
+        self.http.call("DELETE", self.path("runs", run_id, "alerts", alert_id))
+
     def delete_run(self, run_id: str) -> None:
         """Deletes a run; versions registered from it keep their files."""
         self.http.call("DELETE", self.path("runs", run_id))
+
+    def restore_run(self, run_id: str) -> Run:
+        """Brings a deleted run back with everything; maintainers can, for as long as it lies in the trash."""
+        return Run.from_json(self.http.call("POST", self.path("runs", run_id, "restore"), json={}))
 
     def get_metric_history(
         self, run_id: str, key: str, from_step: int | None = None, to_step: int | None = None
@@ -136,21 +177,3 @@ class RunCalls(Calls):
         if not files:
             raise NotFoundError(f"{run_id} has no files{f' at {path}' if path else ''}.")
         return download(self.http, self.path("runs", run_id, "artifacts"), files, Path(destination))
-
-
-def _commit() -> str | None:
-    """The git commit that the running script stands at; None outside of a repository."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folder = Path(script).resolve().parent if script else Path.cwd()
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -14,9 +14,18 @@ from django.utils.html import format_html
 from accounts.admin import admin_actor
 from common.admin import ReadOnlyAdmin
 from common.errors import DomainError
-from tracking import services
-from tracking.choices import RunStatus
-from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
+from tracking import services, trash
+from tracking.models import (
+    Dataset,
+    Experiment,
+    Run,
+    RunAlert,
+    RunDataset,
+    RunFile,
+    RunMetric,
+    RunParam,
+    RunTag,
+)
 
 
 def each(request: HttpRequest, rows: QuerySet[Any], verb: Callable[[Any], object], done: str) -> None:
@@ -76,7 +85,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = ("status", "project", ("deleted_at", admin.EmptyFieldListFilter), "started_at")
     search_fields = ("public_id", "name", "notes", "experiment__name")
     list_select_related = ("project", "experiment", "created_by")
-    actions = ("kill", "delete_runs")
+    actions = ("kill", "delete_runs", "restore_runs")
 
     @admin.display(description="Portal")
     def page(self, run: Run) -> str:
@@ -85,14 +94,17 @@ class RunAdmin(ReadOnlyAdmin):
         url = reverse("tracking:run", args=[run.project.slug, run.public_id])
         return format_html('<a href="{}">Open</a>', url)
 
-    @admin.action(description="End these runs as Killed", permissions=["view"])
+    @admin.action(description="Kill these runs", permissions=["view"])
     def kill(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
-        killed: dict[str, Any] = {"status": RunStatus.KILLED, "error": "Killed by an operator."}
-        each(request, rows, lambda run: services.end_run(**_run(request, run), **killed), "is Killed")
+        each(request, rows, lambda run: services.kill_run(**_run(request, run)), "is Killed")
 
     @admin.action(description="Delete these runs", permissions=["view"])
     def delete_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
         each(request, rows, lambda run: services.delete_run(**_run(request, run)), "is deleted")
+
+    @admin.action(description="Restore these deleted runs", permissions=["view"])
+    def restore_runs(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
+        each(request, rows, lambda run: trash.restore_run(**_run(request, run)), "is restored")
 
 
 def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
@@ -123,6 +135,14 @@ class RunTagAdmin(PartOfRunAdmin):
 class RunMetricAdmin(PartOfRunAdmin):
     list_display = ("run", "key", "last", "last_step", "last_at", "low", "high", "count")
     search_fields = ("key", "run__public_id", "run__name")
+
+
+@admin.register(RunAlert)
+class RunAlertAdmin(PartOfRunAdmin):
+    list_display = ("run", "condition", "message", "created_by", "fired_at", "fired_value", "fired_step")
+    list_filter = (*PartOfRunAdmin.list_filter, ("fired_at", admin.EmptyFieldListFilter))
+    search_fields = ("condition", "message", "run__public_id", "run__name")
+    list_select_related = ("run", "created_by")
 
 
 @admin.register(RunFile)

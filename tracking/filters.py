@@ -42,6 +42,14 @@ class RunFilter(django_filters.FilterSet):
     search = django_filters.CharFilter(method="by_text", label="text in name, id or notes")
     experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
     status = django_filters.ChoiceFilter(choices=RunStatus.choices)
+    parent = django_filters.CharFilter(
+        field_name="parent__public_id", label="the id of the run they belong to"
+    )
+    deleted = django_filters.ChoiceFilter(
+        choices=((YES, "deleted"), (NO, "not deleted")),
+        method="by_deleted",
+        label="true for deleted ones only, which maintainers see",
+    )
     author = django_filters.CharFilter(field_name="created_by__username", label="who started it")
     started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
     started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
@@ -55,6 +63,9 @@ class RunFilter(django_filters.FilterSet):
         return rows.filter(
             Q(name__icontains=value) | Q(public_id__icontains=value) | Q(notes__icontains=value)
         )
+
+    def by_deleted(self, rows: QuerySet[Run], name: str, value: str) -> QuerySet[Run]:
+        return rows.filter(deleted_at__isnull=value == NO)
 
     def by_experiment(self, rows: QuerySet[Run], name: str, value: str) -> QuerySet[Run]:
         return rows.filter(Q(experiment__public_id=value) | Q(experiment__name=value))

@@ -91,6 +91,9 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     notes = models.TextField(blank=True)
     code_version = models.CharField(max_length=200, blank=True)
+    environment = models.JSONField(default=dict, blank=True)
+    # Whether a batch of points need look for alerts at all; says so a little longer than they wait.
+    has_alerts = models.BooleanField(default=False, editable=False)
     parent = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
     )
@@ -196,6 +199,29 @@ class MetricChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.steps)} points"
+
+
+class RunAlert(models.Model):
+    """A condition on one metric of a run, `key operator threshold`; it fires once, by the first value that meets it."""
+
+    public_id = models.CharField(max_length=40, unique=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="alerts")
+    condition = models.CharField(max_length=400)
+    key = models.CharField(max_length=250)
+    operator = models.CharField(max_length=2)
+    threshold = models.FloatField()
+    message = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    fired_at = models.DateTimeField(null=True, blank=True)
+    fired_value = models.FloatField(null=True, blank=True)
+    fired_step = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.condition
 
 
 class Dataset(models.Model):

@@ -15,8 +15,9 @@ from artifacts.models import Blob
 from artifacts.paths import check_path
 from common import sql
 from common.checks import check_text, shorten
-from common.errors import Invalid, Missing
-from tracking.models import Dataset, Experiment, MetricChunk, Run, RunFile, RunMetric
+from common.errors import Conflict, Invalid, Missing
+from tracking.choices import RunStatus
+from tracking.models import Dataset, Experiment, MetricChunk, Run, RunAlert, RunFile, RunMetric
 
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
@@ -74,6 +75,52 @@ def find_run(project: Project, run_id: str) -> Run:
             f"There is no run {shorten(run_id)} in {project.slug}.", "Check its id.", code="run_not_found"
         )
     return run
+
+
+def lock_run(project: Project, run_id: str) -> Run:
+    """The run under its row lock; Missing when it was deleted meanwhile."""
+    rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
+    run = rows.get(pk=find_run(project, run_id).pk)
+    return run if run.deleted_at is None else find_run(project, run_id)
+
+
+def running_run(project: Project, run_id: str, *, alone: bool = False) -> Run:
+    """The Running run, kept from ending until the transaction does; `alone`, from other calls of this kind too.
+
+    It has only what logging needs: id, project, status and whether it has alerts; else Conflict or Missing.
+    """
+    lock = "NO KEY UPDATE" if alone else "SHARE"
+    rows = Run.objects.raw(
+        "SELECT id, project_id, public_id, status, has_alerts FROM tracking_run "  # noqa: S608
+        f"WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",
+        [project.pk, check_text("run_id", run_id, max_length=40)],
+    )
+    run = next(iter(rows), None) or find_run(project, run_id)
+    if run.status != RunStatus.RUNNING:
+        raise run_ended(run, "and takes nothing more")
+    return run
+
+
+def run_ended(run: Run, what: str) -> Conflict:
+    """The error that the run has ended; `what` goes on: "and takes nothing more"."""
+    return Conflict(
+        f"Run {run.public_id} has ended as {run.status} {what}.",
+        f"Resume it first: start a run with the id {run.public_id}.",
+        code="run_ended",
+    )
+
+
+def find_alert(run: Run, alert_id: str) -> RunAlert:
+    """The run's alert with this id, or Missing."""
+    check_text("alert_id", alert_id, max_length=40)
+    alert = run.alerts.filter(public_id=alert_id).first()
+    if alert is None:
+        raise Missing(
+            f"Run {run.public_id} has no alert {shorten(alert_id)}.",
+            "Check its id.",
+            code="alert_not_found",
+        )
+    return alert
 
 
 def keep_run(project: Project, run_id: str) -> Run:

@@ -130,8 +130,8 @@ def _merged(series: Iterable[Series]) -> list[Series]:
     return [by_key[key] for key in sorted(by_key)]
 
 
-def write_series(run_id: int, series: Sequence[Series]) -> None:
-    """Updates the summaries and stores the points; in the caller's transaction."""
+def write_series(run_id: int, series: Sequence[Series]) -> dict[str, Sequence[int]]:
+    """Updates the summaries and stores the points, in the caller's transaction; answers the steps of each key."""
     written: list[tuple[int, Series, Sequence[int]]] = []
     for statement, group in (
         (GIVEN_STEPS, [one for one in series if one.steps is not None]),
@@ -147,6 +147,7 @@ def write_series(run_id: int, series: Sequence[Series]) -> None:
             for metric_id, one, steps in written
         ),
     )
+    return {one.key: steps for _, one, steps in written}
 
 
 def _steps_of(one: Series, last_step: int) -> Sequence[int]:

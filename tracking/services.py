@@ -26,11 +26,22 @@ from common.checks import (
     plain_number,
     shorten,
 )
-from common.errors import Conflict, Invalid
+from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
+from tracking.alerts import fire_alerts
 from tracking.choices import RunStatus
+from tracking.environment import check_environment
 from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
-from tracking.queries import EXPERIMENT_ID, RUN_ID, experiment_by, find_experiment, find_run
+from tracking.queries import (
+    EXPERIMENT_ID,
+    RUN_ID,
+    experiment_by,
+    find_experiment,
+    find_run,
+    lock_run,
+    run_ended,
+    running_run,
+)
 from tracking.series import check_series, write_series
 
 EXPERIMENT_NAME = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
@@ -40,6 +51,7 @@ MAX_PARAM_BYTES = 8 * 1024
 MAX_TAGS = 100
 MAX_TAG_LENGTH = 5000
 MAX_FILES = 10_000
+MAX_REASON = 2000
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
 
@@ -113,24 +125,33 @@ def start_run(
     tags: Mapping[str, str] | None = None,
     parent_run_id: str | None = None,
     code_version: str = "",
+    environment: Mapping[str, Any] | None = None,
 ) -> Run:
     """A Running run of the experiment with this id or name; a new name makes the experiment.
 
     `run_id` may be chosen by the caller (`run-` and 6 to 32 lower-case letters and digits). Where the project
-    has this run already, it is resumed: name and tags given are set, code version and parent stay.
+    has this run already, it is resumed: name and tags given are set, code version, parent and environment
+    stay. `environment` is what the recorder saw of its system, packages and code: JSON of at most 32 KiB.
     """
     require(actor, project, Right.WRITE)
     check_text("name", name, max_length=200)
     check_text("code_version", code_version, max_length=200)
+    seen = check_environment({} if environment is None else environment)
     labels = _check_tags(tags or {})
     chosen = new_id("run") if run_id is None else _check_run_id(run_id)
     with transaction.atomic():
         run = None if run_id is None else _known_run(project, chosen)
         if run is None:
             experiment = _experiment_for_run(actor, project, experiment_id)
-            parent = find_run(project, parent_run_id) if parent_run_id else None
+            parent = _find_parent(project, parent_run_id) if parent_run_id else None
             run = _insert_run(
-                actor, experiment, public_id=chosen, name=name, parent=parent, code_version=code_version
+                actor,
+                experiment,
+                public_id=chosen,
+                name=name,
+                parent=parent,
+                code_version=code_version,
+                environment=seen,
             )
         if run is None:
             run = _known_run(project, chosen)
@@ -146,7 +167,7 @@ def resume_run(*, actor: Actor, project: Project, run_id: str) -> Run:
     """Makes an ended run Running again, so that more can be logged to it; a Running one stays as it is."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         _resume(actor, run, {})
     return run
 
@@ -169,7 +190,7 @@ def update_run(
         changes["notes"] = check_text("notes", notes, max_length=TEXT_LENGTH)
     labels = _check_tags(tags or {}, removable=True)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         before = {tag.key: tag.value for tag in run.tags.filter(key__in=labels)}
         _write_tags(run, labels)
         moved = {key: value for key, value in labels.items() if before.get(key) != value}
@@ -190,33 +211,25 @@ def end_run(*, actor: Actor, project: Project, run_id: str, status: str, error: 
     if status not in ENDS:
         raise Invalid.field("status", f"status is {shorten(status)}; it must be one of {', '.join(ENDS)}.")
     check_text("error", error, max_length=TEXT_LENGTH)
-    with transaction.atomic():
-        run = find_run(project, run_id)
-        running = Run.objects.alive().filter(pk=run.pk, status=RunStatus.RUNNING)
-        now = timezone.now()
-        won = running.update(status=status, error=error, ended_at=now)
-        run = find_run(project, run_id)
-        if won:
-            after = {"status": status, **({"error": error} if error else {})}
-            record(
-                actor,
-                "end_run",
-                "run",
-                run.public_id,
-                project=project,
-                before={"status": "Running"},
-                after=after,
-            )
-        elif run.status != status:
-            raise _ended(run, f"and cannot become {status}")
-    return run
+    return _end(actor, "end_run", project, run_id, status, error)
+
+
+def kill_run(*, actor: Actor, project: Project, run_id: str, reason: str = "") -> Run:
+    """Ends somebody's Running run as Killed; its `error` says who did it and why.
+
+    Whoever records it learns it with the next values. A Killed run stays as it is, another end is a Conflict.
+    """
+    require(actor, project, Right.WRITE)
+    check_text("reason", reason, max_length=MAX_REASON)
+    sentence = f"Killed by {actor.user.username}{f': {reason.strip()}' if reason.strip() else '.'}"
+    return _end(actor, "kill_run", project, run_id, RunStatus.KILLED, sentence)
 
 
 def delete_run(*, actor: Actor, project: Project, run_id: str) -> None:
     """Takes a run away from every list. Its creator may, and maintainers; not while a version comes from it."""
     require(actor, project, Right.WRITE)
     with transaction.atomic():
-        run = _lock_run(project, run_id)
+        run = lock_run(project, run_id)
         if run.created_by_id != actor.user.pk:
             require(actor, project, Right.MAINTAIN)
         versions = run.versions.filter(deleted_at=None, model__deleted_at=None).select_related("model")
@@ -243,7 +256,7 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
         for key, value in check_mapping("params", params, max_count=MAX_PARAMS).items()
     }
     with transaction.atomic():
-        run = _running(project, run_id)
+        run = running_run(project, run_id)
         rows = [RunParam(run=run, key=key, value=_json(checked[key])) for key in sorted(checked)]
         RunParam.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
         for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
@@ -263,9 +276,11 @@ def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence
     # Series with and without steps are written one after the other, so such a batch must not meet another one.
     mixed = len({one.steps is None for one in checked}) == 2
     with transaction.atomic():
-        run = _running(project, run_id, alone=mixed)
+        run = running_run(project, run_id, alone=mixed)
         if checked:
-            write_series(run.pk, checked)
+            steps = write_series(run.pk, checked)
+            if run.has_alerts:
+                fire_alerts(project, run, checked, steps)
     return sum(len(one.values) for one in checked)
 
 
@@ -290,7 +305,7 @@ def log_dataset(
     check_text("description", description, max_length=TEXT_LENGTH)
     check_text("context", context, max_length=64)
     with transaction.atomic():
-        run = _running(project, run_id)
+        run = running_run(project, run_id)
         dataset, created = Dataset.objects.get_or_create(
             project=project, **identity, defaults={"description": description}
         )
@@ -313,7 +328,7 @@ def commit_files(
     with transaction.atomic():
         blobs = claim_blobs(project, set(wanted.values()))
         _check_uploaded(project, wanted, blobs)
-        run = _running(project, run_id, alone=True)
+        run = running_run(project, run_id, alone=True)
         present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
         check_no_file_is_a_folder(wanted, present)
         rows = [RunFile(run=run, path=path, blob=blobs[digest]) for path, digest in sorted(wanted.items())]
@@ -475,32 +490,20 @@ def _lock_experiment(project: Project, id_or_name: str) -> Experiment:
     return Experiment.objects.select_related("project").select_for_update(of=("self",)).get(pk=found.pk)
 
 
-def _lock_run(project: Project, run_id: str) -> Run:
-    """The run under its row lock; Missing when it was deleted meanwhile."""
-    rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
-    run = rows.get(pk=find_run(project, run_id).pk)
-    return run if run.deleted_at is None else find_run(project, run_id)
-
-
-def _running(project: Project, run_id: str, *, alone: bool = False) -> Run:
-    """The run, kept from ending until the transaction does; `alone`, from other calls of this kind too."""
-    lock = "NO KEY UPDATE" if alone else "SHARE"
-    rows = Run.objects.raw(
-        f"SELECT * FROM tracking_run WHERE project_id = %s AND public_id = %s AND deleted_at IS NULL FOR {lock}",  # noqa: S608
-        [project.pk, check_text("run_id", run_id, max_length=40)],
-    )
-    run = next(iter(rows), None) or find_run(project, run_id)
-    if run.status != RunStatus.RUNNING:
-        raise _ended(run, "and takes nothing more")
+def _end(actor: Actor, verb: str, project: Project, run_id: str, status: str, error: str) -> Run:
+    """Of several ends at once one counts; the same status again is fine, another one is a Conflict."""
+    with transaction.atomic():
+        run = find_run(project, run_id)
+        running = Run.objects.alive().filter(pk=run.pk, status=RunStatus.RUNNING)
+        won = running.update(status=status, error=error, ended_at=timezone.now())
+        run = find_run(project, run_id)
+        if won:
+            after = {"status": status, **({"error": error} if error else {})}
+            before = {"status": RunStatus.RUNNING.value}
+            record(actor, verb, "run", run.public_id, project=project, before=before, after=after)
+        elif run.status != status:
+            raise run_ended(run, f"and cannot become {status}")
     return run
-
-
-def _ended(run: Run, what: str) -> Conflict:
-    return Conflict(
-        f"Run {run.public_id} has ended as {run.status} {what}.",
-        f"Resume it first: start a run with the id {run.public_id}.",
-        code="run_ended",
-    )
 
 
 def _known_run(project: Project, run_id: str) -> Run | None:
@@ -508,7 +511,11 @@ def _known_run(project: Project, run_id: str) -> Run | None:
     rows = Run.objects.select_for_update(of=("self",)).select_related("project", "experiment")
     run = rows.filter(project=project, public_id=run_id).first()
     if run is not None and run.deleted_at is not None:
-        raise Conflict(f"Run {run_id} was deleted.", "Choose another id.", code="run_deleted")
+        raise Conflict(
+            f"Run {run_id} was deleted.",
+            "Choose another id, or ask a maintainer to restore it.",
+            code="run_deleted",
+        )
     if run is not None:
         run.resumed = True
     return run
@@ -526,6 +533,18 @@ def _insert_run(actor: Actor, experiment: Experiment, **values: Any) -> Run | No
     after = {"experiment": experiment.name, "name": run.name}
     record(actor, "start_run", "run", run.public_id, project=experiment.project, after=after)
     return run
+
+
+def _find_parent(project: Project, run_id: str) -> Run:
+    try:
+        return find_run(project, run_id)
+    except Missing as error:
+        raise Missing(
+            f"parent_run_id is {shorten(run_id)}, but there is no such run in {project.slug}.",
+            "A parent is a run of the same project that was not deleted.",
+            code="parent_not_found",
+            fields={"parent_run_id": [f"There is no run {shorten(run_id)} in {project.slug}."]},
+        ) from error
 
 
 def _same_experiment(run: Run, id_or_name: str | None) -> None:

@@ -220,9 +220,20 @@ class FakeServer:
         return Answer(body=self.runs[match[1]])
 
     def _end_run(self, request: Request, match: re.Match[str]) -> Answer:
+        if self.runs[match[1]]["status"] not in ("Running", request.json["status"]):
+            return self._ended(match)
         return self._update_run(request, match)
 
+    def kill(self, run_id: str, reason: str) -> None:
+        """What a colleague does meanwhile."""
+        self.runs[run_id] |= {"status": "Killed", "error": f"Killed by ann: {reason}"}
+
+    def _ended(self, match: re.Match[str]) -> Answer:
+        return problem(409, f"Run {match[1]} has ended and takes nothing more.", code="run_ended")
+
     def _log_params(self, request: Request, match: re.Match[str]) -> Answer:
+        if self.runs[match[1]]["status"] != "Running":
+            return self._ended(match)
         if "bad" in request.json["params"]:
             return problem(400, "bad is no key.", code="invalid", errors={"params.bad": ["bad is no key."]})
         self.runs[match[1]]["params"] |= request.json["params"]
@@ -230,6 +241,8 @@ class FakeServer:
 
     def _log_metrics(self, request: Request, match: re.Match[str]) -> Answer:
         series = request.json["series"]
+        if self.runs[match[1]]["status"] != "Running":
+            return self._ended(match)
         if any(row["key"] == "bad" for row in series):
             return problem(400, "bad is no key.", code="invalid")
         for row in series:
@@ -249,6 +262,8 @@ class FakeServer:
         return Answer(201, {"sha256": match[1], "size": len(request.body)})
 
     def _commit(self, request: Request, match: re.Match[str]) -> Answer:
+        if self.runs.get(match[1], {}).get("status", "Running") != "Running":
+            return self._ended(match)
         self.files.setdefault(match[1], []).extend(request.json["files"])
         return Answer(body={})
 

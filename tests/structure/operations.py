@@ -22,6 +22,7 @@ from registry.protections import protect
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.structure.test_openapi import schema
 from tracking import services as tracking_verbs
+from tracking.alerts import create_run_alert
 
 CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -140,6 +141,11 @@ def make_world() -> World:
     protection = protect(actor=ann.actor, project=ann.project, kind="stage", name="Archived")
     running = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     parent = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    deleted = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
+    tracking_verbs.delete_run(actor=ann.actor, project=ann.project, run_id=deleted.public_id)
+    alert = create_run_alert(
+        actor=ann.actor, project=ann.project, run_id=running.public_id, condition="loss > 9"
+    )
     for name in ("down", "live"):
         deploy(**where, version=1, endpoint_name=name)
     token, _ = create_token(
@@ -159,6 +165,7 @@ def make_world() -> World:
             "username": "ray",
             "experiment_id": experiment,
             "run_id": running.public_id,
+            "alert_id": alert.public_id,
             "sha256": SHA256,
             "number": str(gone.number),
             "protection_id": str(protection.pk),
@@ -174,6 +181,7 @@ def make_world() -> World:
             "get_metric_history": {"run_id": source, "key": "accuracy"},
             "get_metrics": {"run_id": source},
             "list_run_files": {"run_id": source},
+            "restore_run": {"run_id": deleted.public_id},
             "get_run": {"run_id": source},
         },
         queries={
@@ -219,6 +227,8 @@ def make_world() -> World:
                 "description": "d",
             },
             "end_run": {"status": "Failed", "error": "It broke."},
+            "create_run_alert": {"condition": "val_loss > 2.0", "message": "It diverges."},
+            "kill_run": {"reason": "It costs too much."},
             "log_dataset": {
                 "name": "iris.csv",
                 "path": "data/iris.csv",
@@ -243,6 +253,7 @@ def make_world() -> World:
                 "tags": {"k": "v"},
                 "parent_run_id": parent.public_id,
                 "code_version": "abc",
+                "environment": {"system": {"python": "3.12.1"}},
             },
             "transition_stage": {"stage": "Staging", "note": "n"},
             "update_deployment": {

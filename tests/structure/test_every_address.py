@@ -18,6 +18,7 @@ VALUES = {
     "ref": "1",
     "number": "1",
     "protection_id": "1",
+    "alert_id": "alert-abc",
     "alias": "best",
     "key": "k",
     "path": "a.txt",

@@ -62,6 +62,11 @@ TABLE = {
     "get_run": READ,
     "update_run": WRITE,
     "end_run": WRITE,
+    "restore_run": MAINTAIN,
+    "kill_run": WRITE,
+    "list_run_alerts": READ,
+    "create_run_alert": WRITE,
+    "delete_run_alert": WRITE,
     "delete_run": MAINTAIN,  # somebody else's
     "log_params": WRITE,
     "get_metrics": READ,

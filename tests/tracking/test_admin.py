@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User
 from tests.factories import Person, make_person, make_project, make_run, make_version
 from tracking import services
+from tracking.alerts import create_run_alert
 from tracking.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +23,7 @@ NOUNS = [
     "tracking.dataset",
     "tracking.experiment",
     "tracking.run",
+    "tracking.runalert",
     "tracking.rundataset",
     "tracking.runfile",
     "tracking.runmetric",
@@ -51,6 +53,7 @@ def fill(ann: Person) -> Run:
     where = {"actor": ann.actor, "project": ann.project, "run_id": "run-filled"}
     services.log_params(**where, params={"lr": 0.1})
     services.log_dataset(**where, name="imdb")
+    create_run_alert(**where, condition="loss > 2")
     return run
 
 
@@ -81,8 +84,8 @@ def test_an_operator_kills_a_run_by_the_verb(ann: Person, operator: Client) -> N
     run = fill(ann)
     assert "run-filled is Killed" in act(operator, "kill", run).content.decode()
     run.refresh_from_db()
-    assert (run.status, run.error) == ("Killed", "Killed by an operator.")
-    entry = AuditEntry.objects.get(verb="end_run", object_id="run-filled")
+    assert (run.status, run.error) == ("Killed", "Killed by operator.")
+    entry = AuditEntry.objects.get(verb="kill_run", object_id="run-filled")
     assert (entry.actor.username, entry.door) == ("operator", "admin")
     done = make_run(ann)
     assert "has ended as Completed" in act(operator, "kill", done).content.decode()

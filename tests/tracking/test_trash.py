@@ -20,12 +20,13 @@ from registry.models import ModelVersion
 from registry.tasks import empty_trash
 from tests.factories import Person, make_person, make_project, make_run, make_version, run_jobs
 from tracking import services
-from tracking.models import MetricChunk, Run, RunDataset, RunFile, RunMetric, RunParam, RunTag
+from tracking.alerts import create_run_alert
+from tracking.models import MetricChunk, Run, RunAlert, RunDataset, RunFile, RunMetric, RunParam, RunTag
 from tracking.trash import purge_runs
 
 pytestmark = pytest.mark.django_db
 
-CONTENT = (MetricChunk, RunMetric, RunParam, RunTag, RunDataset, RunFile)
+CONTENT = (MetricChunk, RunAlert, RunMetric, RunParam, RunTag, RunDataset, RunFile)
 
 
 @pytest.fixture
@@ -36,10 +37,12 @@ def ann() -> Person:
 def make_full_run(person: Person) -> Run:
     """A run with something of everything."""
     run = make_run(person, {"w": b"weights"}, accuracy=0.9)
+    Run.objects.filter(pk=run.pk).update(environment={"system": {"hostname": "secret"}})
     who = {"actor": person.actor, "project": person.project, "run_id": run.public_id}
     services.resume_run(**who)
     services.log_params(**who, params={"depth": 3})
     services.log_dataset(**who, name="iris")
+    create_run_alert(**who, condition="loss > 2")
     services.update_run(**who, name="a name", notes="a secret note", tags={"k": "v"})
     services.end_run(**who, status="Failed", error="a secret error")
     return run
@@ -61,7 +64,7 @@ def test_all_that_a_long_deleted_run_held_goes_and_its_row_stays(ann: Person) ->
     assert [model.objects.count() for model in CONTENT] == [1] * len(CONTENT)
     run.refresh_from_db()
     assert run.purged_at is not None
-    assert (run.name, run.notes, run.error) == ("a name", "", "")
+    assert (run.name, run.notes, run.error, run.environment) == ("a name", "", "", {})
     kept.refresh_from_db()
     assert (kept.purged_at, kept.notes) == (None, "a secret note")
     entry = AuditEntry.objects.get(verb="purge_run")

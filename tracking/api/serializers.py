@@ -12,7 +12,7 @@ from common.api.fields import NUMBER_SCHEMA, ScalarField
 from common.checks import plain_number
 from common.links import absolute
 from tracking.choices import RunStatus
-from tracking.models import Experiment, Run, RunMetric
+from tracking.models import Experiment, Run, RunAlert, RunMetric
 
 NUMBERS = {"type": "object", "additionalProperties": NUMBER_SCHEMA}
 SCALARS = {"type": "object", "additionalProperties": {}}
@@ -120,9 +120,11 @@ class RunSerializer(serializers.Serializer):
     artifact_bytes = serializers.IntegerField()
     parent_run_id = serializers.CharField(source="parent.public_id", default=None, allow_null=True)
     code_version = serializers.CharField()
+    environment = serializers.DictField()
     created_by = serializers.CharField(source="created_by.username")
     started_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
+    deleted_at = serializers.DateTimeField(allow_null=True)
     duration_seconds = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
 
@@ -164,6 +166,9 @@ class RunInput(serializers.Serializer):
     )
     parent_run_id = serializers.CharField(required=False, allow_null=True, max_length=40)
     code_version = serializers.CharField(default="", allow_blank=True, max_length=200)
+    environment = serializers.DictField(
+        default=dict, help_text="what the recorder saw: system, packages, git; at most 32 KiB"
+    )
 
 
 class RunChange(serializers.Serializer):
@@ -183,6 +188,35 @@ class RunChange(serializers.Serializer):
 class RunEnd(serializers.Serializer):
     status = serializers.ChoiceField(choices=[s for s in RunStatus.choices if s[0] != RunStatus.RUNNING])
     error = serializers.CharField(default="", allow_blank=True, max_length=TEXT_LENGTH, trim_whitespace=False)
+
+
+class RunKill(serializers.Serializer):
+    reason = serializers.CharField(default="", allow_blank=True, max_length=2000, trim_whitespace=False)
+
+
+class AlertSerializer(serializers.Serializer):
+    """A condition on a metric of a run; fired_at, fired_value and fired_step are null until a value meets it."""
+
+    id = serializers.CharField(source="public_id")
+    condition = serializers.CharField()
+    metric = serializers.CharField(source="key")
+    message = serializers.CharField()
+    created_by = serializers.CharField(source="created_by.username")
+    created_at = serializers.DateTimeField()
+    fired_at = serializers.DateTimeField(allow_null=True)
+    fired_value = serializers.SerializerMethodField()
+    fired_step = serializers.IntegerField(allow_null=True)
+
+    @extend_schema_field({**NUMBER_SCHEMA, "nullable": True})
+    def get_fired_value(self, alert: RunAlert) -> float | str | None:
+        return None if alert.fired_value is None else plain_number(alert.fired_value)
+
+
+class AlertInput(serializers.Serializer):
+    condition = serializers.CharField(
+        max_length=400, trim_whitespace=False, help_text="a metric's key, < <= > >= == != and a number"
+    )
+    message = serializers.CharField(default="", allow_blank=True, max_length=2000, trim_whitespace=False)
 
 
 class ParamsInput(serializers.Serializer):

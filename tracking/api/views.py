@@ -18,9 +18,9 @@ from artifacts.paths import check_path
 from common.api.filters import filtered, ordered, ordering_of
 from common.checks import shorten
 from common.errors import Invalid, Missing
-from tracking import queries, services
+from tracking import alerts, queries, services, trash
 from tracking.api import serializers as s
-from tracking.filters import ExperimentFilter, RunFilter
+from tracking.filters import YES, ExperimentFilter, RunFilter
 from tracking.models import Experiment, Run
 from tracking.search import RUN_COLUMNS, run_sort
 
@@ -35,6 +35,10 @@ EXPERIMENT_PARAMETERS = [
 RUN_PARAMETERS = [
     OpenApiParameter("experiment", str, description="an experiment's id or name"),
     OpenApiParameter("status", str, enum=["Running", "Completed", "Failed", "Killed"]),
+    OpenApiParameter(
+        "deleted", str, enum=["true", "false"], description="true: only deleted ones, which maintainers see"
+    ),
+    OpenApiParameter("parent", str, description="the id of the run that they are part of"),
     OpenApiParameter("search", str, description="text in name, id or notes"),
     OpenApiParameter("author", str, description="who started it"),
     OpenApiParameter("started_after", OpenApiTypes.DATETIME),
@@ -156,7 +160,10 @@ class RunsView(RunView):
         responses=s.RunSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        rows = Run.objects.alive().filter(project=self.project).with_summary()
+        if request.query_params.get("deleted") == YES:
+            rows = trash.listed_trash(actor=self.actor, project=self.project).with_summary()
+        else:
+            rows = Run.objects.alive().filter(project=self.project).with_summary()
         found, ordering = ordered(
             filtered(RunFilter, rows, request), request, RUN_COLUMNS, "-started_at", run_sort
         )
@@ -194,10 +201,56 @@ class OneRunView(RunView):
         return Response(status=204)
 
 
+class RestoreRunView(RunView):
+    @extend_schema(
+        operation_id="restore_run", summary="Restore a deleted run", request=None, responses=s.RunSerializer
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(trash.restore_run(**self.where))
+
+
 class EndRunView(RunView):
     @extend_schema(operation_id="end_run", summary="End a run", request=s.RunEnd, responses=s.RunSerializer)
     def post(self, request: Request, project: str, run_id: str) -> Response:
         return self.answer(services.end_run(**self.where, **self.data(s.RunEnd)))
+
+
+class KillRunView(RunView):
+    @extend_schema(
+        operation_id="kill_run",
+        summary="End somebody's running run as Killed",
+        request=s.RunKill,
+        responses=s.RunSerializer,
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        return self.answer(services.kill_run(**self.where, **self.data(s.RunKill)))
+
+
+class AlertsView(RunView):
+    @extend_schema(
+        operation_id="list_run_alerts",
+        summary="List a run's alerts",
+        responses=s.AlertSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, run_id: str) -> Response:
+        return self.page(self.run.alerts.select_related("created_by"), s.AlertSerializer, ("id",))
+
+    @extend_schema(
+        operation_id="create_run_alert",
+        summary="Watch a running run for a metric's value",
+        request=s.AlertInput,
+        responses={201: s.AlertSerializer},
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        alert = alerts.create_run_alert(**self.where, **self.data(s.AlertInput))
+        return Response(s.AlertSerializer(alert).data, status=201)
+
+
+class OneAlertView(RunView):
+    @extend_schema(operation_id="delete_run_alert", summary="Delete an alert", responses={204: None})
+    def delete(self, request: Request, project: str, run_id: str, alert_id: str) -> Response:
+        alerts.delete_run_alert(**self.where, alert_id=alert_id)
+        return Response(status=204)
 
 
 class ParamsView(RunView):
