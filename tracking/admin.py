@@ -114,7 +114,7 @@ def _run(request: HttpRequest, run: Run) -> dict[str, Any]:
 class PartOfRunAdmin(ReadOnlyAdmin):
     """Rows below a run, in lists of their own: one run may have ten thousand of them."""
 
-    list_filter = ("run__project", "run__status")
+    list_filter: tuple[Any, ...] = ("run__project", "run__status")
     list_select_related: tuple[str, ...] = ("run",)
     ordering = ("-id",)
 

@@ -144,7 +144,7 @@ def make_world() -> World:
     deleted = tracking_verbs.start_run(actor=ann.actor, project=ann.project, experiment_id="exp")
     tracking_verbs.delete_run(actor=ann.actor, project=ann.project, run_id=deleted.public_id)
     alert = create_run_alert(
-        actor=ann.actor, project=ann.project, run_id=running.public_id, condition="loss > 9"
+        actor=ann.actor, project=ann.project, run_id=parent.public_id, condition="loss > 9"
     )
     for name in ("down", "live"):
         deploy(**where, version=1, endpoint_name=name)
@@ -182,6 +182,8 @@ def make_world() -> World:
             "get_metrics": {"run_id": source},
             "list_run_files": {"run_id": source},
             "restore_run": {"run_id": deleted.public_id},
+            "list_run_alerts": {"run_id": parent.public_id},
+            "delete_run_alert": {"run_id": parent.public_id},
             "get_run": {"run_id": source},
         },
         queries={
