@@ -14,7 +14,6 @@ from podstack.cli.output import Column, Columns, size
 from podstack.cli.words import pairs
 from podstack.files import files_to_log, upload
 from podstack.models import Run
-from podstack.run import ActiveRun
 
 STATUSES = click.Choice(["Running", "Completed", "Failed", "Killed"], case_sensitive=False)
 ENDS = click.Choice(["Completed", "Failed", "Killed"], case_sensitive=False)
@@ -28,6 +27,14 @@ COLUMNS: Columns = {
     "SECONDS": "duration_seconds",
 }
 NOT_FOR_PEOPLE = ("metric_summary",)
+ALERTS: Columns = {
+    "ALERT": "id",
+    "CONDITION": "condition",
+    "MESSAGE": "message",
+    "FIRED": "fired_at",
+    "VALUE": "fired_value",
+    "STEP": "fired_step",
+}
 FILE_COLUMNS: Columns = {"PATH": "path", "SIZE": lambda file: size(file.size), "SHA256": "sha256"}
 
 
@@ -207,9 +214,8 @@ def end_run(door: Door, run_id: str, status: str, error: str) -> None:
 
 
 def _ended(door: Door, run_id: str, status: str, error: str) -> Run:
-    run = ActiveRun(door.client, door.client.get_run(run_id))
-    run.end(status, error)
-    return run.data
+    path = door.client.path("runs", run_id, "end")
+    return Run.from_json(door.client.http.call("POST", path, json={"status": status, "error": error}))
 
 
 @runs.command("delete")
@@ -223,3 +229,54 @@ def delete_run(door: Door, run_id: str, yes: bool) -> None:
         door.ask_first(yes, f"Delete {run.id} of {run.experiment_name} with {run.artifact_count} files?")
     door.client.delete_run(run_id)
     door.done(f"Deleted {run_id}.")
+
+
+@runs.command("kill")
+@click.argument("run_id", metavar="RUN")
+@click.option("--reason", default="", help="Why; it stands on the run's page.")
+@pass_door
+def kill_run(door: Door, run_id: str, reason: str) -> None:
+    """End a running run as Killed."""
+    door.show(door.client.kill_run(run_id, reason), NOT_FOR_PEOPLE)
+
+
+@runs.command("restore")
+@click.argument("run_id", metavar="RUN")
+@pass_door
+def restore_run(door: Door, run_id: str) -> None:
+    """Bring a deleted run back; for maintainers."""
+    door.show(door.client.restore_run(run_id), NOT_FOR_PEOPLE)
+
+
+@runs.group("alerts", cls=Noun)
+def alerts() -> None:
+    """Conditions on a run's metrics that are watched while it runs."""
+
+
+@alerts.command("list")
+@click.argument("run_id", metavar="RUN")
+@limited
+@pass_door
+def list_run_alerts(door: Door, run_id: str, limit: int | None) -> None:
+    """List a run's alerts, fired or not."""
+    door.show_all(door.client.list_run_alerts(run_id), ALERTS, "alerts", limit)
+
+
+@alerts.command("create")
+@click.argument("run_id", metavar="RUN")
+@click.argument("condition")
+@click.option("--message", default="", help="What it means when the condition is met.")
+@pass_door
+def create_run_alert(door: Door, run_id: str, condition: str, message: str) -> None:
+    """Watch a condition such as "val_loss > 2.0"."""
+    door.show(door.client.create_run_alert(run_id, condition, message))
+
+
+@alerts.command("rm")
+@click.argument("run_id", metavar="RUN")
+@click.argument("alert_id", metavar="ALERT")
+@pass_door
+def delete_run_alert(door: Door, run_id: str, alert_id: str) -> None:
+    """Take an alert away."""
+    door.client.delete_run_alert(run_id, alert_id)
+    door.done(f"Removed {alert_id}.")

@@ -121,3 +121,18 @@ def test_deleting_a_run_asks_and_says_what_holds_it(podstack: CommandLine, run: 
 def test_a_viewer_may_not_end_a_run(viewer: CommandLine, podstack: CommandLine, run: Run) -> None:
     viewer("runs", "end", run.public_id, code=3)
     assert podstack.json("runs", "show", run.public_id)["status"] == "Running"
+
+
+def test_a_running_run_is_watched_killed_deleted_and_restored(podstack: CommandLine) -> None:
+    run = podstack.person.api.post(
+        f"{podstack.person.base}/runs", {"experiment_id": "exp"}, format="json"
+    ).json()["id"]
+    made = podstack.json("runs", "alerts", "create", run, "loss > 2", "--message", "It diverges.")
+    assert made["condition"] == "loss > 2"
+    assert "It diverges." in podstack("runs", "alerts", "list", run).stdout
+    podstack("runs", "alerts", "rm", run, made["id"])
+    assert podstack.json("runs", "alerts", "list", run) == []
+    assert podstack.json("runs", "kill", run, "--reason", "wrong data")["status"] == "Killed"
+    podstack("runs", "delete", run, "--yes")
+    podstack("runs", "show", run, code=4)
+    assert podstack.json("runs", "restore", run)["id"] == run
