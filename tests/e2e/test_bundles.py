@@ -52,6 +52,7 @@ def run_snippet(platform: Platform, snippet: str, folder: Path) -> str:
 
 def write(path: Path, size: int) -> None:
     with path.open("wb") as file:
+        file.write(b"GGUF")  # of a kind that the scan knows
         while size > 0:
             file.write(random.Random(size).randbytes(min(size, 1 << 20)))
             size -= 1 << 20
@@ -60,7 +61,7 @@ def write(path: Path, size: int) -> None:
 def test_a_version_travels_to_another_server(platform: Platform, tmp_path: Path) -> None:
     here = platform.client()
     (tmp_path / "model").mkdir()
-    write(tmp_path / "model" / "weights.bin", SIZE)
+    write(tmp_path / "model" / "weights.gguf", SIZE)
     (tmp_path / "model" / "notes.txt").write_text("one")
     with here.start_run("travels") as run:
         run.log_metric("accuracy", 0.9)
