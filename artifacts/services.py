@@ -18,6 +18,7 @@ from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
 from artifacts.errors import BodyIncomplete, BytesLost
+from artifacts.frames import read_frames
 from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
 from artifacts.paths import check_path, file_that_is_a_folder
 from artifacts.store import CHUNK, SHA256, blob_store
@@ -26,6 +27,8 @@ from common.checks import shorten
 from common.errors import Busy, Conflict, Invalid, TooLarge
 
 MAX_DIGESTS = 1000
+KEPT_AT_ONCE = 100  # each is a lock, of which the database has some thousands for all
+LOCK_DIGESTS = "SELECT pg_advisory_xact_lock(hashtextextended('blob ' || d, 0)) FROM unnest(%s::text[]) d"
 CLAIM_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s FOR KEY SHARE OF m"
 SEEN_AGAIN_AFTER = timedelta(hours=1)
 
@@ -106,6 +109,51 @@ def store_blob(
     return keep_stored(project, sha256, stored)
 
 
+def store_blobs(*, actor: Actor, project: Project, stream: Readable, size: int) -> list[Blob]:
+    """Keeps many small blobs, framed as `artifacts.frames` says in a body of `size` bytes: all, or none.
+
+    Raises TooLarge, BodyIncomplete, DigestMismatch, and Invalid for what is no frame.
+    """
+    require(actor, project, Right.WRITE)
+    sizes: dict[str, int] = {}
+
+    def noted() -> Iterator[tuple[str, bytes]]:
+        for sha256, content in read_frames(stream, size):
+            sizes[sha256] = len(content)
+            yield sha256, content
+
+    release_connection()
+    blob_store().put_many(noted())
+    digests = sorted(sizes)
+    kept: list[Blob] = []
+    for start in range(0, len(digests), KEPT_AT_ONCE):
+        kept += _keep_many(project, {d: sizes[d] for d in digests[start : start + KEPT_AT_ONCE]})
+    return kept
+
+
+def _keep_many(project: Project, sizes: Mapping[str, int]) -> list[Blob]:
+    """`keep_stored` for some at once; `sizes` is in the order of digests, so that nobody waits in a circle."""
+    now = timezone.now()
+    with transaction.atomic():
+        lock_digests(sizes)
+        rows = Blob.objects.select_for_update(no_key=True).filter(sha256__in=list(sizes)).order_by("pk")
+        there = {blob.sha256: blob for blob in rows}
+        stale = [blob.pk for blob in there.values() if blob.seen_at < now - SEEN_AGAIN_AFTER]
+        Blob.objects.filter(pk__in=stale).update(seen_at=now)
+        fresh = [_new_row(sha256, size) for sha256, size in sizes.items() if sha256 not in there]
+        blobs = [*there.values(), *Blob.objects.bulk_create(fresh)]
+        held = [ProjectBlob(project=project, blob=blob) for blob in sorted(blobs, key=lambda blob: blob.pk)]
+        ProjectBlob.objects.bulk_create(held, ignore_conflicts=True)
+    return blobs
+
+
+def _new_row(sha256: str, size: int) -> Blob:
+    """Not saved yet. Busy when the collector took the bytes away again: then they have to be sent once more."""
+    if blob_store().size(sha256) is None:
+        raise Busy(f"The bytes of {sha256} were being removed.", "Send them again.", retry_after=1)
+    return Blob(sha256=sha256, size=size)
+
+
 def keep_stored(project: Project, sha256: str, size: int) -> Blob:
     """The row for bytes that were just put into the store, now the project's to use.
 
@@ -115,9 +163,8 @@ def keep_stored(project: Project, sha256: str, size: int) -> Blob:
         lock_digest(sha256)
         blob = Blob.objects.select_for_update(no_key=True).filter(sha256=sha256).first()
         if blob is None:
-            if blob_store().size(sha256) is None:
-                raise Busy(f"The bytes of {sha256} were being removed.", "Send them again.", retry_after=1)
-            blob = Blob.objects.create(sha256=sha256, size=size)
+            blob = _new_row(sha256, size)
+            blob.save()
         elif blob.seen_at < timezone.now() - SEEN_AGAIN_AFTER:
             blob.seen_at = timezone.now()
             blob.save(update_fields=["seen_at"])
@@ -127,8 +174,13 @@ def keep_stored(project: Project, sha256: str, size: int) -> Blob:
 
 def lock_digest(sha256: str) -> None:
     """Until the transaction ends, nobody else makes a row for these bytes or removes them from the store."""
+    lock_digests([sha256])
+
+
+def lock_digests(digests: Iterable[str]) -> None:
+    """The same for some; give them in the order of digests, or two who lock may wait for each other for ever."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"blob {sha256}"])
+        cursor.execute(LOCK_DIGESTS, [list(digests)])
 
 
 def share_blobs(project: Project, manifest: Manifest) -> None:

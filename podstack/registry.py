@@ -13,7 +13,7 @@ from typing import Any
 
 from podstack.calls import Calls, given, moment
 from podstack.errors import PodstackWarning
-from podstack.files import download
+from podstack.files import chosen, download
 from podstack.models import Alias, ArtifactFile, Comparison, Inspection, Model, ModelVersion, StageTransition
 from podstack.values import number
 
@@ -213,14 +213,22 @@ class RegistryCalls(Calls):
         return [ArtifactFile.from_json(item) for item in answer["files"]]
 
     def download_model_version(
-        self, model_name: str, version: int | str, destination: str | os.PathLike[str]
+        self,
+        model_name: str,
+        version: int | str,
+        destination: str | os.PathLike[str],
+        paths: str | Iterable[str] | None = None,
     ) -> Path:
         """Writes a version's files to their paths below the folder `destination`; returns that.
 
-        Each file arrives whole and with the right sha256, or not at all; one that is there is skipped.
+        `paths` chooses some: files, folders and patterns such as "*.onnx" or "config/**/*.json", where * and ? stay
+        within one name and ** is any number of folders; NotFoundError for one that fits nothing. Each file arrives
+        whole and with the right sha256, or not at all; one that is there is skipped, one that was begun continued.
         """
         number = self._number(model_name, version)  # an alias may move while files are fetched
         files = self.list_model_version_artifacts(model_name, number)
+        if paths is not None:
+            files = chosen(files, paths)
         path = self._version_path(model_name, number, "artifacts")
         return download(self.http, path, files, Path(destination))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from podstack.calls import Calls, given
 from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
-from podstack.files import download
+from podstack.files import chosen, download
 from podstack.models import Alert, ArtifactFile, MetricHistory, Run
 from podstack.run import ActiveRun
 
@@ -166,14 +166,21 @@ class RunCalls(Calls):
         return [ArtifactFile.from_json(item) for item in answer["files"]]
 
     def download_artifacts(
-        self, run_id: str, destination: str | os.PathLike[str] = ".", path: str = ""
+        self,
+        run_id: str,
+        destination: str | os.PathLike[str] = ".",
+        path: str | Iterable[str] = "",
     ) -> Path:
-        """Writes a run's files, or those at and below `path`, to their paths below `destination`.
+        """Writes a run's files to their paths below `destination`; returns that.
 
-        Each file arrives whole and with the right sha256, or not at all; one that is there is skipped.
-        Returns `destination`.
+        `path` chooses some: a file, a folder or a pattern such as "*.onnx" or "config/**/*.json", or several of
+        them, where * and ? stay within one name and ** is any number of folders. NotFoundError for what fits
+        nothing. Each file arrives whole and with the right sha256, or not at all; one that is there is skipped, one
+        that was begun continued.
         """
-        files = self.list_artifacts(run_id, path)
+        files = self.list_artifacts(run_id)
         if not files:
-            raise NotFoundError(f"{run_id} has no files{f' at {path}' if path else ''}.")
+            raise NotFoundError(f"{run_id} has no files.")
+        if path:
+            files = chosen(files, path)
         return download(self.http, self.path("runs", run_id, "artifacts"), files, Path(destination))

@@ -49,12 +49,13 @@ class ApiView(APIView):
     """Signed in, with an actor; each POST honours Idempotency-Key."""
 
     permission_classes = [SignedIn]
+    answers_kept = True  # False where a POST only reads, or does no more when it comes twice
     shown_once = ""  # the field of a POST's answer that is a secret
     pagination_class = CursorPages  # says in the API's description what `page` answers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "post" in cls.__dict__:
+        if "post" in cls.__dict__ and cls.answers_kept:
             cls.post = idempotent(cls.post)  # type: ignore[attr-defined]
 
     @cached_property

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+from artifacts.frames import MAX_BODY, MAX_FRAME, framed_size, write_frames
 from artifacts.models import Blob
 from artifacts.services import open_blob, release_connection
 from artifacts.store import CHUNK
+from common.checks import shorten
+from common.errors import Missing, TooLarge
 
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 CSP = "default-src 'none'; sandbox"
@@ -36,6 +39,35 @@ def serve_blob(request: HttpRequest, blob: Blob, name: str) -> HttpResponseBase:
         body["Content-Range"] = f"bytes {first}-{first + length - 1}/{blob.size}"
     body["Content-Length"] = str(length)
     return _dressed(body, etag, name)
+
+
+def serve_batch(files: Mapping[str, Blob], paths: Sequence[str]) -> HttpResponseBase:
+    """The small files at these `paths` as one body of frames (see `artifacts.frames`), in the order of `paths`.
+
+    Missing for a path that is not among `files`, TooLarge for a file or a body that is too large for a batch.
+    """
+    for path in paths:
+        if path not in files:
+            raise Missing(f"There is no file {shorten(path)}.", code="file_not_found")
+        if files[path].size > MAX_FRAME:
+            raise TooLarge(
+                f"{shorten(path)} has {files[path].size} bytes; at most {MAX_FRAME} are allowed in a batch.",
+                "Download larger files by themselves.",
+            )
+    blobs = [files[path] for path in paths]
+    size = framed_size(blobs)
+    if size > MAX_BODY:
+        raise TooLarge(
+            f"These files have {size} bytes; at most {MAX_BODY} are allowed at once.", "Ask for fewer files."
+        )
+    release_connection()
+    response = StreamingHttpResponse(write_frames(blobs))
+    response["Content-Length"] = str(size)
+    response["Content-Type"] = "application/octet-stream"
+    response["Cache-Control"] = "private, no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = CSP
+    return response
 
 
 UNSATISFIABLE = (-1, 0)

@@ -8,8 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from artifacts import services
-from artifacts.api.serializers import BlobSerializer, DigestsInput, MissingSerializer
+from artifacts import frames, services
+from artifacts.api.serializers import BlobSerializer, DigestsInput, MissingSerializer, StoredSerializer
 from common.errors import DomainError
 
 
@@ -44,6 +44,27 @@ class BlobView(ProjectView):
             actor=self.actor, project=self.project, sha256=sha256, stream=stream, size=size
         )
         return Response(BlobSerializer(blob).data)
+
+
+class BlobBatchView(ProjectView):
+    """Takes the body as it comes, as BlobView does. The same batch again changes nothing: no answer is kept."""
+
+    parser_classes = []
+    answers_kept = False
+
+    @extend_schema(
+        operation_id="store_blobs",
+        summary="Upload many small files at once",
+        description=frames.__doc__,
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        responses={200: StoredSerializer},
+    )
+    def post(self, request: Request, project: str) -> Response:
+        size = announced_size(request)
+        blobs = services.store_blobs(
+            actor=self.actor, project=self.project, stream=request._request, size=size
+        )
+        return Response(StoredSerializer({"stored": len(blobs)}).data)
 
 
 def announced_size(request: Request) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from podstack.cli.words import (
     versioned,
     whole_number,
 )
-from podstack.errors import NotFoundError
-from podstack.files import download
-from podstack.models import ArtifactFile, Comparison, ModelVersion
+from podstack.files import chosen, download
+from podstack.models import Comparison, ModelVersion
 
 RELATIONS = click.Choice(["", "fine_tuned", "adapter", "distilled", "quantized", "merged"])
 COLUMNS: Columns = {
@@ -165,26 +163,14 @@ def download_version(door: Door, model_name: str, version: str, path: tuple[str,
     """
     client = door.client
     number = client.get_model_version(model_name, version).version  # an alias may move meanwhile
-    files = _chosen(client.list_model_version_artifacts(model_name, number), path)
+    files = client.list_model_version_artifacts(model_name, number)
+    if path:
+        files = chosen(files, path)
     download(client.http, client.path("models", model_name, "versions", number, "artifacts"), files, folder)
     names = [file.path for file in files]
     count = f"{len(names)} file{'' if len(names) == 1 else 's'}"
     answer = {"destination": str(folder), "version": number, "files": names}
     door.done(f"{folder} holds {count} of {model_name}/{number}.", answer)
-
-
-def _chosen(files: Sequence[ArtifactFile], paths: Sequence[str]) -> list[ArtifactFile]:
-    """The files that a path names, a folder holds or a pattern fits; NotFoundError for a path without any."""
-    if not paths:
-        return list(files)
-    found: dict[str, ArtifactFile] = {}
-    for path in paths:
-        below = path.rstrip("/") + "/"
-        fitting = {f.path: f for f in files if (f.path + "/").startswith(below) or fnmatchcase(f.path, path)}
-        if not fitting:
-            raise NotFoundError(f"The version has no file {path}.", hint="See `podstack versions files`.")
-        found |= fitting
-    return list(found.values())
 
 
 @versions.command("log-metrics")

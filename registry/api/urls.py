@@ -22,6 +22,7 @@ urlpatterns = [
     path("models/<str:name>/versions/<str:ref>/bundle", bundle_views.BundleView.as_view()),
     path("models/<str:name>/versions/<str:ref>/transitions", views.VersionTransitionsView.as_view()),
     path("models/<str:name>/versions/<str:ref>/tags/<path:key>", views.VersionTagView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/read-artifacts", views.ReadVersionFilesView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts", views.VersionFilesView.as_view()),
     path("models/<str:name>/versions/<str:ref>/artifacts/<path:path>", views.VersionFileView.as_view()),
     path("models/<str:name>/transitions", views.ModelTransitionsView.as_view()),

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from artifacts.api.serve import serve_blob
+from artifacts.api.serializers import PathsInput
+from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
 from common.api.filters import filtered, ordered, ordering_of
 from common.api.text import JsonText
@@ -270,6 +271,21 @@ class VersionFilesView(RegistryView):
         manifest = self.bare_version.manifest
         files = manifest.files.select_related("blob").order_by("path")
         return Response(s.FilesSerializer({"digest": manifest.digest, "files": files}).data)
+
+
+class ReadVersionFilesView(RegistryView):
+    answers_kept = False
+
+    @extend_schema(
+        operation_id="read_version_files",
+        summary="Many small files' bytes in one answer",
+        request=PathsInput,
+        responses=FILE,
+    )
+    def post(self, request: Request, project: str, name: str, ref: str) -> HttpResponseBase:
+        paths = self.data(PathsInput)["paths"]
+        files = ManifestFile.objects.filter(manifest=self.bare_version.manifest_id, path__in=paths)
+        return serve_batch({file.path: file.blob for file in files.select_related("blob")}, paths)
 
 
 class VersionFileView(RegistryView):

@@ -179,6 +179,7 @@ class FakeServer:
         yield f"POST {P}/runs/([^/]+)/metrics", self._log_metrics
         yield f"POST {P}/runs/([^/]+)/datasets", lambda r, m: Answer(201, r.json)
         yield f"POST {P}/blobs/missing", self._missing
+        yield f"POST {P}/blobs/batch", self._put_batch
         yield f"PUT {P}/blobs/([0-9a-f]+)", self._put_blob
         yield f"POST {P}/runs/([^/]+)/artifacts", self._commit
         yield (
@@ -187,6 +188,7 @@ class FakeServer:
         )
         yield f"GET {P}/models/m/versions/1/artifacts", lambda r, m: Answer(body={"files": self.listing})
         yield f"GET {P}/models/m/versions/1/artifacts/(.+)", self._get_file
+        yield f"POST {P}/models/m/versions/1/read-artifacts", self._read_files
         yield f"GET {P}/models/m/versions/1/bundle", lambda r, m: Answer(body=self.stored["bundle"])
         yield f"POST {P}/models/m/versions/1/copy", lambda r, m: Answer(201, {"origin": r.json})
         yield f"POST {P}/bundles", self._import
@@ -261,6 +263,24 @@ class FakeServer:
         self.blobs[match[1]] = request.body
         return Answer(201, {"sha256": match[1], "size": len(request.body)})
 
+    def _put_batch(self, request: Request, match: re.Match[str]) -> Answer:
+        rest, stored = request.body, {}
+        while rest:
+            line, _, rest = rest.partition(b"\n")
+            digest, size = line.decode().split()
+            content, rest = rest[: int(size)], rest[int(size) :]
+            if hashlib.sha256(content).hexdigest() != digest:
+                return problem(400, "The bytes have another sha256.", code="digest_mismatch")
+            stored[digest] = content
+        self.blobs |= stored
+        return Answer(body={"stored": len(stored)})
+
+    def _read_files(self, request: Request, match: re.Match[str]) -> Answer:
+        known = {file["path"]: file["sha256"] for file in self.listing}
+        contents = [(known[path], self.stored[path]) for path in request.json["paths"]]
+        body = b"".join(f"{digest} {len(content)}\n".encode() + content for digest, content in contents)
+        return Answer(200, body, {"Content-Type": "application/octet-stream"})
+
     def _commit(self, request: Request, match: re.Match[str]) -> Answer:
         if self.runs.get(match[1], {}).get("status", "Running") != "Running":
             return self._ended(match)
@@ -275,9 +295,9 @@ class FakeServer:
 
     def _get_file(self, request: Request, match: re.Match[str]) -> Answer:
         content = self.stored[match[1]]
-        start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
-        if start:
-            return Answer(206, content[int(start[1]) :])
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+        if asked:
+            return Answer(206, content[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None])
         return Answer(200, content, {"Content-Type": "application/octet-stream"})
 
 

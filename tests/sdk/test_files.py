@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from podstack import DigestMismatch, MLOpsClient, PodstackWarning, ValidationError
-from podstack.files import check_path
-from tests.sdk.fake_server import DROPPED, Answer, FakeServer, P
+from podstack import (
+    DigestMismatch,
+    MLOpsClient,
+    NotFoundError,
+    PermissionDeniedError,
+    PodstackWarning,
+    ValidationError,
+)
+from podstack.errors import ServerError
+from podstack.files import check_path, digests, fetching, sha256_of
+from tests.sdk.fake_server import DROPPED, Answer, FakeServer, P, problem
 
 
 def sha(content: bytes) -> str:
@@ -42,7 +53,7 @@ def test_a_file_and_a_folder_get_the_paths_that_mlflow_users_know(
         "copy/sub/empty",
     ]
     assert server.blobs == {sha(b"weights"): b"weights", sha(b""): b""}
-    assert len(server.requests("PUT")) == 2
+    assert len(server.requests("PUT|blobs/batch")) == 2
 
 
 def test_an_upload_that_breaks_is_sent_again(client: MLOpsClient, server: FakeServer, tmp_path: Path) -> None:
@@ -64,7 +75,8 @@ def test_many_files_are_asked_for_in_chunks_and_sent_once(
     with client.start_run("exp") as run:
         run.log_artifacts(tmp_path)
     assert len(server.requests("blobs/missing")) == 2
-    assert len(server.requests("PUT")) == 10
+    assert not server.requests("PUT")
+    assert [request.body.count(b" ") for request in server.requests("blobs/batch")] == [10]
     assert len(server.files[run.id]) == 1100
 
 
@@ -91,12 +103,14 @@ def test_a_file_that_changes_meanwhile_is_told(
     file = tmp_path / "log"
     file.write_bytes(b"before")
     monkeypatch.setattr(
-        "podstack.files._missing", lambda *a: file.write_bytes(b"AFTER!") and [sha(b"before")]
+        "podstack.files.sending._missing", lambda *a: file.write_bytes(b"AFTER!") and [sha(b"before")]
     )
     with client.start_run("exp") as run:
         with pytest.raises(ValidationError, match="changed while it was being uploaded"):
             run.log_artifact(file)
-        monkeypatch.setattr("podstack.files._missing", lambda *a: file.write_bytes(b"") or [sha(b"AFTER!")])
+        monkeypatch.setattr(
+            "podstack.files.sending._missing", lambda *a: file.write_bytes(b"") or [sha(b"AFTER!")]
+        )
         with pytest.raises(ValidationError, match="changed while it was being uploaded"):
             run.log_artifact(file)
     assert run.id not in server.files
@@ -152,10 +166,13 @@ def test_a_version_is_downloaded_by_alias_and_not_twice(
     target = client.download_model_version("m", "best", tmp_path / "models")
     assert (target / "model.skops").read_bytes() == b"weights"
     assert (target / "config" / "tokens ü#?.json").read_bytes() == b"{}"
-    assert len(server.requests("artifacts/.+")) == 2
+    assert [request.json["paths"] for request in server.requests("read-artifacts")] == [
+        ["model.skops", "config/tokens ü#?.json"]
+    ]
     (target / "config" / "tokens ü#?.json").write_bytes(b"changed")
     client.download_model_version("m", 1, tmp_path / "models")
-    assert len(server.requests("artifacts/.+")) == 3
+    assert len(server.requests("artifacts/.+")) == 1
+    assert len(server.requests("read-artifacts")) == 1
     assert (target / "config" / "tokens ü#?.json").read_bytes() == b"{}"
 
 
@@ -222,3 +239,221 @@ def test_a_listing_without_digests_is_not_trusted(
     server.listing = [{"path": "model.skops", "size": 1}]
     with pytest.raises(DigestMismatch, match="cannot be checked"):
         client.download_model_version("m", 1, tmp_path)
+
+
+def digests_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read from now on in order to hash them."""
+    read: list[str] = []
+    real = digests._hashed
+
+    def watched(path: Path) -> tuple[str, int]:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(digests, "_hashed", watched)
+    return read
+
+
+def make_old(path: Path, seconds: float = 60) -> None:
+    before = time.time_ns() - int(seconds * 1e9)
+    os.utime(path, ns=(before, before))
+
+
+def test_an_unchanged_file_is_not_hashed_again(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"x" * 100_000)
+    make_old(file)
+    read = digests_read(monkeypatch)
+    with client.start_run("exp") as run:
+        run.log_artifact(file)
+        run.log_artifact(file)
+        assert read == ["model.bin"]
+        assert len(server.requests("PUT")) == 1
+        file.write_bytes(b"y" * 100_000)
+        run.log_artifact(file)
+        assert read == ["model.bin", "model.bin"]
+    assert list(server.blobs.values()) == [b"x" * 100_000, b"y" * 100_000]
+
+
+def test_a_file_that_changed_a_moment_ago_is_hashed_whatever_its_time_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"x" * 100_000)
+    make_old(file)
+    moment = file.stat().st_mtime_ns
+    assert sha256_of(file)[0] == sha(b"x" * 100_000)
+    file.write_bytes(b"y" * 100_000)
+    os.utime(file, ns=(moment, moment))  # as a copy with its times does
+    assert sha256_of(file)[0] == sha(b"y" * 100_000)
+    file.write_bytes(b"z" * 100_000)
+    read = digests_read(monkeypatch)
+    assert [sha256_of(file)[0] for _ in range(2)] == [sha(b"z" * 100_000)] * 2
+    assert read == ["model.bin", "model.bin"]
+
+
+def test_what_is_remembered_is_its_owners_and_may_be_broken_or_gone(
+    clean_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"x" * 100_000)
+    make_old(file)
+    sha256_of(file)
+    cache = clean_environment / ".cache" / "podstack" / "digests.sqlite"
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o600
+    cache.write_bytes(b"no database" * 1000)
+    assert sha256_of(file)[0] == sha(b"x" * 100_000)
+    monkeypatch.setenv("PODSTACK_CACHE_DIR", str(tmp_path / "model.bin" / "impossible"))
+    assert sha256_of(file)[0] == sha(b"x" * 100_000)
+
+
+def test_a_second_download_reads_and_fetches_nothing(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.hold("model.bin", b"x" * 300_000)
+    client.download_model_version("m", 1, tmp_path / "models")
+    read = digests_read(monkeypatch)
+    client.download_model_version("m", 1, tmp_path / "models")
+    assert read == []
+    assert len(server.requests("artifacts/.+")) == 1
+    (tmp_path / "models" / "model.bin").write_bytes(b"y" * 300_000)
+    client.download_model_version("m", 1, tmp_path / "models")
+    assert (tmp_path / "models" / "model.bin").read_bytes() == b"x" * 300_000
+
+
+def test_a_download_goes_on_where_another_process_died(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    content = os.urandom(1 << 20)
+    server.hold("model.bin", content)
+    part = tmp_path / f".podstack-{sha(content)}.part"
+    part.write_bytes(content[:700_000])
+    client.download_model_version("m", 1, tmp_path)
+    assert [r.headers["Range"] for r in server.requests("artifacts/model")] == ["bytes=700000-"]
+    assert (tmp_path / "model.bin").read_bytes() == content
+    assert not part.exists()
+
+
+def test_what_an_interrupted_download_left_is_kept_for_the_next(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    content = os.urandom(1 << 20)
+    server.hold("model.bin", content)
+    server.fail("artifacts/model", Answer(206, content, cut=600_000))
+    server.fail("artifacts/model", problem(403, "No."))
+    with pytest.raises(PermissionDeniedError):
+        client.download_model_version("m", 1, tmp_path)
+    assert [path.name for path in tmp_path.glob(".podstack*")] == [f".podstack-{sha(content)}.part"]
+    assert not (tmp_path / "model.bin").exists()
+    client.download_model_version("m", 1, tmp_path)
+    assert server.requests("artifacts/model")[-1].headers["Range"].startswith("bytes=")
+    assert (tmp_path / "model.bin").read_bytes() == content
+
+
+def test_a_part_with_wrong_bytes_is_thrown_away(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    content = os.urandom(1 << 20)
+    server.hold("model.bin", content)
+    for left in (b"\0" * 700_000, b"\0" * (1 << 20), b"\0" * (2 << 20)):
+        (tmp_path / f".podstack-{sha(content)}.part").write_bytes(left)
+        client.download_model_version("m", 1, tmp_path)
+        assert (tmp_path / "model.bin").read_bytes() == content
+        (tmp_path / "model.bin").unlink()
+
+
+def test_two_downloads_of_one_file_at_once_both_end_well(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    content = os.urandom(3 << 20)
+    for path in ("a.bin", "b.bin", "c.bin", "d.bin"):
+        server.hold(path, content)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: client.download_model_version("m", 1, tmp_path), range(4)))
+    assert {p.name: sha(p.read_bytes()) for p in tmp_path.iterdir() if p.is_file()} == {
+        name: sha(content) for name in ("a.bin", "b.bin", "c.bin", "d.bin")
+    }
+
+
+def test_a_big_file_over_a_slow_connection_comes_in_parallel_parts(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "BIG", 2 << 20)
+    monkeypatch.setattr(fetching, "TRIAL", 1 << 20)
+    monkeypatch.setattr(fetching, "PART", 1 << 20)
+    monkeypatch.setattr(fetching, "FAST", 1 << 60)
+    content = os.urandom((9 << 20) + 123)
+    server.hold("model.bin", content)
+    client.download_model_version("m", 1, tmp_path / "models")
+    assert (tmp_path / "models" / "model.bin").read_bytes() == content
+    ranges = sorted(r.headers.get("Range", "") for r in server.requests("artifacts/model"))
+    assert ranges[0] == "" and len(ranges) == 10
+    assert "bytes=1048576-2097151" in ranges and f"bytes={9 << 20}-{(9 << 20) + 122}" in ranges
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ("model.onnx", ["model.onnx"]),
+        (["config"], ["config/a.json", "config/deep/b.json"]),
+        (["config/"], ["config/a.json", "config/deep/b.json"]),
+        (["*.onnx"], ["model.onnx", "sub/other.onnx"]),
+        (["config/*.json"], ["config/a.json"]),
+        (["config/**"], ["config/a.json", "config/deep/b.json"]),
+        (["config/**/*.json", "model.onnx"], ["model.onnx", "config/a.json", "config/deep/b.json"]),
+        (["**"], ["model.onnx", "sub/other.onnx", "config/a.json", "config/deep/b.json", "odd[1].txt"]),
+        (["odd[1].txt"], ["odd[1].txt"]),
+    ],
+)
+def test_chosen_files_are_downloaded_and_no_others(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path, paths: list[str], names: list[str]
+) -> None:
+    for path in ("model.onnx", "sub/other.onnx", "config/a.json", "config/deep/b.json", "odd[1].txt"):
+        server.hold(path, path.encode())
+    client.download_model_version("m", 1, tmp_path / "m", paths=paths)
+    found = {p.relative_to(tmp_path / "m").as_posix() for p in (tmp_path / "m").rglob("*") if p.is_file()}
+    assert found == set(names)
+
+
+def test_a_pattern_that_fits_nothing_is_told_before_anything_is_written(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    server.hold("model.onnx", b"x")
+    with pytest.raises(NotFoundError, match=r"no file \*\.pt"):
+        client.download_model_version("m", 1, tmp_path / "m", paths=["*.onnx", "*.pt"])
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_thousand_small_files_take_few_requests_each_way(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    for number in range(1000):
+        content = os.urandom(1000)
+        (tmp_path / f"{number:04}").write_bytes(content)
+        server.hold(f"{number:04}", content)
+    with client.start_run("exp") as run:
+        run.log_artifacts(tmp_path)
+    assert len(server.requests("blobs")) <= 6
+    client.download_model_version("m", 1, tmp_path / "models")
+    assert len(server.requests("read-artifacts")) == 4
+    assert not server.requests("artifacts/.+")
+    assert all(
+        (tmp_path / "models" / f"{n:04}").read_bytes() == server.stored[f"{n:04}"] for n in range(1000)
+    )
+
+
+def test_a_small_file_damaged_on_the_way_is_fetched_again_and_a_cut_answer_is_told(
+    client: MLOpsClient, server: FakeServer, tmp_path: Path
+) -> None:
+    server.hold("a", b"aaaa")
+    server.hold("b", b"bbbb")
+    damaged = f"{sha(b'aaaa')} 4\naaXa{sha(b'bbbb')} 4\nbbbb".encode()
+    server.fail("read-artifacts", Answer(200, damaged))
+    client.download_model_version("m", 1, tmp_path / "one")
+    assert (tmp_path / "one" / "a").read_bytes() == b"aaaa"
+    server.fail("read-artifacts", Answer(200, damaged[:-2]))
+    with pytest.raises(ServerError, match="files that were asked for"):
+        client.download_model_version("m", 1, tmp_path / "two")
+    assert not (tmp_path / "two" / "b").exists()

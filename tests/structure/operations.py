@@ -184,6 +184,7 @@ def make_world() -> World:
             "restore_run": {"run_id": deleted.public_id},
             "list_run_alerts": {"run_id": parent.public_id},
             "delete_run_alert": {"run_id": parent.public_id},
+            "read_run_files": {"run_id": source},
             "get_run": {"run_id": source},
         },
         queries={
@@ -191,7 +192,10 @@ def make_world() -> World:
             "delete_model": {"confirm": "spare"},
             "import_version": {"model": "imported"},
         },
-        binaries={"import_version": b"".join(export_version(**where, ref=1).pieces)},
+        binaries={
+            "import_version": b"".join(export_version(**where, ref=1).pieces),
+            "store_blobs": f"{SHA256} {len(CONTENT)}\n".encode() + CONTENT,
+        },
         bodies={
             "bulk": {
                 "action": "set_version_tag",
@@ -243,6 +247,8 @@ def make_world() -> World:
             },
             "log_params": {"params": {"depth": 3}},
             "missing_blobs": {"sha256": [SHA256]},
+            "read_run_files": {"paths": ["z.txt"]},
+            "read_version_files": {"paths": ["weights.txt"]},
             "register_model": {"name": "new", "description": "d", "tags": ["nlp"]},
             "release_version": {"note": "Looked at by hand."},
             "set_alias": {"version": 2},

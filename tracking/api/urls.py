@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<str:run_id>/metrics", views.MetricsView.as_view()),
     path("runs/<str:run_id>/metrics/<path:key>", views.MetricView.as_view()),
     path("runs/<str:run_id>/datasets", views.DatasetsView.as_view()),
+    path("runs/<str:run_id>/read-artifacts", views.ReadRunFilesView.as_view()),
     path("runs/<str:run_id>/artifacts", views.RunFilesView.as_view()),
     path("runs/<str:run_id>/artifacts/<path:path>", views.RunFileView.as_view()),
 ]

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from artifacts.api.serve import serve_blob
+from artifacts.api.serializers import PathsInput
+from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.paths import check_path
 from common.api.filters import filtered, ordered, ordering_of
 from common.checks import shorten
@@ -340,6 +341,21 @@ class RunFilesView(RunView):
     )
     def post(self, request: Request, project: str, run_id: str) -> Response:
         return Response({"committed": len(services.commit_files(**self.where, **self.data(s.FilesInput)))})
+
+
+class ReadRunFilesView(RunView):
+    answers_kept = False
+
+    @extend_schema(
+        operation_id="read_run_files",
+        summary="Many small files' bytes in one answer",
+        request=PathsInput,
+        responses=FILE,
+    )
+    def post(self, request: Request, project: str, run_id: str) -> HttpResponseBase:
+        paths = self.data(PathsInput)["paths"]
+        files = self.run.files.filter(path__in=paths).select_related("blob")
+        return serve_batch({file.path: file.blob for file in files}, paths)
 
 
 class RunFileView(RunView):

@@ -1,0 +1,104 @@
+"""Where bytes lie: named by their SHA-256, whole and right or not there at all.
+
+A store takes bytes as an iterator and shows them under their digest only after it has seen all of them, their
+digest was the announced one, and they are durable. An iterator that raises leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from artifacts.errors import BytesLost, DigestMismatch
+from common.errors import Busy
+
+CHUNK = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies in a store. `name`: where, below its root; `sha256`: "" where no blob belongs; `size`: bytes."""
+
+    name: str
+    sha256: str
+    size: int
+    modified_at: datetime
+
+
+class BlobStore(Protocol):
+    """`sha256` is 64 lower-case hex digits everywhere; offsets and sizes are bytes."""
+
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+        """Stores the bytes and returns their size; DigestMismatch when they are others. Memory stays flat.
+
+        `expected_size` is the size, or the most that may come where it is not known.
+        """
+
+    def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Stores small blobs, (digest, bytes) whose digests were checked: all of them, or an error."""
+
+    def open(self, sha256: str, offset: int = 0) -> BinaryIO:
+        """The bytes from `offset` on, to be read and closed; BytesLost when there are none."""
+
+    def size(self, sha256: str) -> int | None:
+        """How many bytes are stored under this digest, or None."""
+
+    def delete(self, sha256: str) -> None:
+        """Removes the bytes; nothing happens when there are none."""
+
+    def walk(self) -> Iterator[Stored]:
+        """Everything that is stored whole, in the order of digests where the storage lists in order."""
+
+    def unfinished(self) -> Iterator[Stored]:
+        """What uploads have begun and not (yet) ended; their digests are not known."""
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """What a `put` whose process died has left, untouched since `before`, as far as the store shows it."""
+
+    def discard(self, draft: Stored) -> None:
+        """Removes such a draft; nothing happens when it is gone."""
+
+
+def key_of(sha256: str) -> str:
+    """Where a blob lies below the store's root: `ab/cd/abcd…`."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def digest_at(name: str) -> str:
+    """The SHA-256 whose bytes lie at `name` below the store's root; "" where none do."""
+    last = name.rpartition("/")[2]
+    return last if SHA256.fullmatch(last) and key_of(last) == name else ""
+
+
+def mismatch(expected: str, found: str) -> DigestMismatch:
+    """The refusal of bytes whose digest is `found`."""
+    return DigestMismatch(
+        f"The bytes that came have the SHA-256 {found}, not {expected}.",
+        "Compute the digest of exactly the bytes that you send, and send them again.",
+        fields={"sha256": [f"sha256 is {expected}; the bytes that came have {found}."]},
+    )
+
+
+def lost(sha256: str) -> BytesLost:
+    return BytesLost(
+        f"The bytes of {sha256} are missing from storage.",
+        "Tell an operator; uploading the same file again repairs it.",
+    )
+
+
+def away(error: Exception) -> Busy:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return Busy(
+        f"The storage does not answer ({reason}).",
+        "Try again in a few seconds.",
+        code="storage_away",
+        retry_after=5,
+    )

@@ -1,0 +1,188 @@
+"""A bucket as a store."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import chain
+from typing import Any, BinaryIO, cast
+
+from artifacts.errors import BytesLost
+from artifacts.store.base import Stored, away, digest_at, key_of, lost, mismatch
+
+PART = 8 << 20
+MAX_PARTS = 10_000
+S3_THREADS = 8
+
+
+class S3Store:
+    """A bucket: parts go up as they come, and the object appears only when the upload is completed.
+
+    An upload that ends early is aborted. Parts of one whose process died are invisible; let the bucket's
+    lifecycle abort incomplete multipart uploads after some days.
+    """
+
+    def __init__(self, bucket: str, prefix: str, options: Mapping[str, str]) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.client = _s3_client(bucket, options)
+
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+        part_size = max(PART, math.ceil(expected_size / MAX_PARTS))
+        digest = hashlib.sha256()
+        parts = _parts(chunks, part_size, digest)
+        with trouble(sha256):
+            first = next(parts)
+            if len(first) < part_size:
+                if digest.hexdigest() != sha256:
+                    raise mismatch(sha256, digest.hexdigest())
+                self.client.put_object(**self._where(sha256), Body=first)
+                return len(first)
+            return self._put_parts(first, parts, sha256, digest)
+
+    def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
+        with ThreadPoolExecutor(S3_THREADS) as pool:
+            waiting: deque[Future[None]] = deque()
+            try:
+                for sha256, content in items:
+                    waiting.append(pool.submit(self._put_small, sha256, content))
+                    if len(waiting) > S3_THREADS:
+                        waiting.popleft().result()
+                while waiting:
+                    waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _put_small(self, sha256: str, content: bytes) -> None:
+        with trouble(sha256):
+            self.client.put_object(**self._where(sha256), Body=content)
+
+    def _put_parts(self, first: bytearray, parts: Iterator[bytearray], sha256: str, digest: Any) -> int:
+        where = self._where(sha256)
+        upload = {**where, "UploadId": self.client.create_multipart_upload(**where)["UploadId"]}
+        done: list[dict[str, Any]] = []
+        size = 0
+        try:
+            for part in chain([first], parts):
+                if part:
+                    size += len(part)
+                    done.append(self._put_part(upload, len(done) + 1, part))
+            if digest.hexdigest() != sha256:
+                raise mismatch(sha256, digest.hexdigest())
+            self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
+        except BaseException:
+            with suppress(Exception):  # the reason of the failure is what the caller must see
+                self.client.abort_multipart_upload(**upload)
+            raise
+        return size
+
+    def _put_part(self, upload: Mapping[str, str], number: int, part: bytearray) -> dict[str, Any]:
+        answer = self.client.upload_part(**upload, PartNumber=number, Body=part)
+        part.clear()  # the caller holds on to its first part as long as the upload takes
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def open(self, sha256: str, offset: int = 0) -> BinaryIO:
+        ranged = {"Range": f"bytes={offset}-"} if offset else {}
+        with trouble(sha256):
+            return cast(BinaryIO, self.client.get_object(**self._where(sha256), **ranged)["Body"])
+
+    def size(self, sha256: str) -> int | None:
+        try:
+            with trouble(sha256):
+                return int(self.client.head_object(**self._where(sha256))["ContentLength"])
+        except BytesLost:
+            return None
+
+    def delete(self, sha256: str) -> None:
+        with trouble(sha256):
+            self.client.delete_object(**self._where(sha256))
+
+    def walk(self) -> Iterator[Stored]:
+        for item in self._listed("list_objects_v2", "Contents"):
+            name = item["Key"].removeprefix(self.prefix)
+            yield Stored(name, digest_at(name), item["Size"], item["LastModified"])
+
+    def unfinished(self) -> Iterator[Stored]:
+        for item in self._listed("list_multipart_uploads", "Uploads"):
+            yield Stored(item["Key"].removeprefix(self.prefix), "", 0, item["Initiated"])
+
+    def dead_drafts(self, before: datetime) -> list[Stored]:
+        """None: when an upload began says nothing of when its last part came. The bucket's lifecycle knows."""
+        return []
+
+    def discard(self, draft: Stored) -> None:
+        raise NotImplementedError("A bucket ends unfinished uploads by its lifecycle.")
+
+    def _listed(self, operation: str, field: str) -> Iterator[dict[str, Any]]:
+        pages = iter(self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=self.prefix))
+        while True:
+            with trouble():
+                page = next(pages, None)
+            if page is None:
+                return
+            yield from page.get(field, ())
+
+    def _where(self, sha256: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self.prefix + key_of(sha256)}
+
+
+def _parts(chunks: Iterable[bytes], part_size: int, digest: Any) -> Iterator[bytearray]:
+    """The bytes in parts of `part_size`, the last one shorter, maybe empty; `digest` sees each byte before it goes out."""
+    part = bytearray()
+    for chunk in chunks:
+        digest.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            taken = rest[: part_size - len(part)]
+            part += taken
+            rest = rest[len(taken) :]
+            if len(part) == part_size:
+                yield part
+                part = bytearray()
+    yield part
+
+
+def _s3_client(bucket: str, options: Mapping[str, str]) -> Any:
+    """One client for all threads, made by django-storages from its own settings and AWS_* in the environment."""
+    from botocore.config import Config
+    from storages.backends.s3 import S3Storage
+
+    endpoint = options.get("endpoint_url")
+    config = Config(
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        signature_version="s3v4",
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=64,
+        retries={"mode": "standard", "max_attempts": 3},
+        # Servers other than Amazon's do not all know its newer checksums.
+        request_checksum_calculation="when_required" if endpoint else "when_supported",
+        response_checksum_validation="when_required" if endpoint else "when_supported",
+    )
+    storage = S3Storage(
+        bucket_name=bucket,
+        endpoint_url=endpoint,
+        region_name=options.get("region"),
+        client_config=config,
+    )
+    return storage.connection.meta.client
+
+
+@contextmanager
+def trouble(sha256: str = "") -> Iterator[None]:
+    """What a bucket may answer, as refusals that say what to do."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404", "NotFound"):
+            raise lost(sha256) from error
+        raise away(error) from error
+    except BotoCoreError as error:
+        raise away(error) from error
