@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -35,6 +35,15 @@ def rows(statement: str, params: Sequence[Any] = (), *, prepare: bool = True) ->
     if connection.queries_logged:
         connection.queries_log.append({"sql": statement, "time": f"{time.monotonic() - begun:.3f}"})
     return found
+
+
+def stream(statement: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+    """The same row by row as they arrive, so that memory holds one; until the last, the connection is busy."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        if connection.queries_logged:
+            connection.queries_log.append({"sql": statement, "time": ""})
+        yield from cursor.stream(statement, params)
 
 
 def copy(statement: str, lines: Iterable[str]) -> None:

@@ -72,6 +72,7 @@ TABLE = {
     "get_metrics": READ,
     "log_metrics": WRITE,
     "get_metric_history": READ,
+    "get_metric_histories": READ,
     "log_dataset": WRITE,
     "list_run_files": READ,
     "commit_files": WRITE,
