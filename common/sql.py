@@ -18,6 +18,7 @@ from django.db.models import JSONField, Model
 
 M = TypeVar("M", bound=Model)
 Row = tuple[Any, ...]
+PIECE = 64 * 1024
 
 # A time as the API writes it, and a number that may be no number: JSON made by PostgreSQL reads like our own.
 TIME = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -44,6 +45,25 @@ def stream(statement: str, params: Sequence[Any] = ()) -> Iterator[Row]:
         if connection.queries_logged:
             connection.queries_log.append({"sql": statement, "time": ""})
         yield from cursor.stream(statement, params)
+
+
+def copy_out(statement: str, params: Sequence[Any] = ()) -> Iterator[bytes]:
+    """What COPY … TO STDOUT gives, in pieces of 64 KiB or a little more; until the last, the connection is busy."""
+    connection.ensure_connection()
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": statement, "time": ""})
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(connection.connection) as cursor,
+        cursor.copy(statement, params) as lines,
+    ):
+        piece = bytearray()
+        for line in lines:
+            piece += line
+            if len(piece) >= PIECE:
+                yield bytes(piece)
+                piece.clear()
+        yield bytes(piece)
 
 
 def copy(statement: str, lines: Iterable[str]) -> None:

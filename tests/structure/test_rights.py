@@ -73,6 +73,8 @@ TABLE = {
     "log_metrics": WRITE,
     "get_metric_history": READ,
     "get_metric_histories": READ,
+    "export_metrics": READ,
+    "export_runs": READ,
     "log_dataset": WRITE,
     "list_run_files": READ,
     "commit_files": WRITE,
