@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from django.db.models import JSONField, Model
 
 M = TypeVar("M", bound=Model)
 Row = tuple[Any, ...]
+PIECE = 64 * 1024
 
 # A time as the API writes it, and a number that may be no number: JSON made by PostgreSQL reads like our own.
 TIME = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -35,6 +36,34 @@ def rows(statement: str, params: Sequence[Any] = (), *, prepare: bool = True) ->
     if connection.queries_logged:
         connection.queries_log.append({"sql": statement, "time": f"{time.monotonic() - begun:.3f}"})
     return found
+
+
+def stream(statement: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+    """The same row by row as they arrive, so that memory holds one; until the last, the connection is busy."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        if connection.queries_logged:
+            connection.queries_log.append({"sql": statement, "time": ""})
+        yield from cursor.stream(statement, params)
+
+
+def copy_out(statement: str, params: Sequence[Any] = ()) -> Iterator[bytes]:
+    """What COPY … TO STDOUT gives, in pieces of 64 KiB or a little more; until the last, the connection is busy."""
+    connection.ensure_connection()
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": statement, "time": ""})
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(connection.connection) as cursor,
+        cursor.copy(statement, params) as lines,
+    ):
+        piece = bytearray()
+        for line in lines:
+            piece += line
+            if len(piece) >= PIECE:
+                yield bytes(piece)
+                piece.clear()
+        yield bytes(piece)
 
 
 def copy(statement: str, lines: Iterable[str]) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from accounts.models import Project
@@ -17,7 +14,7 @@ from common import sql
 from common.checks import check_text, shorten
 from common.errors import Conflict, Invalid, Missing
 from tracking.choices import RunStatus
-from tracking.models import Dataset, Experiment, MetricChunk, Run, RunAlert, RunFile, RunMetric
+from tracking.models import Dataset, Experiment, Run, RunAlert, RunFile
 
 EXPERIMENT_ID = re.compile(r"exp-[a-z0-9]{12}")
 RUN_ID = re.compile(r"run-[a-z0-9]{6,32}")
@@ -30,20 +27,6 @@ FILES_AT = """
     SELECT f.path, {b} FROM tracking_runfile f JOIN artifacts_blob b ON b.id = f.blob_id
     WHERE f.run_id = %s AND (f.path = %s OR starts_with(f.path, %s))
 """
-
-
-@dataclass(frozen=True)
-class MetricHistory:
-    """One series in the order of its steps, points of one step in the order of their times.
-
-    Three lists of equal length: whole numbers, 64-bit floats (NaN and the infinities included), milliseconds
-    since 1970 UTC.
-    """
-
-    key: str
-    steps: list[int]
-    values: list[float]
-    timestamps: list[int]
 
 
 def experiment_by(project: Project, id_or_name: str) -> Experiment | None:
@@ -164,32 +147,6 @@ def _what_is_there(run: Run) -> str:
         return "The run has no files; log one with log_artifact."
     more = ", …" if len(names) > MOST_NAMES else ""
     return f"There are: {', '.join(shorten(name) for name in names[:MOST_NAMES])}{more}."
-
-
-def metric_history(
-    run: Run, key: str, from_step: int | None = None, to_step: int | None = None
-) -> MetricHistory:
-    """All points of one metric, or those from `from_step` to `to_step`, both included; Missing without the key."""
-    check_text("key", key, max_length=250)
-    metric = RunMetric.objects.filter(run=run, key=key).first()
-    if metric is None:
-        raise Missing(f"Run {run.public_id} has no metric {shorten(key)}.", code="metric_not_found")
-    chunks = (
-        MetricChunk.objects.filter(metric=metric).order_by("id").values_list("steps", "timestamps", "values")
-    )
-    points: list[tuple[int, int, float]] = []
-    for steps, timestamps, values in chunks.iterator():
-        points += zip(steps, timestamps, values, strict=True)
-    points.sort(key=itemgetter(0, 1))
-    start = 0 if from_step is None else bisect_left(points, from_step, key=itemgetter(0))
-    end = len(points) if to_step is None else bisect_right(points, to_step, key=itemgetter(0))
-    found = points[start:end]
-    return MetricHistory(
-        key,
-        steps=[step for step, _, _ in found],
-        values=[value for _, _, value in found],
-        timestamps=[timestamp for _, timestamp, _ in found],
-    )
 
 
 def datasets_of(run: Run | None) -> list[Dataset]:

@@ -12,6 +12,7 @@ from artifacts.api.serve import serve_blob
 from common.checks import plain_number
 from common.errors import Missing
 from tracking import queries
+from tracking.histories import metric_history
 from tracking.models import Experiment, Run
 
 MOST_CURVES = 24
@@ -79,8 +80,8 @@ class RunDetail(ProjectPage):
 
 def curve(run: Run, key: str) -> dict[str, Any]:
     """One metric as the chart takes it: {"key", "steps", "values"}."""
-    history = queries.metric_history(run, key)
-    return {"key": key, "steps": history.steps, "values": [plain_number(v) for v in history.values]}
+    history = metric_history(run, key)
+    return {"key": key, "steps": history.steps, "values": [plain_number(v) for v in history.numbers]}
 
 
 class RunFileDownload(ProjectPage):

@@ -12,7 +12,8 @@ from django.db import connections
 
 from common.errors import Conflict
 from tests.factories import Person, make_person, make_project, send_json
-from tracking import queries, services
+from tracking import services
+from tracking.histories import metric_history
 from tracking.models import MetricChunk, Run, RunMetric
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +59,8 @@ def test_points_come_back_as_they_went_in(ann: Person, run: Run) -> None:
         "steps": [0, 1, 2, 3, 4, 5],
         "values": values,
         "timestamps": stamps,
+        "thinned": False,
+        "total": 6,
     }
     assert math.copysign(1, history(ann, run)["values"][3]) == -1
 
@@ -124,7 +127,7 @@ def test_one_key_twice_in_a_batch_is_one_series(ann: Person, run: Run) -> None:
 def test_keys_may_have_slashes_and_any_letters(ann: Person, run: Run) -> None:
     for key in ("train/loss", "précision", "a b", '{x},"y"\'\\', "x" * 250):
         assert log(ann, run, one(key)).status_code == 200
-        assert queries.metric_history(run, key).values == [1.0]
+        assert metric_history(run, key).numbers == [1.0]
     assert history(ann, run, "train/loss")["key"] == "train/loss"
 
 

@@ -266,31 +266,6 @@ class MetricsSerializer(serializers.Serializer):
         return {row.key: summary(row) for row in run.metrics.all()}
 
 
-@extend_schema_field({"type": "array", "items": NUMBER_SCHEMA})
-class ValuesField(serializers.Field[Any, Any, Any, Any]):
-    """Floats, NaN and the infinities as text."""
-
-    def to_representation(self, values: list[float]) -> list[float | str]:
-        return [plain_number(value) for value in values]
-
-
-@extend_schema_field(WHOLE)
-class WholeNumbersField(serializers.Field[Any, Any, Any, Any]):
-    """Whole numbers as they are."""
-
-    def to_representation(self, numbers: list[int]) -> list[int]:
-        return numbers
-
-
-class HistorySerializer(serializers.Serializer):
-    """Arrays of equal length, by step; timestamps in milliseconds since 1970, UTC."""
-
-    key = serializers.CharField()
-    steps = WholeNumbersField()
-    values = ValuesField()
-    timestamps = WholeNumbersField()
-
-
 class FileInput(serializers.Serializer):
     path = serializers.CharField(max_length=1024, trim_whitespace=False)
     sha256 = serializers.CharField(max_length=64)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tracking.api import views
+from tracking.api import series_views, views
 
 urlpatterns = [
     path("experiments", views.ExperimentsView.as_view()),
@@ -16,7 +16,10 @@ urlpatterns = [
     path("runs/<str:run_id>/alerts/<str:alert_id>", views.OneAlertView.as_view()),
     path("runs/<str:run_id>/params", views.ParamsView.as_view()),
     path("runs/<str:run_id>/metrics", views.MetricsView.as_view()),
-    path("runs/<str:run_id>/metrics/<path:key>", views.MetricView.as_view()),
+    path("runs/<str:run_id>/metrics/export", series_views.ExportMetricsView.as_view()),
+    path("runs/<str:run_id>/metrics/<path:key>", series_views.MetricView.as_view()),
+    path("runs-export", series_views.ExportRunsView.as_view()),
+    path("metric-history", series_views.MetricHistoriesView.as_view()),
     path("runs/<str:run_id>/datasets", views.DatasetsView.as_view()),
     path("runs/<str:run_id>/read-artifacts", views.ReadRunFilesView.as_view()),
     path("runs/<str:run_id>/artifacts", views.RunFilesView.as_view()),

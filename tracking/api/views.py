@@ -18,7 +18,7 @@ from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.paths import check_path
 from common.api.filters import filtered, ordered, ordering_of
 from common.checks import shorten
-from common.errors import Invalid, Missing
+from common.errors import Missing
 from tracking import alerts, queries, services, trash
 from tracking.api import serializers as s
 from tracking.filters import YES, ExperimentFilter, RunFilter
@@ -26,7 +26,6 @@ from tracking.models import Experiment, Run
 from tracking.search import RUN_COLUMNS, run_sort
 
 FILE = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
-MAX_STEP_DIGITS = 19
 EXPERIMENT_PARAMETERS = [
     OpenApiParameter("search", str, description="text in name or description"),
     OpenApiParameter("name", str, description="exactly this name"),
@@ -51,10 +50,6 @@ RUN_PARAMETERS = [
         description="started_at, name, status, experiment, metrics.<key>, min.<key>, max.<key> or params.<key>; "
         "with - the other way",
     ),
-]
-STEPS = [
-    OpenApiParameter("from_step", int, description="the first step wanted"),
-    OpenApiParameter("to_step", int, description="the last step wanted"),
 ]
 
 
@@ -281,29 +276,6 @@ class MetricsView(RunView):
     )
     def post(self, request: Request, project: str, run_id: str) -> Response:
         return Response({"accepted": services.log_metrics(**self.where, **self.data(s.MetricsInput))})
-
-
-class MetricView(RunView):
-    @extend_schema(
-        operation_id="get_metric_history",
-        summary="One metric's points",
-        parameters=STEPS,
-        responses=s.HistorySerializer,
-    )
-    def get(self, request: Request, project: str, run_id: str, key: str) -> Response:
-        first, last = step_of(request, "from_step"), step_of(request, "to_step")
-        return Response(s.HistorySerializer(queries.metric_history(self.run, key, first, last)).data)
-
-
-def step_of(request: Request, name: str) -> int | None:
-    """A step from the query string; None without it."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_STEP_DIGITS):
-        raise Invalid.field(name, f"{name} is {shorten(text)}; it must be a whole number.")
-    return int(text)
 
 
 class DatasetsView(RunView):
