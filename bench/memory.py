@@ -12,7 +12,7 @@ def web_memory(server: Server) -> float:
 
     Of our platform those are the processes of the web server; MLflow has no others.
     """
-    found = [pid for pid in _below(server.pid) if server.name != "ours" or "granian" in _command(pid)]
+    found = [pid for pid in _below(server.pid) if server.name != "ours" or "launcher.web" in _command(pid)]
     return sum(_pss(pid) for pid in found) / 1024
 
 

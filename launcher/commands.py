@@ -49,13 +49,9 @@ def engine(env: Env, port: int, environ: Mapping[str, str]) -> Child:
 
 def web(env: Env, environ: Mapping[str, str]) -> Child:
     """The portal and the API."""
-    argv = [PYTHON, "-m", "granian", "--interface", "wsgi", "config.wsgi:application"]
-    argv += ["--host", env.host, "--port", str(env.port), "--http", "1", "--no-ws"]
-    argv += ["--workers", str(env.web_workers), "--blocking-threads", str(env.web_threads)]
-    # Counted in open connections, idle ones included: far more than threads.
-    argv += ["--backlog", "2048", "--backpressure", "1024"]
-    argv += ["--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "8"]
-    argv += ["--no-access-log", "--log-level", env.log_level.lower()]
+    argv = [PYTHON, "-m", "launcher.web", "--host", env.host, "--port", str(env.port)]
+    argv += ["--workers", str(env.web_workers), "--threads", str(env.web_threads)]
+    argv += ["--log-level", env.log_level.lower()]
     return Child("web", argv, log=log_of(env, "web"), cwd=ROOT, env=environ)
 
 

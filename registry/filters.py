@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Exists, OuterRef, Q
 
-from common.filters import ConditionFilter, LabelsFilter
+from common.filters import ConditionFilter, LabelsFilter, containing
 from registry.choices import Stage, VersionStatus
 from registry.models import Alias, ModelVersion, RegisteredModel, VersionTag
 from registry.search import MODELS, VERSIONS, has_live_endpoint
@@ -50,7 +50,7 @@ class ModelFilter(Dated):
         fields: tuple[str, ...] = ()
 
     def by_text(self, rows: QuerySet[RegisteredModel], name: str, value: str) -> QuerySet[RegisteredModel]:
-        return rows.filter(Q(name__icontains=value) | Q(description__icontains=value))
+        return containing(rows, Q(name__icontains=value) | Q(description__icontains=value))
 
     def by_stage(self, rows: QuerySet[RegisteredModel], name: str, value: str) -> QuerySet[RegisteredModel]:
         staged = ModelVersion.objects.filter(model=OuterRef("pk"), stage=value, deleted_at=None)

@@ -28,7 +28,7 @@ ALLOWED = 64 << 20  # bytes by which each web process may grow
 def peaks(platform: Platform) -> dict[int, int]:
     """The most memory in bytes that each web process ever had."""
     found = {}
-    for pid in platform.processes("granian"):
+    for pid in platform.processes("launcher.web"):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
         found[pid] = int(peak) * 1024
