@@ -47,7 +47,7 @@ def sections_of(project: Project, user: User) -> list[Shown]:
     counted = {f"n{i}": each.count for i, each in enumerate(sections) if each.count}
     subqueries = {name: _count(count(project, user)) for name, count in counted.items()}
     rows = Project.objects.filter(pk=project.pk).values(**subqueries)
-    found: dict[str, Any] = (rows.first() if subqueries else None) or {}
+    found: Any = (rows.first() if subqueries else None) or {}
     return [
         Shown(each, reverse(each.url_name, args=[project.slug]), found.get(f"n{i}") or 0)
         for i, each in enumerate(sections)
