@@ -12,7 +12,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.functional import SimpleLazyObject
 from django.views import View
@@ -123,19 +123,18 @@ def toast(response: HttpResponse, message: str, kind: str = "good") -> HttpRespo
     return response
 
 
-class FormPage(ProjectPage):
+class PersonForm(PersonPage):
     """A page with one form: shows it, calls one verb, keeps what was typed when the verb refuses."""
 
     form_class: type[Form]
     template: str
     success_message = ""
-    right = Right.WRITE
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        return self.show(self.template, form=self.form_class(initial=self.initial()), **self.extra())
+        return self.show(self.template, form=self.make_form(), **self.extra())
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        form = self.form_class(request.POST)
+        form = self.make_form(request.POST)
         if form.is_valid():
             try:
                 target = self.perform(form.cleaned_data)
@@ -146,6 +145,9 @@ class FormPage(ProjectPage):
                     messages.success(request, self.success_message)
                 return redirect(target)
         return self.show(self.template, code=422, form=form, **self.extra())
+
+    def make_form(self, data: QueryDict | None = None) -> Form:
+        return self.form_class(data, initial=self.initial())
 
     def initial(self) -> dict[str, Any]:
         """What the form starts with."""
@@ -158,6 +160,12 @@ class FormPage(ProjectPage):
     def perform(self, data: dict[str, Any]) -> str:
         """Calls the verb and returns where to go next."""
         raise NotImplementedError
+
+
+class FormPage(PersonForm, ProjectPage):
+    """The same in a project."""
+
+    right = Right.WRITE
 
 
 def add_refusal(form: Form, error: DomainError) -> None:

@@ -118,3 +118,6 @@ document.addEventListener("htmx:error", (event) => {
   const quiet = event.target.closest?.("[data-quiet]") || event.detail?.ctx?.sourceElement?.closest?.("[data-quiet]");
   if (!quiet) toast("The server cannot be reached. Try again in a moment.", "bad");
 });
+
+// On a phone the tab that is open may lie outside.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
