@@ -37,7 +37,11 @@ from tracking import services as tracking_verbs
 
 pytestmark = pytest.mark.django_db
 
-FILES = {"model/w.txt": b"1 2 3", "model/sub/größe.bin": b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "model/empty": b""}
+FILES = {
+    "model/w.txt": b"1 2 3",
+    "model/sub/größe.bin": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "model/empty": b"",
+}
 
 
 @pytest.fixture
