@@ -1,5 +1,6 @@
 """The frame and the settings in a real browser: keyboard, phone, colours, search, tokens."""
 
+# ruff: noqa: F811  fixtures that come from another module
 from __future__ import annotations
 
 import pytest
@@ -8,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from podstack.errors import AuthenticationError
 from tests.e2e.conftest import Platform
-from tests.e2e.test_portal import complaints, no_barrier, page  # noqa: F401  fixtures
+from tests.e2e.test_portal import complaints, no_barrier, page  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
 
@@ -37,7 +38,7 @@ def churn(platform: Platform) -> str:
 
 
 @pytest.fixture(autouse=True)
-def wide(page: Page, complaints: list[str]) -> None:  # noqa: F811
+def wide(page: Page, complaints: list[str]) -> None:
     """Each test begins on a wide page, whatever the last one left."""
     page.set_viewport_size({"width": 1280, "height": 800})
     complaints.clear()
@@ -46,7 +47,7 @@ def wide(page: Page, complaints: list[str]) -> None:  # noqa: F811
 def test_search_is_opened_used_and_closed_by_the_keyboard(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(churn)
     page.keyboard.press("/")
@@ -75,7 +76,7 @@ def test_search_is_opened_used_and_closed_by_the_keyboard(
 def test_search_opens_from_a_field_by_ctrl_k_and_escape_gives_the_field_back(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(churn)
     field = page.get_by_label("Search by name or description")
@@ -102,7 +103,7 @@ def test_search_opens_from_a_field_by_ctrl_k_and_escape_gives_the_field_back(
 def test_the_menu_of_a_phone_keeps_the_focus_and_gives_it_back(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.set_viewport_size({"width": 375, "height": 740})
     page.goto(churn)
@@ -127,7 +128,7 @@ def test_the_menu_of_a_phone_keeps_the_focus_and_gives_it_back(
 def test_colours_are_chosen_and_kept_and_may_follow_the_system(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(churn)
     theme = "document.documentElement.dataset.bsTheme"
@@ -151,7 +152,7 @@ def test_colours_are_chosen_and_kept_and_may_follow_the_system(
 def test_the_switcher_shows_projects_and_closes_on_a_click_outside(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(churn)
     page.get_by_label("Project: Default").click()
@@ -167,7 +168,7 @@ def test_the_switcher_shows_projects_and_closes_on_a_click_outside(
 def test_a_token_is_made_used_and_revoked(
     page: Page,
     platform: Platform,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(f"{platform.url}/projects/default/models/")
     page.get_by_label("Account: admin").click()
@@ -197,7 +198,7 @@ def test_a_token_is_made_used_and_revoked(
 def test_a_toast_says_what_was_done_and_goes_away(
     page: Page,
     churn: str,
-    complaints: list[str],  # noqa: F811
+    complaints: list[str],
 ) -> None:
     page.goto(churn)
     for kind in ("good", "bad"):
@@ -217,7 +218,7 @@ def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
     page: Page,
     platform: Platform,
     churn: str,
-    path: str,  # noqa: F811
+    path: str,
 ) -> None:
     page.goto(f"{platform.url}/{path}")
     no_barrier(page)
