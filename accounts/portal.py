@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.functional import SimpleLazyObject
 from django.views import View
 
 from accounts.choices import Door, Right
+from accounts.context_processors import LAST_PROJECT
 from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
+from accounts.sections import sections_of
 from common.api.problems import request_id_of
 from common.errors import DomainError
 
 PER_PAGE = 50
 
 
-class ProjectPage(LoginRequiredMixin, View):
-    """A page below /projects/{project}/. `right` is what seeing it asks for; verbs ask for their own."""
+class PersonPage(LoginRequiredMixin, View):
+    """A page of the signed-in person's own, in no project: the frame shows where they were last."""
 
-    right = Right.READ
+    request: HttpRequest
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return self.handle_no_permission()
         try:
-            require(self.actor, self.project, self.right)
+            self.enter()
             return super().dispatch(request, *args, **kwargs)
         except DomainError as error:
             return self.refuse(error)
 
+    def enter(self) -> None:
+        """Refuses who may not see the page."""
+
     def refuse(self, error: DomainError) -> HttpResponse:
-        """The error as a page of its own; pages without a template for their status share the 400's."""
+        """The error as a page of its own, or as a toast where htmx asked."""
+        if self.request.htmx:  # type: ignore[attr-defined]
+            text = " ".join(filter(None, [error.message, error.hint]))
+            return toast(HttpResponse(text, status=error.status, content_type="text/plain"), text, "bad")
         template = f"{error.status}.html" if error.status in (403, 404) else "400.html"
         return render(self.request, template, self.frame({"error": error}), status=error.status)
 
     @cached_property
-    def actor(self) -> Actor:
+    def person(self) -> User:
         assert isinstance(self.request.user, User)
-        return Actor(user=self.request.user, door=Door.PORTAL, request_id=request_id_of(self.request))
+        return self.request.user
 
     @cached_property
-    def project(self) -> Project:
-        return find_project(self.actor, self.kwargs["project"])
-
-    def may(self, right: Right) -> bool:
-        return may(self.actor, self.project, right)
+    def actor(self) -> Actor:
+        return Actor(user=self.person, door=Door.PORTAL, request_id=request_id_of(self.request))
 
     def frame(self, context: dict[str, Any]) -> dict[str, Any]:
-        """What every page's template finds beside its own context; `project` only for who may see it."""
-        try:
-            known = {
-                "project": self.project,
-                "may_write": self.may(Right.WRITE),
-                "may_maintain": self.may(Right.MAINTAIN),
-                "role": self.actor.role_in(self.project),
-            }
-        except DomainError:
-            known = {}
-        return {**known, **context}
+        """What every page's template finds beside its own context."""
+        return context
 
     def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:
         return render(self.request, template, self.frame(context), status=code)
@@ -75,19 +74,67 @@ class ProjectPage(LoginRequiredMixin, View):
         return Paginator(rows, per_page).get_page(self.request.GET.get("page"))
 
 
-class FormPage(ProjectPage):
+class ProjectPage(PersonPage):
+    """A page below /projects/{project}/. `right` is what seeing it asks for; verbs ask for their own."""
+
+    right = Right.READ
+
+    def enter(self) -> None:
+        require(self.actor, self.project, self.right)
+
+    @cached_property
+    def project(self) -> Project:
+        return find_project(self.actor, self.kwargs["project"])
+
+    def may(self, right: Right) -> bool:
+        return may(self.actor, self.project, right)
+
+    def frame(self, context: dict[str, Any]) -> dict[str, Any]:
+        """`project` and what one may do in it, only for who may see it."""
+        try:
+            known = {
+                "project": self.project,
+                "may_write": self.may(Right.WRITE),
+                "may_maintain": self.may(Right.MAINTAIN),
+                "may_administer": self.may(Right.ADMIN),
+                "role": self.actor.role_in(self.project),
+                "sections": SimpleLazyObject(lambda: sections_of(self.project, self.person)),
+            }
+        except DomainError:
+            known = {}
+        return {**known, **context}
+
+    def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:
+        shown = super().show(template, code=code, **context)
+        if self.request.COOKIES.get(LAST_PROJECT) != self.project.slug:
+            remember_project(shown, self.project)
+        return shown
+
+
+def remember_project(response: HttpResponse, project: Project) -> None:
+    """So that pages of no project, and the next visit, know where the person was."""
+    year, safe = 365 * 86_400, settings.SESSION_COOKIE_SECURE
+    response.set_cookie(LAST_PROJECT, project.slug, max_age=year, secure=safe, httponly=True, samesite="Lax")
+
+
+def toast(response: HttpResponse, message: str, kind: str = "good") -> HttpResponse:
+    """Lets an answer to htmx show a line that goes away again; `kind` is good or bad."""
+    response["HX-Trigger"] = json.dumps({"toast": {"message": message, "kind": kind}})
+    return response
+
+
+class PersonForm(PersonPage):
     """A page with one form: shows it, calls one verb, keeps what was typed when the verb refuses."""
 
     form_class: type[Form]
     template: str
     success_message = ""
-    right = Right.WRITE
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        return self.show(self.template, form=self.form_class(initial=self.initial()), **self.extra())
+        return self.show(self.template, form=self.make_form(), **self.extra())
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        form = self.form_class(request.POST)
+        form = self.make_form(request.POST)
         if form.is_valid():
             try:
                 target = self.perform(form.cleaned_data)
@@ -98,6 +145,9 @@ class FormPage(ProjectPage):
                     messages.success(request, self.success_message)
                 return redirect(target)
         return self.show(self.template, code=422, form=form, **self.extra())
+
+    def make_form(self, data: QueryDict | None = None) -> Form:
+        return self.form_class(data, initial=self.initial())
 
     def initial(self) -> dict[str, Any]:
         """What the form starts with."""
@@ -110,6 +160,12 @@ class FormPage(ProjectPage):
     def perform(self, data: dict[str, Any]) -> str:
         """Calls the verb and returns where to go next."""
         raise NotImplementedError
+
+
+class FormPage(PersonForm, ProjectPage):
+    """The same in a project."""
+
+    right = Right.WRITE
 
 
 def add_refusal(form: Form, error: DomainError) -> None:

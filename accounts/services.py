@@ -9,6 +9,9 @@ import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
+from allauth.account.models import EmailAddress
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -70,6 +73,43 @@ def update_project(*, actor: Actor, project: Project, name: str, description: st
 def check_slug(slug: object) -> str:
     rule = "lower-case letters, digits and inner hyphens"
     return check_pattern("slug", slug, SLUG, rule, max_length=63)
+
+
+def update_profile(*, actor: Actor, first_name: str, last_name: str, email: str, password: str = "") -> User:
+    """One's own names and e-mail address. Another address takes the password: who holds it can ask for a new one."""
+    if actor.token is not None:
+        raise Denied("A token does not change its owner's profile.", "Sign in to the portal.")
+    after = {
+        "first_name": check_text("first_name", first_name, max_length=150).strip(),
+        "last_name": check_text("last_name", last_name, max_length=150).strip(),
+        "email": check_text("email", email, max_length=254).strip(),
+    }
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=actor.user.pk)
+        before = {field: getattr(user, field) for field in after}
+        if before["email"] != after["email"]:
+            _check_new_address(user, after["email"], password)
+        if before != after:
+            User.objects.filter(pk=user.pk).update(**after)
+            record(actor, "update_profile", "user", user.username, before=before, after=after)
+    user.refresh_from_db()
+    return user
+
+
+def _check_new_address(user: User, email: str, password: str) -> None:
+    if not user.check_password(password):
+        raise Invalid.field("password", "This is not your password; a new e-mail address needs it.")
+    if email:
+        try:
+            validate_email(email)
+        except ValidationError as error:
+            raise Invalid.field(
+                "email", f"email is {shorten(email)}; it must be an e-mail address."
+            ) from error
+        others = User.objects.filter(email__iexact=email).exclude(pk=user.pk)
+        if others.exists() or EmailAddress.objects.filter(email__iexact=email).exclude(user=user).exists():
+            raise Invalid.field("email", "Another person here has this e-mail address.")
+    EmailAddress.objects.filter(user=user).exclude(email__iexact=email).delete()
 
 
 def set_member(*, actor: Actor, project: Project, username: str, role: str) -> Membership:

@@ -1,4 +1,4 @@
-"""Where a person lands."""
+"""Where a person lands, and the projects to choose from."""
 
 from __future__ import annotations
 
@@ -6,14 +6,42 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from accounts.models import Project, User
+from accounts.context_processors import LAST_PROJECT, last_membership
+from accounts.models import Membership, User
+from accounts.portal import PersonPage
+
+SHOWN_IN_MENU = 8
 
 
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """The model list of the viewer's first project; a page that says so to who has none."""
+    """The model list of the project that the viewer was in last; a page that says so to who has none."""
     assert isinstance(request.user, User)
-    project = Project.objects.visible_to(request.user).first()
-    if project is None:
+    there = last_membership(request, request.user)
+    if there is None:
         return render(request, "accounts/no_project.html")
-    return redirect("registry:model_list", project=project.slug)
+    return redirect("registry:model_list", project=there.project.slug)
+
+
+class ProjectList(PersonPage):
+    """The viewer's projects, searched by `?q=`; as a fragment, those that fit into the switcher's menu."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        query = request.GET.get("q", "").replace("\0", "").strip()
+        rows = Membership.objects.filter(user=self.person).select_related("project")
+        if query:
+            rows = rows.filter(project__name__icontains=query) | rows.filter(project__slug__icontains=query)
+        rows = rows.order_by("project__name", "project__slug")
+        if request.htmx:  # type: ignore[attr-defined]
+            found = list(rows[: SHOWN_IN_MENU + 1])
+            return render(
+                request,
+                "accounts/project_menu.html" if "q" not in request.GET else "accounts/project_options.html",
+                {
+                    "found": found[:SHOWN_IN_MENU],
+                    "more": len(found) > SHOWN_IN_MENU,
+                    "q": query,
+                    "here": request.COOKIES.get(LAST_PROJECT),
+                },
+            )
+        return self.show("accounts/project_list.html", page=self.page_of(rows), q=query)

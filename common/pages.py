@@ -19,8 +19,20 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return _answer(request, Denied("You may not do this."))
 
 
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """What a form without its secret gets: one of another site, or one that was open too long."""
+    return _answer(
+        request,
+        Denied(
+            "The form was open too long, or came from another site.",
+            "Go back, reload the page and send it again; cookies must be allowed.",
+        ),
+    )
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return _answer(request, Missing("There is nothing at this address.", "See /api/docs/ for what there is."))
+    hint = "See /api/docs/ for what there is." if request.path.startswith(PROGRAM_PATHS) else ""
+    return _answer(request, Missing("There is nothing at this address.", hint))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -10,6 +10,7 @@ IN_PROJECT = "projects/<slug:project>/"
 
 urlpatterns = [
     path("", home, name="home"),
+    path("", include("accounts.urls")),
     path(IN_PROJECT, include("registry.urls")),
     path(IN_PROJECT, include("approvals.urls")),
     path(IN_PROJECT, include("tracking.urls")),

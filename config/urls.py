@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from accounts.api.views import MeView
@@ -23,6 +24,8 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("", include("deployments.gateway_urls")),
     path("admin/", admin.site.urls),
+    # The address is changed on the profile's page, which asks for the password.
+    path("account/email/", RedirectView.as_view(pattern_name="accounts:profile"), name="account_email"),
     path("account/", include("allauth.account.urls")),
     path("", include("config.portal_urls")),
 ]

@@ -6,7 +6,20 @@ class DeploymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from deployments.queries import ENDPOINT_NAMES, live_endpoints
+        from accounts.sections import Section, add_section
+        from deployments.queries import ENDPOINT_NAMES, live_endpoints, troubled_endpoints
         from registry.holds import register_live_endpoints
 
         register_live_endpoints(live_endpoints, ENDPOINT_NAMES)
+        add_section(
+            Section(
+                30,
+                "Deployments",
+                "deployments",
+                "deployments:list",
+                ("deployments",),
+                troubled_endpoints,
+                "failed or degraded",
+                warns=True,
+            )
+        )

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db.models import QuerySet
 
-from accounts.models import Project
+from accounts.models import Project, User
 from common.checks import shorten
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
@@ -28,6 +29,12 @@ BEING_DEPLOYED = (
     EndpointState.DEGRADED,
     EndpointState.ACTIVE,
 )
+
+
+def troubled_endpoints(project: Project, user: User) -> QuerySet[Deployment]:
+    """The project's endpoints that should run and do not, or not as they should."""
+    states = (EndpointState.FAILED, EndpointState.DEGRADED)
+    return Deployment.objects.filter(project=project, wanted=Wanted.RUNNING, state__in=states)
 
 
 def find_deployment(project: Project, endpoint_name: str) -> Deployment:

@@ -12,10 +12,11 @@ from podstack.errors import ValidationError
 from podstack.experiments import ExperimentCalls
 from podstack.http import Http, Retries
 from podstack.models import Me
+from podstack.people import PeopleCalls
 from podstack.runs import RunCalls
 
 
-class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentCalls):
+class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentCalls, PeopleCalls):
     """The model registry from Python.
 
     Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,

@@ -386,6 +386,47 @@ class Protection(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member(Answer):
+    """A member of the project: viewer, contributor, maintainer or admin."""
+
+    username: str = ""
+    role: str = ""
+    created_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token(Answer):
+    """An API token. `token` is its text, which only `create_token` answers with, once; else empty."""
+
+    name: str = ""
+    prefix: str = ""
+    scopes: tuple[str, ...] = _parsed(tuple, ())
+    project: str | None = None
+    created_at: datetime | None = _time()
+    expires_at: datetime | None = _time()
+    last_used_at: datetime | None = _time()
+    revoked_at: datetime | None = _time()
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry(Answer):
+    """Who did what to which thing; `before` and `after` hold what changed, None where there was nothing."""
+
+    id: int = 0
+    at: datetime | None = _time()
+    actor: str | None = None
+    token_prefix: str = ""
+    door: str = ""
+    verb: str = ""
+    object_type: str = ""
+    object_id: str = ""
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome(Answer):
     """What became of one item of a bulk act; `error` is the refusal, a problem document, or None."""
 

@@ -6,8 +6,14 @@ class RegistryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts.sections import Section, add_section
         from artifacts.models import ManifestFile
         from artifacts.uses import name_uses
         from registry.queries import versions_that_use
 
         name_uses(ManifestFile, versions_that_use)
+        add_section(
+            Section(
+                10, "Model Registry", "models", "registry:model_list", ("registry", "approvals", "lineage")
+            )
+        )

@@ -1,11 +1,12 @@
 from django.urls import path
 
-from registry import views
+from registry import lookup_views, views
 
 app_name = "registry"
 VERSION = "models/<str:name>/versions/<int:number>"
 
 urlpatterns = [
+    path("search/", lookup_views.Search.as_view(), name="search"),
     path("models/", views.ModelList.as_view(), name="model_list"),
     path("register-model/", views.RegisterModel.as_view(), name="model_register"),
     path("models/<str:name>/", views.ModelDetail.as_view(), name="model"),

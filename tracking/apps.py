@@ -6,8 +6,20 @@ class TrackingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts.sections import Section, add_section
         from artifacts.uses import name_uses
         from tracking.models import RunFile
-        from tracking.queries import runs_that_use
+        from tracking.queries import running_runs, runs_that_use
 
         name_uses(RunFile, runs_that_use)
+        add_section(
+            Section(
+                20,
+                "Experiments",
+                "experiments",
+                "tracking:experiment_list",
+                ("tracking",),
+                running_runs,
+                "running now",
+            )
+        )

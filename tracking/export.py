@@ -16,6 +16,7 @@ from django.db.models import BooleanField, Func, QuerySet
 from common import sql
 from common.checks import check_text, plain_number, shorten
 from common.errors import Invalid, Missing
+from common.tables import defused
 from tracking.histories import KEY_LENGTH, Series, all_points
 from tracking.models import Run, RunMetric, RunParam, RunTag
 
@@ -26,8 +27,6 @@ RUN_COLUMNS = ("id", "name", "experiment", "status", "started_at", "ended_at")
 MOST_COLUMNS = 16_384  # as many as a spreadsheet has
 RUNS_AT_ONCE = 500
 ROWS_PER_GROUP = 100_000
-# What a spreadsheet takes for a formula when a cell begins with it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # PostgreSQL writes the CSV itself: no Python per point, and flat memory whatever the number.
 POINTS_AS_CSV = """
     COPY (
@@ -202,7 +201,7 @@ def _values(run: Run, columns: RunColumns) -> list[Any]:
 def _cell(value: Any) -> Any:
     """A value as CSV shows it: texts that look like a formula begin with an apostrophe."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
+        return defused(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

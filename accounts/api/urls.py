@@ -8,4 +8,5 @@ urlpatterns = [
     path("members", views.MembersView.as_view()),
     path("members/<str:username>", views.MemberView.as_view()),
     path("audit", views.AuditView.as_view()),
+    path("audit/export", views.ExportAuditView.as_view()),
 ]

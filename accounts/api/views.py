@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import services
+from accounts import services, trail
 from accounts.api.base import ApiView, ProjectView
 from accounts.api.serializers import (
     AuditSerializer,
@@ -25,6 +27,7 @@ from accounts.models import ApiToken, AuditEntry, Membership
 from common.api.filters import filtered
 from common.version import VERSION
 
+CONTENT_TYPES = {trail.CSV: "text/csv", trail.JSON_LINES: "application/x-ndjson"}
 AUDIT_PARAMETERS = [
     OpenApiParameter("actor", str, description="a user's name"),
     OpenApiParameter("verb", str, description="what was done, such as transition_stage"),
@@ -120,5 +123,30 @@ class AuditView(ProjectView):
         responses=AuditSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        rows = AuditEntry.objects.filter(project=self.project).select_related("actor")
-        return self.page(filtered(AuditFilter, rows, request), AuditSerializer)
+        return self.page(filtered(AuditFilter, trail.trail_of(self.project), request), AuditSerializer)
+
+
+class ExportAuditView(ProjectView):
+    right = Right.MAINTAIN
+
+    @extend_schema(
+        operation_id="export_audit",
+        summary="The audit trail as a file: CSV, or a JSON object a line; newest first",
+        parameters=[
+            OpenApiParameter("format", str, required=True, enum=list(trail.FORMATS)),
+            *AUDIT_PARAMETERS,
+        ],
+        responses={(200, kind): OpenApiTypes.BINARY for kind in CONTENT_TYPES.values()},
+    )
+    def get(self, request: Request, project: str) -> HttpResponseBase:
+        kind = trail.check_format(request.query_params.get("format"))
+        rows = filtered(AuditFilter, trail.trail_of(self.project), request, also=["format"])
+        return trail_file(rows, kind, project)
+
+
+def trail_file(rows: QuerySet[AuditEntry], kind: str, project: str) -> HttpResponseBase:
+    """The trail as a download that is written while it is read."""
+    content_type = f"{CONTENT_TYPES[kind]}; charset=utf-8"
+    answer = StreamingHttpResponse(trail.exported(rows, kind), content_type=content_type)
+    answer["Content-Disposition"] = f'attachment; filename="{project}-audit.{kind}"'
+    return answer

@@ -1,22 +1,9 @@
 // Small behaviours of every page; each finds its elements by a data attribute.
 import "htmx.org";
 
-const on = (kind, selector, act) =>
-  document.addEventListener(kind, (event) => {
-    const found = event.target.closest?.(selector);
-    if (found) act(found, event);
-  });
-
-on("click", "[data-theme-switch]", () => {
-  const root = document.documentElement;
-  root.dataset.bsTheme = root.dataset.bsTheme === "dark" ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", root.dataset.bsTheme);
-  } catch {
-    // Storage is switched off: the choice lasts for this page.
-  }
-  document.dispatchEvent(new Event("theme"));
-});
+import "./frame.js";
+import { on } from "./on.js";
+import "./search.js";
 
 on("click", "[data-copy]", async (button) => {
   const source = button.dataset.copy || button.parentElement.querySelector("code, pre").textContent;
@@ -67,10 +54,6 @@ function refreshTimes(root = document) {
 refreshTimes();
 setInterval(refreshTimes, 20_000);
 document.addEventListener("htmx:after:swap", () => refreshTimes());
-
-on("click", ".burger", (button) => {
-  button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") !== "true"));
-});
 
 // A page that comes back from the browser's history has boxes checked and names typed already.
 addEventListener("pageshow", () => {

@@ -6,7 +6,7 @@ output.py    tables for people, JSON for programs
 words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, pairs as key=value
 """
 
-from podstack.cli import aliases, bulk, bundles, care, deployments, experiments, login, models, runs
+from podstack.cli import aliases, bulk, bundles, care, deployments, experiments, login, models, people, runs
 from podstack.cli.door import Root
 
 __all__ = ["main", "root"]
@@ -26,6 +26,9 @@ root = Root(
         care.protections,
         care.trash,
         bulk.bulk,
+        people.members,
+        people.tokens,
+        people.audit,
     ],
 )
 

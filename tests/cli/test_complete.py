@@ -81,6 +81,13 @@ COMMANDS = {
     "list_protections": "protections list",
     "remove_protection": "protections rm",
     "bulk": "bulk",
+    "list_members": "members list",
+    "set_member": "members set",
+    "remove_member": "members rm",
+    "list_tokens": "tokens list",
+    "create_token": "tokens create",
+    "revoke_token": "tokens revoke",
+    "list_audit": "audit list",
     "predict": "deployments predict",
 }
 WITHOUT_COMMAND = {

@@ -191,6 +191,7 @@ def make_world() -> World:
             "compare_versions": {"versions": "1,2"},
             "delete_model": {"confirm": "spare"},
             "import_version": {"model": "imported"},
+            "export_audit": {"format": "csv"},
             "export_metrics": {"format": "csv"},
             "export_runs": {"format": "csv"},
             "get_metric_histories": {"run": source, "key": "accuracy", "points": "10"},

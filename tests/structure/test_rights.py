@@ -41,6 +41,7 @@ TABLE = {
     "me": "401 401 401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx",
     "get_bundle_key": "401 401 401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx",
     "list_audit": READ_TRAIL,
+    "export_audit": READ_TRAIL,
     "list_members": READ,
     "set_member": ADMIN,
     "remove_member": ADMIN,

@@ -1,0 +1,22 @@
+from django.urls import path
+
+from accounts import project_views, settings_views, views
+
+app_name = "accounts"
+PROJECT = "projects/<slug:project>/"
+
+urlpatterns = [
+    path("projects/", views.ProjectList.as_view(), name="projects"),
+    path("settings/profile/", settings_views.Profile.as_view(), name="profile"),
+    path("settings/tokens/", settings_views.Tokens.as_view(), name="tokens"),
+    path("settings/tokens/new/", settings_views.NewToken.as_view(), name="token_new"),
+    path("settings/tokens/<str:prefix>/revoke/", settings_views.RevokeToken.as_view(), name="token_revoke"),
+    path(f"{PROJECT}settings/", project_views.ProjectSettings.as_view(), name="project"),
+    path(f"{PROJECT}members/", project_views.Members.as_view(), name="members"),
+    path(f"{PROJECT}members/<str:username>/", project_views.ChangeRole.as_view(), name="member"),
+    path(
+        f"{PROJECT}members/<str:username>/remove/", project_views.RemoveMember.as_view(), name="member_remove"
+    ),
+    path(f"{PROJECT}audit/", project_views.AuditTrail.as_view(), name="audit"),
+    path(f"{PROJECT}audit/export/", project_views.ExportAudit.as_view(), name="audit_export"),
+]
