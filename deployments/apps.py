@@ -7,7 +7,7 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.sections import Section, add_section
-        from deployments.queries import ENDPOINT_NAMES, live_endpoints, troubled_endpoints
+        from deployments.queries import ENDPOINT_NAMES, TROUBLED_ENDPOINTS, live_endpoints
         from registry.holds import register_live_endpoints
 
         register_live_endpoints(live_endpoints, ENDPOINT_NAMES)
@@ -18,7 +18,7 @@ class DeploymentsConfig(AppConfig):
                 "deployments",
                 "deployments:list",
                 ("deployments",),
-                troubled_endpoints,
+                TROUBLED_ENDPOINTS,
                 "failed or degraded",
                 warns=True,
             )

@@ -6,15 +6,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import QuerySet
 
-from accounts.models import Project, User
+from accounts.models import Project
 from common.checks import shorten
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentRevision
 
 DOWN = (EndpointState.INACTIVE, EndpointState.FAILED)
+# How many of the project's endpoints should run and do not, or not as they should.
+TROUBLED_ENDPOINTS = """
+    SELECT count(*) FROM deployments_deployment
+    WHERE project_id = %(project)s AND wanted = 'Running' AND state IN ('Failed', 'Degraded')
+"""
 # `live_endpoints` of the model `m`, their names only, as part of a larger statement.
 ENDPOINT_NAMES = """
     SELECT d.endpoint_name FROM deployments_deployment d
@@ -29,12 +33,6 @@ BEING_DEPLOYED = (
     EndpointState.DEGRADED,
     EndpointState.ACTIVE,
 )
-
-
-def troubled_endpoints(project: Project, user: User) -> QuerySet[Deployment]:
-    """The project's endpoints that should run and do not, or not as they should."""
-    states = (EndpointState.FAILED, EndpointState.DEGRADED)
-    return Deployment.objects.filter(project=project, wanted=Wanted.RUNNING, state__in=states)
 
 
 def find_deployment(project: Project, endpoint_name: str) -> Deployment:

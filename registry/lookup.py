@@ -19,6 +19,7 @@ from tracking.queries import RUN_ID
 
 LONGEST = 200
 OF_EACH = 6
+INDEXED = 3  # shorter texts are in half of all names: the trigrams do not help, nor does sorting all of them
 NEWEST_RUNS = 20_000  # names of older runs are not looked at: no index knows them
 NUMBERED = re.compile(r"(?P<name>.*?)(?:^|[\s:/@])v?(?P<number>\d{1,9})")
 POINTED = re.compile(r"(?P<name>[^@]*)@(?P<alias>[\w-]*)")
@@ -56,7 +57,8 @@ def look_up(project: Project, text: str) -> Found:
 def _models(project: Project, text: str) -> QuerySet[RegisteredModel]:
     rows = RegisteredModel.objects.alive().filter(project=project)
     found = rows.filter(Q(name__icontains=text) | Q(tags__contains=[text]))
-    return found.select_related("latest_version").order_by(_closeness(text), "-updated_at", "-id")
+    order = ("-updated_at", "-id") if len(text) < INDEXED else (_closeness(text), "-updated_at", "-id")
+    return found.select_related("latest_version").order_by(*order)
 
 
 def _versions(project: Project, text: str) -> QuerySet[ModelVersion]:

@@ -9,7 +9,7 @@ class TrackingConfig(AppConfig):
         from accounts.sections import Section, add_section
         from artifacts.uses import name_uses
         from tracking.models import RunFile
-        from tracking.queries import running_runs, runs_that_use
+        from tracking.queries import RUNNING_RUNS, runs_that_use
 
         name_uses(RunFile, runs_that_use)
         add_section(
@@ -19,7 +19,7 @@ class TrackingConfig(AppConfig):
                 "experiments",
                 "tracking:experiment_list",
                 ("tracking",),
-                running_runs,
+                RUNNING_RUNS,
                 "running now",
             )
         )
