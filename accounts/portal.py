@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.forms import Form
@@ -35,12 +36,19 @@ class PersonPage(LoginRequiredMixin, View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
-            return self.handle_no_permission()
+            return self.sign_in()
         try:
             self.enter()
             return super().dispatch(request, *args, **kwargs)
         except DomainError as error:
             return self.refuse(error)
+
+    def sign_in(self) -> HttpResponse:
+        """To the sign-in page and back; htmx is told to go there, or it would swap that page into this one."""
+        if not self.request.htmx:  # type: ignore[attr-defined]
+            return self.handle_no_permission()
+        there = self.request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+        return HttpResponse(status=204, headers={"HX-Redirect": redirect_to_login(there).url})
 
     def enter(self) -> None:
         """Refuses who may not see the page."""

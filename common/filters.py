@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
@@ -31,6 +32,23 @@ class LabelsField(forms.Field):
 
     def to_python(self, value: Any) -> list[str]:
         return [str(v) for v in value or [] if str(v)]
+
+
+class MomentField(django_filters.fields.IsoDateTimeField):
+    """An ISO date or time, in UTC: PostgreSQL reads no zone beyond ±15:59, Python does."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return None if moment is None else moment.astimezone(UTC)
+        except OverflowError as error:
+            raise forms.ValidationError("This is no date of the calendar.") from error
+
+
+class MomentFilter(django_filters.IsoDateTimeFilter):
+    """From or before a moment: `?since=2026-03-01T14:00:00Z`."""
+
+    field_class = MomentField
 
 
 class ConditionFilter(django_filters.Filter):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Exists, OuterRef, Q
 
-from common.filters import ConditionFilter, LabelsFilter, containing
+from common.filters import ConditionFilter, LabelsFilter, MomentFilter, containing
 from registry.choices import Stage, VersionStatus
 from registry.models import Alias, ModelVersion, RegisteredModel, VersionTag
 from registry.search import MODELS, VERSIONS, has_live_endpoint
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Dated(django_filters.FilterSet):
     """From a time on, and before one: `?created_after=2026-03-01&created_before=2026-04-01T00:00:00Z`."""
 
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
-    updated_after = django_filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="gte")
-    updated_before = django_filters.IsoDateTimeFilter(field_name="updated_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
+    updated_after = MomentFilter(field_name="updated_at", lookup_expr="gte")
+    updated_before = MomentFilter(field_name="updated_at", lookup_expr="lt")
 
 
 class ModelFilter(Dated):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Q
 
-from common.filters import ConditionFilter
+from common.filters import ConditionFilter, MomentFilter
 from tracking.choices import RunStatus
 from tracking.models import Experiment, Run
 from tracking.search import RUNS
@@ -51,8 +51,8 @@ class RunFilter(django_filters.FilterSet):
         label="true for deleted ones only, which maintainers see",
     )
     author = django_filters.CharFilter(field_name="created_by__username", label="who started it")
-    started_after = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="gte")
-    started_before = django_filters.IsoDateTimeFilter(field_name="started_at", lookup_expr="lt")
+    started_after = MomentFilter(field_name="started_at", lookup_expr="gte")
+    started_before = MomentFilter(field_name="started_at", lookup_expr="lt")
     filter = ConditionFilter(RUNS)
 
     class Meta:

@@ -114,6 +114,16 @@ def test_what_is_forbidden_says_which_role_is_too_low(ann: Person) -> None:
     assert "<html" not in fragment.content.decode()
 
 
+def test_a_fragment_after_the_session_ended_leads_to_the_sign_in_page(ann: Person) -> None:
+    here = "http://testserver/projects/alpha/models/?stage=Staging"
+    headers = {"HX-Request": "true", "HX-Current-URL": here}
+    answer = Client().get("/projects/alpha/search/?q=x", headers=headers)
+    assert answer.status_code == 204 and "Location" not in answer
+    assert answer["HX-Redirect"].startswith("/account/login/?next=/projects/alpha/models/")
+    foreign = {**headers, "HX-Current-URL": "https://evil.example/x"}
+    assert Client().get("/projects/", headers=foreign)["HX-Redirect"] == "/account/login/?next=/"
+
+
 def test_a_forged_form_gets_a_page_that_says_what_to_do(ann: Person) -> None:
     answer = browser(ann, enforce_csrf_checks=True).post("/projects/alpha/register-model/", {"name": "x"})
     assert answer.status_code == 403 and "open too long" in answer.content.decode()
