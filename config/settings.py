@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "tracking",
     "registry",
     "approvals",
+    "scheduling",
     "deployments",
     "lineage",
 ]
