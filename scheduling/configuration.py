@@ -24,7 +24,9 @@ def check_configuration(value: object, schema: dict[str, Any] | None = None) -> 
         if error is not None:
             where = ".".join(["configuration", *map(str, error.absolute_path)])
             raise Invalid.field(
-                "configuration", f"{where}: {shorten(error.message, 300)}", "The training code's schema says so."
+                "configuration",
+                f"{where}: {shorten(error.message, 300)}",
+                "The training code's schema says so.",
             )
     return found
 
@@ -43,7 +45,9 @@ def check_schema(value: object) -> dict[str, Any]:
 
 def _check_object(field: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Invalid.field(field, f'{field} must be a JSON object such as {{"epochs": 3}}, not {shorten(value)}.')
+        raise Invalid.field(
+            field, f'{field} must be a JSON object such as {{"epochs": 3}}, not {shorten(value)}.'
+        )
     _check_plain(field, value, DEEPEST)
     size = len(json.dumps(value))
     if size > MOST_BYTES:

@@ -6,7 +6,7 @@ from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.utils import timezone
+from django.utils.timezone import now
 
 from accounts.models import Project, User
 from artifacts.models import Manifest
@@ -24,7 +24,7 @@ class TrainingCode(models.Model):
     command = ArrayField(models.TextField())
     schema = models.JSONField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
 
     class Meta:
         ordering = ("-number",)
@@ -71,8 +71,8 @@ class Schedule(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     next_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
+    updated_at = models.DateTimeField(default=now)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = ScheduleQuerySet.as_manager()
@@ -89,9 +89,7 @@ class Schedule(models.Model):
             models.CheckConstraint(condition=models.Q(catch_up__in=CatchUp.values), name="catch_up_known"),
         ]
         indexes = [
-            models.Index(
-                fields=["next_at"], condition=models.Q(next_at__isnull=False), name="schedules_due"
-            )
+            models.Index(fields=["next_at"], condition=models.Q(next_at__isnull=False), name="schedules_due")
         ]
 
     def __str__(self) -> str:
@@ -122,12 +120,13 @@ class ScheduleExecution(models.Model):
         ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     outcome = models.TextField(blank=True)
+    log = models.ForeignKey(Manifest, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     exit_code = models.IntegerField(null=True, blank=True)
     duration = models.FloatField(null=True, blank=True)
     cpu_seconds = models.FloatField(null=True, blank=True)
     peak_memory = models.BigIntegerField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -28,7 +28,9 @@ def find_execution(project: Project, public_id: str) -> ScheduleExecution:
     rows = ScheduleExecution.objects.select_related(
         "schedule__project", "run", "code", "version__model", "created_by"
     )
-    found = rows.filter(schedule__project=project, public_id=public_id).first() if "\0" not in public_id else None
+    found = (
+        rows.filter(schedule__project=project, public_id=public_id).first() if "\0" not in public_id else None
+    )
     if found is None:
         raise Missing(
             f"There is no execution {shorten(public_id)} in {project.slug}.", code="execution_not_found"

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from accounts.audit import record
@@ -23,7 +22,7 @@ from common.ids import new_id
 from common.jobs import enqueue
 from registry.choices import Stage
 from registry.names import check_model_name
-from scheduling.choices import OPEN_STATES, CatchUp, ExecutionState, Overlap, Trigger
+from scheduling.choices import OPEN_STATES, CatchUp, Overlap, Trigger
 from scheduling.configuration import check_configuration, check_schema
 from scheduling.cron import check_cron
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
@@ -105,9 +104,7 @@ def create_schedule(
         "name", name, SCHEDULE_NAME, "1 to 100 characters without / and line breaks", max_length=100
     )
     experiment = find_experiment(project, experiment_id)
-    schedule = Schedule(
-        project=project, name=name, experiment=experiment, cron=cron, created_by=actor.user
-    )
+    schedule = Schedule(project=project, name=name, experiment=experiment, cron=cron, created_by=actor.user)
     _set(schedule, settings)
     schedule.next_at = cron_of(schedule).next_after(timezone.now())
     with transaction.atomic():
@@ -287,18 +284,31 @@ def _set(schedule: Schedule, settings: Mapping[str, Any]) -> None:
             setattr(schedule, key, check(key, given[key]))
     if "code" in given:
         number = given["code"]
-        schedule.code = None if number is None else find_code(schedule.experiment, check_whole("code", number, low=1, high=2**31 - 1))
+        schedule.code = (
+            None
+            if number is None
+            else find_code(schedule.experiment, check_whole("code", number, low=1, high=2**31 - 1))
+        )
     _check_together(schedule)
     schema = schedule.code or TrainingCode.objects.filter(experiment=schedule.experiment).first()
     configuration = given.get("configuration", schedule.configuration)
     schedule.configuration = check_configuration(configuration, schema.schema if schema else None)
 
 
+def _check_code(experiment: Experiment, number: object) -> TrainingCode:
+    return find_code(experiment, check_whole("code", number, low=1, high=2**31 - 1))
+
+
 def _check_together(schedule: Schedule) -> None:
     if schedule.artifact_path and not schedule.model_name:
-        raise Invalid.field("model_name", "model_name is missing: artifact_path says what is registered as which model.")
+        raise Invalid.field(
+            "model_name",
+            "model_name is missing: what lies at artifact_path is registered as a version of it.",
+        )
     if schedule.model_name and not schedule.artifact_path:
-        raise Invalid.field("artifact_path", "artifact_path is missing: it says which of the run's files become the version.")
+        raise Invalid.field(
+            "artifact_path", "artifact_path is missing: it says what of the run becomes the version."
+        )
     if bool(schedule.promote_metric) != bool(schedule.promote_stage):
         field = "promote_stage" if schedule.promote_metric else "promote_metric"
         raise Invalid.field(field, f"{field} is missing: promote_metric and promote_stage go together.")
@@ -343,7 +353,7 @@ CHECKS: Mapping[str, Any] = {
 
 def _check_files(files: object) -> dict[str, str]:
     if not isinstance(files, Mapping) or not files:
-        raise Invalid.field("files", "files must be an object of paths and sha256 digests, with at least one file.")
+        raise Invalid.field("files", "files must be an object of paths and their sha256, at least one.")
     if len(files) > MOST_FILES:
         raise Invalid.field("files", f"files has {len(files)} paths; at most {MOST_FILES} are allowed.")
     found = {check_path("files", path): check_digest("files", digest) for path, digest in files.items()}
@@ -354,7 +364,8 @@ def _check_files(files: object) -> dict[str, str]:
 def _check_command(command: object) -> list[str]:
     if isinstance(command, str) or not isinstance(command, Sequence) or not command:
         raise Invalid.field(
-            "command", f'command must be a list of words such as ["python", "train.py"], not {shorten(command)}.'
+            "command",
+            f'command must be a list of words such as ["python", "train.py"], not {shorten(command)}.',
         )
     if len(command) > MOST_WORDS:
         raise Invalid.field("command", f"command has {len(command)} words; at most {MOST_WORDS} are allowed.")

@@ -103,7 +103,9 @@ def _last(
     deadline = schedule.starting_deadline
     if late > ON_TIME and deadline is not None and late.total_seconds() > deadline:
         return _missed(
-            schedule, due_at, f"The platform was away; it came {_span(late)} late, over the deadline of {deadline} s."
+            schedule,
+            due_at,
+            f"The platform was away; it came {_span(late)} late, over the deadline of {deadline} s.",
         )
     in_the_way = _overlap(schedule, running)
     if in_the_way:

@@ -48,6 +48,7 @@ class LocalTraining:
         self.root.chmod(0o711)
         code = folder / "work"
         work.bring_code(code)
+        _make_writable(code)
         (folder / "configuration.json").write_text(json.dumps(work.configuration))
         uid = _account(work.execution_id)
         if uid is not None:
@@ -78,7 +79,9 @@ class LocalTraining:
         end = time.monotonic() + STARTED_WITHIN
         while not (_is_locked(folder / "lock") or (folder / "result.json").exists()):
             if time.monotonic() > end:
-                raise EngineError("The training process could not be started: its supervisor did not come up.")
+                raise EngineError(
+                    "The training process could not be started: its supervisor did not come up."
+                )
             time.sleep(0.02)
 
     def observe(self, execution_id: str) -> Seen:
@@ -95,7 +98,11 @@ class LocalTraining:
         if not (folder / "lock").exists():
             return Seen("absent")
         _kill_left_over(execution_id)
-        return Seen("lost", reason="lost", details="Its processes vanished: the machine went down, or somebody killed them.")
+        return Seen(
+            "lost",
+            reason="lost",
+            details="Its processes vanished: the machine went down, or somebody killed them.",
+        )
 
     def stop(self, execution_id: str) -> None:
         folder = self._folder(execution_id)
@@ -163,6 +170,11 @@ def _accounts_usable() -> bool:
 
 
 _usable: bool | None = None
+
+
+def _make_writable(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _give_to(folder: Path, uid: int) -> None:
