@@ -188,6 +188,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StageEnum": "registry.choices.Stage",
         "VersionStatusEnum": "registry.choices.VersionStatus",
+        "EndpointStateEnum": "deployments.choices.EndpointState",
+        "ExecutionStateEnum": "scheduling.choices.ExecutionState",
     },
 }
 

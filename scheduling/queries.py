@@ -26,7 +26,7 @@ def find_schedule(project: Project, name: str) -> Schedule:
 def find_execution(project: Project, public_id: str) -> ScheduleExecution:
     """One execution, also of a schedule that was deleted, or Missing."""
     rows = ScheduleExecution.objects.select_related(
-        "schedule__project", "run", "code", "version__model", "created_by"
+        "schedule__project", "run", "code", "version__model", "created_by", "log"
     )
     found = (
         rows.filter(schedule__project=project, public_id=public_id).first() if "\0" not in public_id else None

@@ -8,137 +8,337 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0003_apitoken_only_run'),
-        ('artifacts', '0003_blob_seen_at'),
-        ('registry', '0005_models_of_name'),
-        ('tracking', '0006_run_alerts'),
+        ("accounts", "0003_apitoken_only_run"),
+        ("artifacts", "0003_blob_seen_at"),
+        ("registry", "0005_models_of_name"),
+        ("tracking", "0006_run_alerts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Schedule',
+            name="Schedule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('cron', models.CharField(max_length=100)),
-                ('timezone', models.CharField(default='UTC', max_length=64)),
-                ('configuration', models.JSONField(blank=True, default=dict)),
-                ('overlap', models.CharField(choices=[('skip', 'Skip the new one'), ('queue', 'Let the new one wait'), ('replace', 'Stop the old one')], default='skip', max_length=16)),
-                ('catch_up', models.CharField(choices=[('none', 'They are missed'), ('last', 'The last one starts late')], default='none', max_length=16)),
-                ('starting_deadline', models.PositiveIntegerField(blank=True, help_text='seconds', null=True)),
-                ('timeout', models.PositiveIntegerField(default=86400, help_text='seconds')),
-                ('memory_limit', models.PositiveIntegerField(blank=True, help_text='MiB', null=True)),
-                ('max_attempts', models.PositiveSmallIntegerField(default=1)),
-                ('model_name', models.CharField(blank=True, max_length=200)),
-                ('artifact_path', models.CharField(blank=True, max_length=1000)),
-                ('promote_metric', models.CharField(blank=True, max_length=250)),
-                ('promote_stage', models.CharField(blank=True, max_length=16)),
-                ('paused_at', models.DateTimeField(blank=True, null=True)),
-                ('next_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='schedules', to='tracking.experiment')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='schedules', to='accounts.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("cron", models.CharField(max_length=100)),
+                ("timezone", models.CharField(default="UTC", max_length=64)),
+                ("configuration", models.JSONField(blank=True, default=dict)),
+                (
+                    "overlap",
+                    models.CharField(
+                        choices=[
+                            ("skip", "Skip the new one"),
+                            ("queue", "Let the new one wait"),
+                            ("replace", "Stop the old one"),
+                        ],
+                        default="skip",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "catch_up",
+                    models.CharField(
+                        choices=[("none", "They are missed"), ("last", "The last one starts late")],
+                        default="none",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "starting_deadline",
+                    models.PositiveIntegerField(blank=True, help_text="seconds", null=True),
+                ),
+                ("timeout", models.PositiveIntegerField(default=86400, help_text="seconds")),
+                ("memory_limit", models.PositiveIntegerField(blank=True, help_text="MiB", null=True)),
+                ("max_attempts", models.PositiveSmallIntegerField(default=1)),
+                ("model_name", models.CharField(blank=True, max_length=200)),
+                ("artifact_path", models.CharField(blank=True, max_length=1000)),
+                ("promote_metric", models.CharField(blank=True, max_length=250)),
+                ("promote_stage", models.CharField(blank=True, max_length=16)),
+                ("paused_at", models.DateTimeField(blank=True, null=True)),
+                ("next_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("deleted_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "experiment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="schedules",
+                        to="tracking.experiment",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="schedules",
+                        to="accounts.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='TrainingCode',
+            name="TrainingCode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('command', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
-                ('schema', models.JSONField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='training_codes', to='tracking.experiment')),
-                ('manifest', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='artifacts.manifest')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "command",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None),
+                ),
+                ("schema", models.JSONField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "experiment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="training_codes",
+                        to="tracking.experiment",
+                    ),
+                ),
+                (
+                    "manifest",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="artifacts.manifest"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-number',),
+                "ordering": ("-number",),
             },
         ),
         migrations.CreateModel(
-            name='ScheduleExecution',
+            name="ScheduleExecution",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(max_length=40, unique=True)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('trigger', models.CharField(choices=[('cron', 'by its cron expression'), ('manual', 'by a person'), ('retry', 'because the one before failed')], default='cron', max_length=16)),
-                ('state', models.CharField(choices=[('Queued', 'Queued'), ('Running', 'Running'), ('Succeeded', 'Succeeded'), ('Failed', 'Failed'), ('Killed', 'Killed'), ('Skipped', 'Skipped'), ('Missed', 'Missed')], default='Queued', max_length=16)),
-                ('reason', models.TextField(blank=True)),
-                ('end_reason', models.CharField(blank=True, choices=[('failed', 'It ended with an error'), ('killed', 'It was stopped'), ('out of memory', 'It used more memory than allowed'), ('over time', 'It ran longer than allowed'), ('lost', 'Its process vanished'), ('not started', 'It could not be started')], max_length=16)),
-                ('attempt', models.PositiveSmallIntegerField(default=1)),
-                ('stop_asked_at', models.DateTimeField(blank=True, null=True)),
-                ('stop_reason', models.TextField(blank=True)),
-                ('configuration', models.JSONField(blank=True, default=dict)),
-                ('outcome', models.TextField(blank=True)),
-                ('exit_code', models.IntegerField(blank=True, null=True)),
-                ('duration', models.FloatField(blank=True, null=True)),
-                ('cpu_seconds', models.FloatField(blank=True, null=True)),
-                ('peak_memory', models.BigIntegerField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('log', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='artifacts.manifest')),
-                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tracking.run')),
-                ('schedule', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='scheduling.schedule')),
-                ('version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.modelversion')),
-                ('code', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='scheduling.trainingcode')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("public_id", models.CharField(max_length=40, unique=True)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("cron", "by its cron expression"),
+                            ("manual", "by a person"),
+                            ("retry", "because the one before failed"),
+                        ],
+                        default="cron",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Queued", "Queued"),
+                            ("Running", "Running"),
+                            ("Succeeded", "Succeeded"),
+                            ("Failed", "Failed"),
+                            ("Killed", "Killed"),
+                            ("Skipped", "Skipped"),
+                            ("Missed", "Missed"),
+                        ],
+                        default="Queued",
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "end_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("failed", "It ended with an error"),
+                            ("killed", "It was stopped"),
+                            ("out of memory", "It used more memory than allowed"),
+                            ("over time", "It ran longer than allowed"),
+                            ("lost", "Its process vanished"),
+                            ("not started", "It could not be started"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("attempt", models.PositiveSmallIntegerField(default=1)),
+                ("stop_asked_at", models.DateTimeField(blank=True, null=True)),
+                ("stop_reason", models.TextField(blank=True)),
+                ("configuration", models.JSONField(blank=True, default=dict)),
+                ("outcome", models.TextField(blank=True)),
+                ("exit_code", models.IntegerField(blank=True, null=True)),
+                ("duration", models.FloatField(blank=True, null=True)),
+                ("cpu_seconds", models.FloatField(blank=True, null=True)),
+                ("peak_memory", models.BigIntegerField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "log",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="artifacts.manifest",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tracking.run",
+                    ),
+                ),
+                (
+                    "schedule",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="executions",
+                        to="scheduling.schedule",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="registry.modelversion",
+                    ),
+                ),
+                (
+                    "code",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="scheduling.trainingcode",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddField(
-            model_name='schedule',
-            name='code',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='scheduling.trainingcode'),
+            model_name="schedule",
+            name="code",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="scheduling.trainingcode",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingcode',
-            constraint=models.UniqueConstraint(fields=('experiment', 'number'), name='training_code_numbered_once'),
+            model_name="trainingcode",
+            constraint=models.UniqueConstraint(
+                fields=("experiment", "number"), name="training_code_numbered_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='scheduleexecution',
-            index=models.Index(fields=['schedule', '-id'], name='executions_of_schedule'),
+            model_name="scheduleexecution",
+            index=models.Index(fields=["schedule", "-id"], name="executions_of_schedule"),
         ),
         migrations.AddIndex(
-            model_name='scheduleexecution',
-            index=models.Index(condition=models.Q(('state__in', ['Queued', 'Running'])), fields=['schedule'], name='executions_open'),
+            model_name="scheduleexecution",
+            index=models.Index(
+                condition=models.Q(("state__in", ["Queued", "Running"])),
+                fields=["schedule"],
+                name="executions_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='scheduleexecution',
-            constraint=models.UniqueConstraint(condition=models.Q(('due_at__isnull', False)), fields=('schedule', 'due_at'), name='one_execution_per_moment'),
+            model_name="scheduleexecution",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("due_at__isnull", False)),
+                fields=("schedule", "due_at"),
+                name="one_execution_per_moment",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='scheduleexecution',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'Running')), fields=('schedule',), name='one_running_execution_per_schedule'),
+            model_name="scheduleexecution",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "Running")),
+                fields=("schedule",),
+                name="one_running_execution_per_schedule",
+            ),
         ),
         migrations.AddIndex(
-            model_name='schedule',
-            index=models.Index(condition=models.Q(('next_at__isnull', False)), fields=['next_at'], name='schedules_due'),
+            model_name="schedule",
+            index=models.Index(
+                condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="schedules_due"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('project', 'name'), name='schedule_name_once_per_project'),
+            model_name="schedule",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("deleted_at", None)),
+                fields=("project", "name"),
+                name="schedule_name_once_per_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(('overlap__in', ['skip', 'queue', 'replace'])), name='overlap_known'),
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("overlap__in", ["skip", "queue", "replace"])), name="overlap_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(('catch_up__in', ['none', 'last'])), name='catch_up_known'),
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("catch_up__in", ["none", "last"])), name="catch_up_known"
+            ),
         ),
     ]

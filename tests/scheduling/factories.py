@@ -14,6 +14,8 @@ from scheduling import services
 from scheduling.executions import execute
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from tests.factories import Person
+from tracking import services as tracking_verbs
+from tracking.models import Experiment
 
 ENOUGH = 30.0  # seconds
 
@@ -40,9 +42,6 @@ def make_code(
 
 
 def make_experiment(person: Person, name: str = "nightly") -> str:
-    from tracking import services as tracking_verbs
-    from tracking.models import Experiment
-
     found = Experiment.objects.filter(project=person.project, name=name).first()
     if found is None:
         found = tracking_verbs.create_experiment(actor=person.actor, project=person.project, name=name)
@@ -62,9 +61,7 @@ def make_schedule(
 
 
 def trigger(person: Person, schedule: Schedule, **values: Any) -> ScheduleExecution:
-    return services.trigger_schedule(
-        actor=person.actor, project=person.project, name=schedule.name, **values
-    )
+    return services.trigger_schedule(actor=person.actor, project=person.project, name=schedule.name, **values)
 
 
 def drive(execution: ScheduleExecution, seconds: float = ENOUGH) -> ScheduleExecution:

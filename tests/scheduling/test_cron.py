@@ -40,7 +40,9 @@ def test_an_expression_that_cannot_be_is_refused_with_a_sentence(expression: str
     assert list(refused.value.fields) == ["cron"]
 
 
-@pytest.mark.parametrize("zone", ["Europe/Nowhere", "", "../etc/passwd", "UTC\0", "localtime", 3, None, "x" * 65])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Nowhere", "", "../etc/passwd", "UTC\0", "localtime", 3, None, "x" * 65]
+)
 def test_a_time_zone_that_is_none_is_refused(zone: object) -> None:
     with pytest.raises(Invalid) as refused:
         check_cron("0 2 * * *", zone)

@@ -112,7 +112,9 @@ def test_a_program_that_is_not_there_is_a_sentence(ann: Person) -> None:
 def test_the_environment_holds_nothing_of_the_platform(ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_WORKER", "x")
     program = "import os\nprint(sorted(os.environ))"
-    execution = drive(trigger(ann, make_schedule(ann, program=program, configuration={"PATH": "/evil", "x-y": 1})))
+    execution = drive(
+        trigger(ann, make_schedule(ann, program=program, configuration={"PATH": "/evil", "x-y": 1}))
+    )
     said = log_of(execution)
     assert "PODSTACK_RUN_ID" in said
     for name in ("SECRET", "DATABASE_URL", "REDIS_URL", "DJANGO", "x-y"):
