@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.choices import Stage
@@ -79,10 +79,13 @@ class ScheduleSerializer(serializers.Serializer):
     def get_paused(self, schedule: Schedule) -> bool:
         return schedule.paused_at is not None
 
-    def get_next_times(self, schedule: Schedule) -> list[datetime]:
+    @extend_schema_field(serializers.ListField(child=serializers.DateTimeField()))
+    def get_next_times(self, schedule: Schedule) -> list[str]:
         if schedule.paused_at is not None:
             return []
-        return list(islice(cron_of(schedule).after(timezone.now()), NEXT_TIMES))
+        times = islice(cron_of(schedule).after(timezone.now()), NEXT_TIMES)
+        written = serializers.DateTimeField()
+        return [written.to_representation(time) for time in times]
 
 
 class Settings(serializers.Serializer):
