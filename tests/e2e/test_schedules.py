@@ -88,7 +88,7 @@ def test_a_schedule_starts_by_itself_and_a_killed_worker_loses_and_doubles_nothi
     ended = client.wait_for_execution(execution.id, 120)
     assert (ended.state, ended.trigger, ended.attempt) == ("Succeeded", "cron", 1)
     assert ended.run_id is not None
-    assert client.get_metric_history(ended.run_id, "step").steps == list(range(20))
+    assert client.get_metric_history(ended.run_id, "step").steps == tuple(range(20))
     assert len(list(client.list_schedule_executions("every-minute"))) == 1
     client.delete_schedule("every-minute")
 
