@@ -55,5 +55,8 @@ class TrainingEngine(Protocol):
     def log(self, execution_id: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of what it wrote, from `offset` on; b"" where there is nothing."""
 
+    def log_size(self, execution_id: str) -> int:
+        """Bytes that it wrote so far."""
+
     def forget(self, execution_id: str) -> None:
         """Removes what is left of it; it must have ended."""

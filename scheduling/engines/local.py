@@ -117,6 +117,12 @@ class LocalTraining:
         except FileNotFoundError:
             return b""
 
+    def log_size(self, execution_id: str) -> int:
+        try:
+            return (self._folder(execution_id) / "log").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def forget(self, execution_id: str) -> None:
         shutil.rmtree(self._folder(execution_id), ignore_errors=True)
 
