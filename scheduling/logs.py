@@ -51,9 +51,7 @@ def _whole_letters(content: bytes) -> bytes:
 
 def read_tail(execution: ScheduleExecution) -> tuple[str, bool]:
     """The last 256 KiB of a log, and whether there is more before them."""
-    if execution.log is None:
-        size = current_engine().log_size(execution.public_id)
-    else:
-        size = execution.log.total_size
+    kept = execution.log
+    size = current_engine().log_size(execution.public_id) if kept is None else kept.total_size
     piece = read_log(execution, max(0, size - AT_ONCE))
     return piece.text, size > AT_ONCE

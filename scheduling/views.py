@@ -88,7 +88,7 @@ class ScheduleDetail(OfSchedule, ProjectPage):
             next_times=times,
             page=page,
             living=any(execution.state in OPEN_STATES for execution in page),
-            code=found.code or TrainingCode.objects.filter(experiment=found.experiment).first(),
+            training_code=found.code or TrainingCode.objects.filter(experiment=found.experiment).first(),
         )
 
 

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_audit_is_append_only'),
+        ("accounts", "0002_audit_is_append_only"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apitoken',
-            name='only_run',
+            model_name="apitoken",
+            name="only_run",
             field=models.CharField(blank=True, editable=False, max_length=40),
         ),
     ]
