@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -74,9 +75,7 @@ class OfSchedule:
 class ScheduleDetail(OfSchedule, ProjectPage):
     def get(self, request: HttpRequest, project: str, schedule: str) -> HttpResponse:
         found = self.schedule
-        rows = ScheduleExecution.objects.filter(schedule=found).select_related(
-            "run", "version__model", "created_by"
-        )
+        rows = ScheduleExecution.objects.filter(schedule=found).select_related("version__model", "created_by")
         chosen = ExecutionFilter(request.GET, queryset=rows)
         cron = cron_of(found)
         times = [] if found.paused_at else list(islice(cron.after(timezone.now()), NEXT_TIMES))
@@ -86,6 +85,7 @@ class ScheduleDetail(OfSchedule, ProjectPage):
             schedule=found,
             words=cron.words,
             next_times=times,
+            longest=timedelta(seconds=found.timeout),
             page=page,
             living=any(execution.state in OPEN_STATES for execution in page),
             training_code=found.code or TrainingCode.objects.filter(experiment=found.experiment).first(),

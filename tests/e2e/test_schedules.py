@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -101,3 +102,15 @@ def started(client: MLOpsClient, name: str):  # type: ignore[no-untyped-def]
             return running[0]
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_the_page_about_schedules_works_as_written(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = EXAMPLE.parent.parent / "docs" / "scheduling.md"
+    for name, value in platform.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(page.parent.parent)
+    names: dict[str, object] = {}
+    for number, snippet in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)):
+        exec(compile(snippet, f"scheduling.md snippet {number}", "exec"), names)
