@@ -1,13 +1,9 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from django.apps import AppConfig
 
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from accounts.models import Project, User
+RUNNING = """
+    SELECT count(*) FROM scheduling_scheduleexecution e JOIN scheduling_schedule s ON s.id = e.schedule_id
+    WHERE s.project_id = %(project)s AND e.state = 'Running'
+"""
 
 
 class SchedulingConfig(AppConfig):
@@ -17,22 +13,7 @@ class SchedulingConfig(AppConfig):
     def ready(self) -> None:
         from accounts.sections import Section, add_section
 
-        add_section(
-            Section(
-                order=50,
-                label="Schedules",
-                icon="schedules",
-                url_name="scheduling:list",
-                apps=("scheduling",),
-                count=running,
-                counted="running",
-            )
+        section = Section(
+            50, "Schedules", "schedules", "scheduling:list", ("scheduling",), RUNNING, "running"
         )
-
-
-def running(project: Project, user: User) -> QuerySet[Any]:
-    """The executions that train at the moment."""
-    from scheduling.choices import ExecutionState
-    from scheduling.models import ScheduleExecution
-
-    return ScheduleExecution.objects.filter(schedule__project=project, state=ExecutionState.RUNNING)
+        add_section(section)
