@@ -7,7 +7,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
@@ -207,6 +207,31 @@ def create_token(
             actor, "create_token", "token", prefix, project=project, after={"name": name, "scopes": wanted}
         )
     return token, f"podstack_{prefix}_{secret}"
+
+
+def create_run_token(*, actor: Actor, project: Project, run_id: str, expires_at: datetime) -> str:
+    """The text of a token that reads the project and writes to this run alone; those before it end."""
+    require(actor, project, Right.WRITE)
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    with transaction.atomic():
+        revoke_run_tokens(run_id)
+        ApiToken.objects.create(
+            user=actor.user,
+            project=project,
+            name=f"for {run_id}",
+            prefix=prefix,
+            secret_hash=_hash(secret),
+            scopes=[Scope.READ, Scope.WRITE],
+            only_run=run_id,
+            expires_at=expires_at,
+        )
+        record(actor, "create_token", "token", prefix, project=project, after={"only_run": run_id})
+    return f"podstack_{prefix}_{secret}"
+
+
+def revoke_run_tokens(run_id: str) -> None:
+    """Ends the tokens that were made for a run's own process."""
+    ApiToken.objects.filter(only_run=run_id, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def revoke_token(*, actor: Actor, prefix: str) -> ApiToken:

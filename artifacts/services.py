@@ -109,6 +109,13 @@ def store_blob(
     return keep_stored(project, sha256, stored)
 
 
+def store_bytes(project: Project, content: bytes) -> Blob:
+    """Keeps bytes that the platform itself made."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    blob_store().put([content], sha256, len(content))
+    return keep_stored(project, sha256, len(content))
+
+
 def store_blobs(*, actor: Actor, project: Project, stream: Readable, size: int) -> list[Blob]:
     """Keeps many small blobs, framed as `artifacts.frames` says in a body of `size` bytes: all, or none.
 

@@ -14,5 +14,6 @@ urlpatterns = [
     path(IN_PROJECT, include("registry.urls")),
     path(IN_PROJECT, include("approvals.urls")),
     path(IN_PROJECT, include("tracking.urls")),
+    path(IN_PROJECT, include("scheduling.urls")),
     path(IN_PROJECT, include("deployments.urls")),
 ]

@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "tracking",
     "registry",
     "approvals",
+    "scheduling",
     "deployments",
     "lineage",
 ]
@@ -187,6 +188,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StageEnum": "registry.choices.Stage",
         "VersionStatusEnum": "registry.choices.VersionStatus",
+        "EndpointStateEnum": "deployments.choices.EndpointState",
+        "ExecutionStateEnum": "scheduling.choices.ExecutionState",
     },
 }
 
@@ -212,6 +215,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "Hand on what a dead worker held": {"task": "common.reap_jobs", "schedule": 5.0},
+    "Start what schedules have due": {"task": "scheduling.tick", "schedule": 1.0},
+    "Look after every execution": {"task": "scheduling.look_after_executions", "schedule": 5.0},
     "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
     "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
@@ -221,6 +226,7 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 
 SERVING_ENGINE_URL = ENV.serving_engine_url
 SERVING_ENGINE_TOKEN = ENV.serving_engine_token
+TRAINING_DIR = VAR_DIR / "training"
 SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
 GPU_TYPES = ENV.gpu_types

@@ -12,7 +12,7 @@ from common import health
 from registry.api.bundle_views import BundleKeyView
 
 PROJECT_API = "api/v1/projects/<slug:project>/"
-ROOMS = ("accounts", "artifacts", "tracking", "registry", "approvals", "deployments", "lineage")
+ROOMS = ("accounts", "artifacts", "tracking", "registry", "approvals", "scheduling", "deployments", "lineage")
 
 urlpatterns = [
     path("livez", health.livez),

@@ -14,9 +14,12 @@ from podstack.http import Http, Retries
 from podstack.models import Me
 from podstack.people import PeopleCalls
 from podstack.runs import RunCalls
+from podstack.schedules import ScheduleCalls
 
 
-class MLOpsClient(ExperimentCalls, RunCalls, BundleCalls, CareCalls, DeploymentCalls, PeopleCalls):
+class MLOpsClient(
+    ExperimentCalls, RunCalls, BundleCalls, CareCalls, ScheduleCalls, DeploymentCalls, PeopleCalls
+):
     """The model registry from Python.
 
     Each argument that is left out comes from PODSTACK_API_TOKEN, PODSTACK_API_ENDPOINT or PODSTACK_PROJECT,

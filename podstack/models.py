@@ -481,6 +481,104 @@ class Comparison(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingCode(Answer):
+    """A folder of code and the command that trains with it; it never changes. `size` in bytes."""
+
+    number: int = 0
+    experiment_id: str = ""
+    command: tuple[str, ...] = _parsed(tuple, ())
+    schema: Mapping[str, Any] | None = None
+    digest: str = ""
+    file_count: int = 0
+    size: int = 0
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Answer):
+    """When an experiment's training code runs, and with what.
+
+    `code` None is the newest at each start; starting_deadline and timeout in seconds, memory_limit in MiB.
+    """
+
+    name: str = ""
+    experiment_id: str = ""
+    experiment_name: str = ""
+    cron: str = ""
+    timezone: str = "UTC"
+    words: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    code: int | None = None
+    overlap: str = "skip"
+    catch_up: str = "none"
+    starting_deadline: int | None = None
+    timeout: int = 0
+    memory_limit: int | None = None
+    max_attempts: int = 1
+    model_name: str = ""
+    artifact_path: str = ""
+    promote_metric: str = ""
+    promote_stage: str = ""
+    paused: bool = False
+    next_at: datetime | None = _time()
+    next_times: tuple[datetime, ...] = _parsed(lambda texts: tuple(parse_time(text) for text in texts), ())
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    updated_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleTimes(Answer):
+    """What a cron expression says, in words, and its next times."""
+
+    cron: str = ""
+    timezone: str = "UTC"
+    words: str = ""
+    next_times: tuple[datetime, ...] = _parsed(lambda texts: tuple(parse_time(text) for text in texts), ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleExecution(Answer):
+    """One moment of a schedule, or one Run now, and what became of it.
+
+    `state` is Queued, Running, Succeeded, Failed, Killed, Skipped or Missed; duration and cpu_seconds in seconds,
+    peak_memory in bytes; `version` is "name/3" where one was registered, `outcome` says what became of that.
+    """
+
+    id: str = ""
+    schedule: str = ""
+    trigger: str = ""
+    due_at: datetime | None = _time()
+    state: str = ""
+    reason: str = ""
+    end_reason: str = ""
+    outcome: str = ""
+    attempt: int = 1
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    code: int | None = None
+    run_id: str | None = None
+    version: str | None = None
+    exit_code: int | None = None
+    duration: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    created_by: str | None = None
+    created_at: datetime | None = _time()
+    started_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPiece(Answer):
+    """What a program wrote between two offsets in bytes; with `ended`, nothing more will come."""
+
+    text: str = ""
+    next_offset: int = 0
+    ended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment(Answer):
     """An endpoint as it was when it was asked for; `refresh()` asks again.
 

@@ -23,7 +23,7 @@ from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
 from common.api.text import JsonText, page_text
 from common.checks import shorten
-from common.errors import Conflict, Invalid
+from common.errors import Conflict, Denied, Invalid
 from common.models import IdempotentAnswer
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -107,6 +107,22 @@ class ProjectView(ApiView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         require(self.actor, self.project, self.right)
+        if self.actor.token is not None and self.actor.token.only_run:
+            check_only_run(request, self.actor.token.only_run)
+
+
+def check_only_run(request: Request, run_id: str) -> None:
+    """Refuses what a token of a run's own process may not write: all but that run and the bytes of its files."""
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    _, _, rest = request.path.partition("/projects/")
+    room, _, below = rest.partition("/")[2].partition("/")
+    if room == "blobs" or (room == "runs" and below.partition("/")[0] == run_id):
+        return
+    body = request.data
+    if room == "runs" and not below and isinstance(body, dict) and body.get("id") == run_id:
+        return
+    raise Denied(f"This token may write to {run_id} alone.", code="token_of_a_run")
 
 
 def idempotent(handler: Handler) -> Handler:

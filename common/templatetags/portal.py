@@ -30,6 +30,10 @@ PILLS = {
     "Updating": "busy",
     "Undeploying": "busy",
     "Pending": "busy",
+    "Queued": "busy",
+    "Succeeded": "good",
+    "Skipped": "",
+    "Missed": "warn",
     "Degraded": "warn",
     "Quarantined": "bad",
     "Failed": "bad",
@@ -89,6 +93,12 @@ def metric(row: Any, key: str) -> float | None:
         if found.key == key:
             return float(found.value if hasattr(found, "value") else found.last)
     return None
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """JSON with a line for each item."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 @register.filter

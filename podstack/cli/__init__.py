@@ -6,7 +6,19 @@ output.py    tables for people, JSON for programs
 words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, pairs as key=value
 """
 
-from podstack.cli import aliases, bulk, bundles, care, deployments, experiments, login, models, people, runs
+from podstack.cli import (
+    aliases,
+    bulk,
+    bundles,
+    care,
+    deployments,
+    experiments,
+    login,
+    models,
+    people,
+    runs,
+    schedules,
+)
 from podstack.cli.door import Root
 
 __all__ = ["main", "root"]
@@ -22,6 +34,7 @@ root = Root(
         models.models,
         bundles.versions,
         aliases.aliases,
+        schedules.schedules,
         deployments.deployments,
         care.protections,
         care.trash,

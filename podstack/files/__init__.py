@@ -4,7 +4,7 @@ from podstack.files.choosing import chosen
 from podstack.files.digests import PIECE, sha256_of
 from podstack.files.fetching import download
 from podstack.files.local import HashedFile, LocalFile, check_path, files_below, files_to_log, open_file
-from podstack.files.sending import FilePieces, upload
+from podstack.files.sending import FilePieces, upload, upload_bytes
 
 __all__ = [
     "PIECE",
@@ -19,4 +19,5 @@ __all__ = [
     "open_file",
     "sha256_of",
     "upload",
+    "upload_bytes",
 ]

@@ -20,14 +20,20 @@ OCTETS = "application/octet-stream"
 
 def upload(http: Http, project_path: str, run_path: str, files: Sequence[LocalFile]) -> list[HashedFile]:
     """Sends the bytes that the server lacks, then commits all paths to the run; paths it had are replaced."""
+    hashed = upload_bytes(http, project_path, files)
+    for chunk in in_chunks(hashed, COMMITTED_AT_ONCE):
+        committed = [{"path": file.path, "sha256": file.sha256} for file in chunk]
+        http.call("POST", f"{run_path}/artifacts", json={"files": committed})
+    return hashed
+
+
+def upload_bytes(http: Http, project_path: str, files: Sequence[LocalFile]) -> list[HashedFile]:
+    """Sends the bytes that the server lacks; what is done with them is the caller's."""
     digests = digests_of([file.source for file in files])
     hashed = [HashedFile(f.source, f.path, *digest) for f, digest in zip(files, digests, strict=True)]
     by_digest = {file.sha256: file for file in hashed}
     missing = _missing(http, project_path, list(by_digest))
     send(http, project_path, [by_digest[digest] for digest in missing])
-    for chunk in in_chunks(hashed, COMMITTED_AT_ONCE):
-        committed = [{"path": file.path, "sha256": file.sha256} for file in chunk]
-        http.call("POST", f"{run_path}/artifacts", json={"files": committed})
     return hashed
 
 

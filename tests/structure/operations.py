@@ -20,6 +20,7 @@ from registry.choices import VersionStatus
 from registry.models import Inspection, ModelVersion
 from registry.protections import protect
 from tests.factories import Person, make_person, make_project, make_user, make_version
+from tests.scheduling.factories import make_schedule, trigger
 from tests.structure.test_openapi import schema
 from tracking import services as tracking_verbs
 from tracking.alerts import create_run_alert
@@ -151,6 +152,8 @@ def make_world() -> World:
     token, _ = create_token(
         actor=ann.actor, project=ann.project, name="spare", scopes=[Scope.READ], expires_in_days=3
     )
+    schedule = make_schedule(ann)
+    execution = trigger(ann, schedule)
     source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
     return World(
         person=ann,
@@ -170,6 +173,8 @@ def make_world() -> World:
             "number": str(gone.number),
             "protection_id": str(protection.pk),
             "endpoint": "down",
+            "schedule": "nightly",
+            "execution": execution.public_id,
         },
         by_operation={
             "release_version": {"ref": "2"},
@@ -188,6 +193,7 @@ def make_world() -> World:
             "get_run": {"run_id": source},
         },
         queries={
+            "get_schedule_times": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"},
             "compare_versions": {"versions": "1,2"},
             "delete_model": {"confirm": "spare"},
             "import_version": {"model": "imported"},
@@ -217,6 +223,47 @@ def make_world() -> World:
             "restore_model": {"as_name": "back"},
             "copy_version": {"to_project": "alpha", "to_model": "copied", "description": "d"},
             "create_experiment": {"name": "new", "description": "d", "tags": ["nlp"]},
+            "create_schedule": {
+                "name": "weekly",
+                "experiment_id": "nightly",
+                "cron": "0 2 * * 0",
+                "timezone": "Europe/Berlin",
+                "configuration": {"epochs": 3},
+                "code": 1,
+                "overlap": "queue",
+                "catch_up": "last",
+                "starting_deadline": 600,
+                "timeout": 3600,
+                "memory_limit": 1024,
+                "max_attempts": 2,
+                "model_name": "iris",
+                "artifact_path": "model",
+                "promote_metric": "accuracy",
+                "promote_stage": "Production",
+            },
+            "update_schedule": {
+                "experiment_id": "nightly",
+                "cron": "*/5 * * * *",
+                "timezone": "UTC",
+                "configuration": {"epochs": 4},
+                "code": None,
+                "overlap": "skip",
+                "catch_up": "none",
+                "starting_deadline": None,
+                "timeout": 60,
+                "memory_limit": None,
+                "max_attempts": 1,
+                "model_name": "iris",
+                "artifact_path": "model",
+                "promote_metric": "",
+                "promote_stage": "",
+            },
+            "trigger_schedule": {"configuration": {"epochs": 1}},
+            "upload_training_code": {
+                "files": {"train.py": SHA256},
+                "command": ["python", "train.py", "--fast"],
+                "schema": {"type": "object", "properties": {"epochs": {"type": "integer"}}},
+            },
             "create_token": {"name": "new", "scopes": ["read"], "expires_in_days": 3},
             "create_version": {
                 "source_run_id": source,

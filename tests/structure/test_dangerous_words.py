@@ -19,6 +19,7 @@ FOLDERS = [
     "lineage",
     "podstack",
     "registry",
+    "scheduling",
     "tracking",
 ]
 WORDS = re.compile(

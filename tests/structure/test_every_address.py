@@ -28,6 +28,8 @@ VALUES = {
     "run_id": "run-000000000000",
     "sha256": "0" * 64,
     "endpoint": "e",
+    "schedule": "nightly",
+    "execution": "exec-000000000000",
 }
 OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/static/")
 OPERATORS = ("/admin/",)

@@ -1,0 +1,182 @@
+"""Calls on training code, schedules and their executions."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from podstack.calls import Calls
+from podstack.errors import PodstackError, ValidationError
+from podstack.files import files_below, upload_bytes
+from podstack.models import LogPiece, Schedule, ScheduleExecution, ScheduleTimes, TrainingCode
+
+OPEN_STATES = ("Queued", "Running")
+LEFT_OUT = frozenset(
+    {"__pycache__", ".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", ".DS_Store"}
+)
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+
+
+class ScheduleCalls(Calls):
+    """`name` is a schedule's name, `execution_id` an execution's id, `exec-…`."""
+
+    # Training code
+
+    def upload_training_code(
+        self,
+        experiment_id: str,
+        folder: str | os.PathLike[str],
+        command: Sequence[str],
+        schema: Mapping[str, Any] | None = None,
+    ) -> TrainingCode:
+        """Gives an experiment the code that trains: all files of `folder`, and the command that runs in it.
+
+        `command` is a list of words such as ["python", "train.py"]; no shell reads it. `schema` is a JSON Schema
+        that configurations must fit. Bytes that the server has are not sent; nothing changed makes no new code.
+        Caches, virtual environments and .git are left out.
+        """
+        if isinstance(command, str):
+            raise ValidationError(
+                f"command is the text {command!r}; it must be a list of words.",
+                hint=f"Write {command.split()!r}.",
+            )
+        files = [file for file in files_below(Path(folder), None) if not LEFT_OUT & set(file.path.split("/"))]
+        sent = upload_bytes(self.http, self.path(), files)
+        body: dict[str, Any] = {"files": {file.path: file.sha256 for file in sent}, "command": list(command)}
+        if schema is not None:
+            body["schema"] = dict(schema)
+        path = self.path("experiments", experiment_id, "training-code")
+        return TrainingCode.from_json(self.http.call("POST", path, json=body))
+
+    def list_training_code(self, experiment_id: str) -> Iterator[TrainingCode]:
+        """An experiment's training code, the newest first."""
+        return self.listed(TrainingCode.from_json, ("experiments", experiment_id, "training-code"))
+
+    # Schedules
+
+    def create_schedule(
+        self,
+        name: str,
+        experiment_id: str,
+        cron: str,
+        timezone: str = "UTC",
+        configuration: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Schedule:
+        """**Create Schedule**: the experiment's training code at each moment of a five-field cron expression.
+
+        `timezone` is an IANA name, `configuration` what the program finds as JSON at PODSTACK_CONFIGURATION.
+        settings: code (number; the newest when left out), overlap ("skip", "queue", "replace"), catch_up ("none",
+        "last"), starting_deadline and timeout (seconds), memory_limit (MiB), max_attempts, model_name with
+        artifact_path (register what comes out), promote_metric with promote_stage (only if it is better).
+        """
+        body = {
+            "name": name,
+            "experiment_id": experiment_id,
+            "cron": cron,
+            "timezone": timezone,
+            "configuration": dict(configuration or {}),
+            **settings,
+        }
+        return Schedule.from_json(self.http.call("POST", self.path("schedules"), json=body))
+
+    def get_schedule(self, name: str) -> Schedule:
+        return Schedule.from_json(self.http.call("GET", self.path("schedules", name)))
+
+    def list_schedules(
+        self, search: str | None = None, experiment_id: str | None = None, paused: bool | None = None
+    ) -> Iterator[Schedule]:
+        """The project's schedules by name, or those of one experiment, paused or not."""
+        asked = None if paused is None else str(paused).lower()
+        return self.listed(
+            Schedule.from_json, ("schedules",), search=search, experiment=experiment_id, paused=asked
+        )
+
+    def update_schedule(self, name: str, **settings: Any) -> Schedule:
+        """Changes what is given, with the words of `create_schedule`; None empties what may be empty.
+
+        An edit never starts anything by itself.
+        """
+        return Schedule.from_json(self.http.call("PATCH", self.path("schedules", name), json=settings))
+
+    def pause_schedule(self, name: str) -> Schedule:
+        """Nothing starts by its cron expression from now on; what runs goes on."""
+        return Schedule.from_json(self.http.call("POST", self.path("schedules", name, "pause"), json={}))
+
+    def resume_schedule(self, name: str) -> Schedule:
+        """Goes on with the next moment from now."""
+        return Schedule.from_json(self.http.call("POST", self.path("schedules", name, "resume"), json={}))
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes it and stops what it runs; its executions stay readable."""
+        self.http.call("DELETE", self.path("schedules", name))
+
+    def get_schedule_times(self, cron: str, timezone: str = "UTC") -> ScheduleTimes:
+        """What a cron expression says, in words, and its next five times."""
+        path = self.path("schedule-times")
+        asked = [("cron", cron), ("timezone", timezone)]
+        return ScheduleTimes.from_json(self.http.call("GET", path, params=asked))
+
+    # Executions
+
+    def trigger_schedule(
+        self, name: str, configuration: Mapping[str, Any] | None = None
+    ) -> ScheduleExecution:
+        """**Run now**; `configuration` is for this time only. `wait_for_execution` waits for its end."""
+        body = {} if configuration is None else {"configuration": dict(configuration)}
+        path = self.path("schedules", name, "trigger")
+        return ScheduleExecution.from_json(self.http.call("POST", path, json=body))
+
+    def list_schedule_executions(self, name: str, state: str | None = None) -> Iterator[ScheduleExecution]:
+        """What became of each moment of a schedule, the newest first."""
+        return self.listed(ScheduleExecution.from_json, ("schedules", name, "executions"), state=state)
+
+    def get_schedule_execution(self, execution_id: str) -> ScheduleExecution:
+        return ScheduleExecution.from_json(self.http.call("GET", self.path("executions", execution_id)))
+
+    def stop_schedule_execution(self, execution_id: str) -> ScheduleExecution:
+        """Ends its processes within seconds; a waiting one never starts."""
+        path = self.path("executions", execution_id, "stop")
+        return ScheduleExecution.from_json(self.http.call("POST", path, json={}))
+
+    def read_execution_log(self, execution_id: str, offset: int = 0) -> LogPiece:
+        """What the program wrote from `offset` (bytes) on, also while it runs."""
+        path = self.path("executions", execution_id, "log")
+        return LogPiece.from_json(self.http.call("GET", path, params=[("offset", str(offset))]))
+
+    def wait_for_execution(
+        self,
+        execution_id: str,
+        timeout: float = 3600,
+        on_log: Callable[[str], object] | None = None,
+    ) -> ScheduleExecution:
+        """Returns the execution once it has ended, however it did; `on_log` gets what is written meanwhile.
+
+        PodstackError after `timeout` seconds; the execution goes on.
+        """
+        deadline, pause, offset = time.monotonic() + timeout, FIRST_WAIT, 0
+        while True:
+            current = self.get_schedule_execution(execution_id)
+            if on_log is not None:
+                offset = self._hand_on_log(execution_id, offset, on_log)
+            if current.state not in OPEN_STATES:
+                return current
+            if time.monotonic() >= deadline:
+                raise PodstackError(
+                    f"{execution_id} is still {current.state} after {timeout:g} s.",
+                    hint="Wait again, or stop it.",
+                    code="execution_timeout",
+                )
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, LONGEST_WAIT)
+
+    def _hand_on_log(self, execution_id: str, offset: int, on_log: Callable[[str], object]) -> int:
+        while True:
+            piece = self.read_execution_log(execution_id, offset)
+            if not piece.text:
+                return offset
+            on_log(piece.text)
+            offset = piece.next_offset

@@ -1,0 +1,101 @@
+"""Cron expressions: exactly five fields, in a time zone, with Debian cron's rules for daylight saving.
+
+A fixed hour that is skipped in spring runs once right after; one that repeats in autumn runs once; steps such as
+*/30 run in each of the repeated hours. These are CronSim's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from common.checks import check_text, shorten
+from common.errors import Invalid
+
+LONGEST = 100
+FIELDS = ("minute", "hour", "day of month", "month", "day of week")
+EXAMPLE = "Five fields: minute, hour, day of month, month, day of week, such as 0 2 * * * for daily at 2 AM."
+
+
+@dataclass(frozen=True)
+class Cron:
+    """An expression that was checked, in its time zone."""
+
+    expression: str
+    timezone: str
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """The moments after `moment`, in UTC, without end."""
+        begin = moment.astimezone(_zone(self.timezone))
+        for found in CronSim(self.expression, begin):
+            yield found.astimezone(UTC)
+
+    def next_after(self, moment: datetime) -> datetime:
+        return next(self.after(moment))
+
+    def until(self, first: datetime, last: datetime) -> Iterator[datetime]:
+        """`first`, which is one of its moments, and those after it up to `last`."""
+        yield first
+        for moment in self.after(first):
+            if moment > last:
+                return
+            yield moment
+
+    @property
+    def words(self) -> str:
+        """In words: "At 02:00 every day"."""
+        explained: str = CronSim(self.expression, datetime(2000, 1, 1, tzinfo=UTC)).explain()
+        return explained
+
+
+def check_cron(expression: object, timezone: object) -> Cron:
+    """A Cron; Invalid that names the field of the expression that is wrong."""
+    text = " ".join(check_text("cron", expression, max_length=LONGEST, required=True).split())
+    zone = check_timezone(timezone)
+    parts = text.split(" ")
+    if not text.isascii():
+        raise Invalid.field("cron", f"cron is {shorten(text)}; it must be written in ASCII.", EXAMPLE)
+    if len(parts) != len(FIELDS):
+        raise Invalid.field("cron", f"cron is {shorten(text)}: {len(parts)} fields instead of five.", EXAMPLE)
+    try:
+        next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        raise Invalid.field("cron", _wrong(text, str(error)), EXAMPLE) from error
+    except StopIteration as error:
+        raise Invalid.field("cron", f"cron is {shorten(text)}, a date that never comes.", EXAMPLE) from error
+    return Cron(text, zone)
+
+
+def _wrong(text: str, said: str) -> str:
+    named = said.removeprefix("Bad ").replace("-", " ")
+    for name, part in zip(FIELDS, text.split(" "), strict=True):
+        if name == named:
+            return f"cron is {shorten(text)}: its {name}, {shorten(part)}, cannot be."
+    return f"cron is {shorten(text)}, which cannot be read."
+
+
+def check_timezone(value: object) -> str:
+    """The name of an IANA time zone."""
+    text = check_text("timezone", value, max_length=64, required=True)
+    if text not in _known_zones():
+        raise Invalid.field(
+            "timezone",
+            f"timezone is {shorten(text)}; it must be an IANA name such as UTC or Europe/Berlin.",
+        )
+    return text
+
+
+@lru_cache(maxsize=1)
+def _known_zones() -> frozenset[str]:
+    # "localtime" and "Factory" say something else on each machine.
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+@lru_cache(maxsize=1000)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)

@@ -1,0 +1,271 @@
+"""What a worker does for an execution: claim it, start it, look at it again and again, and settle how it ended.
+
+Each step asks the engine what is true and can be repeated after any crash. One row runs per schedule, kept by a
+unique index; the engine starts a process once, kept by a lock that the process itself holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.choices import Door
+from accounts.permissions import Actor
+from accounts.services import create_run_token, revoke_run_tokens
+from artifacts.services import make_manifest, materialize, store_bytes
+from common.errors import DomainError
+from common.jobs import Again, enqueue
+from common.models import Job, JobState
+from scheduling.choices import OPEN_STATES, EndReason, ExecutionState, Trigger
+from scheduling.engines import current_engine
+from scheduling.engines.base import EngineError, Seen, TrainingEngine, Work
+from scheduling.models import ScheduleExecution
+from scheduling.services import code_of, new_execution, start_soon
+from tracking.choices import RunStatus
+from tracking.models import Run
+from tracking.services import end_run, start_run
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 1.0  # seconds
+LOOK_SOON = 0.3
+WAIT_FOR_TURN = 2.0
+TOKEN_SPARE = timedelta(hours=1)
+LOG_LIMIT = 17 << 20
+LOG_NAME = "training.log"
+SENTENCES: Mapping[str, str] = {
+    EndReason.OUT_OF_MEMORY: "It used more memory than the schedule allows.",
+    EndReason.OVER_TIME: "It ran longer than the schedule allows.",
+    EndReason.LOST: "Its processes vanished: the machine went down, or somebody killed them.",
+}
+RUN_ENDS = {
+    ExecutionState.SUCCEEDED: RunStatus.COMPLETED,
+    ExecutionState.FAILED: RunStatus.FAILED,
+    ExecutionState.KILLED: RunStatus.KILLED,
+}
+
+
+def execute(execution_id: int) -> Again | None:
+    """One step of an execution; None when it has ended."""
+    rows = ScheduleExecution.objects.select_related(
+        "schedule__project", "schedule__experiment", "schedule__created_by", "schedule__code", "code", "run"
+    )
+    execution = rows.get(pk=execution_id)
+    if execution.state not in OPEN_STATES:
+        return None
+    if execution.state == ExecutionState.QUEUED:
+        if execution.stop_asked_at is not None:
+            return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
+        if not _claim(execution):
+            return Again(WAIT_FOR_TURN)
+    try:
+        return _step(execution, current_engine())
+    except EngineError as error:
+        return _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, str(error))
+    except DomainError as error:
+        sentence = " ".join(filter(None, [error.message, error.hint]))
+        return _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+
+
+def _claim(execution: ScheduleExecution) -> bool:
+    """Makes it the one that runs, when its turn has come."""
+    open_ones = ScheduleExecution.objects.filter(schedule=execution.schedule, state__in=OPEN_STATES)
+    if open_ones.filter(pk__lt=execution.pk).exists():
+        return False
+    now = timezone.now()
+    waiting = ScheduleExecution.objects.filter(pk=execution.pk, state=ExecutionState.QUEUED)
+    try:
+        with transaction.atomic():
+            won = waiting.update(state=ExecutionState.RUNNING, started_at=now)
+    except IntegrityError:
+        return False
+    execution.state, execution.started_at = ExecutionState.RUNNING, now
+    return bool(won)
+
+
+def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
+    seen = engine.observe(execution.public_id)
+    if seen.state == "absent":
+        if execution.stop_asked_at is not None:
+            return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
+        engine.start(_work(execution))
+        return Again(LOOK_SOON)
+    if seen.state == "running":
+        if execution.stop_asked_at is not None:
+            engine.stop(execution.public_id)
+            return Again(LOOK_SOON)
+        return Again(LOOK_AGAIN)
+    state, sentence = _verdict(execution, seen)
+    _keep_log(execution, engine)
+    return _settle(execution, state, seen.reason, sentence, seen)
+
+
+def _work(execution: ScheduleExecution) -> Work:
+    """What the engine needs to start it: its code, its run, and a token that can write to that run alone."""
+    schedule = execution.schedule
+    actor = _actor(execution)
+    code = execution.code or code_of(schedule)
+    run = start_run(
+        actor=actor,
+        project=schedule.project,
+        experiment_id=schedule.experiment.public_id,
+        run_id=_run_id(execution),
+        name=f"{schedule.name} {timezone.now():%Y-%m-%d %H:%M}",
+        tags={"schedule": schedule.name, "execution": execution.public_id},
+        code_version=f"code {code.number}",
+    )
+    execution.code, execution.run = code, run
+    execution.save(update_fields=["code", "run"])
+    token = create_run_token(
+        actor=actor,
+        project=schedule.project,
+        run_id=run.public_id,
+        expires_at=timezone.now() + timedelta(seconds=schedule.timeout) + TOKEN_SPARE,
+    )
+    return Work(
+        execution_id=execution.public_id,
+        command=code.command,
+        env={
+            "PODSTACK_API_ENDPOINT": settings.PUBLIC_URL,
+            "PODSTACK_API_TOKEN": token,
+            "PODSTACK_PROJECT": schedule.project.slug,
+            "PODSTACK_RUN_ID": run.public_id,
+            **as_environment(execution.configuration),
+        },
+        configuration=execution.configuration,
+        timeout=schedule.timeout,
+        memory=None if schedule.memory_limit is None else schedule.memory_limit << 20,
+        bring_code=lambda folder: materialize(code.manifest, folder),
+    )
+
+
+def as_environment(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Plain values of the configuration as CONFIG_<NAME>: only names that a shell could say, never through one."""
+    return {
+        f"CONFIG_{key.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in configuration.items()
+        if isinstance(value, str | int | float) and key.isidentifier() and key.isascii()
+    }
+
+
+def _actor(execution: ScheduleExecution) -> Actor:
+    """Who pressed Run now, else who made the schedule: what they may no longer do, it may not do."""
+    return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)
+
+
+def _run_id(execution: ScheduleExecution) -> str:
+    """The same each time, so that a second start continues the run of the first."""
+    return f"run-{execution.public_id.removeprefix('exec-')}"
+
+
+def _verdict(execution: ScheduleExecution, seen: Seen) -> tuple[ExecutionState, str]:
+    if seen.reason == EndReason.KILLED:
+        return ExecutionState.KILLED, execution.stop_reason or "Somebody asked its processes to end."
+    if seen.reason:
+        said = seen.details or SENTENCES.get(seen.reason, "")
+        return ExecutionState.FAILED, said or f"It ended with exit code {seen.exit_code}."
+    return ExecutionState.SUCCEEDED, ""
+
+
+def _keep_log(execution: ScheduleExecution, engine: TrainingEngine) -> None:
+    """Puts what it wrote into the store, where it stays as long as the execution is known."""
+    if execution.log_id is not None:
+        return
+    content = engine.log(execution.public_id, 0, LOG_LIMIT)
+    blob = store_bytes(execution.schedule.project, content)
+    execution.log = make_manifest({LOG_NAME: blob})
+    execution.save(update_fields=["log"])
+
+
+def _settle(
+    execution: ScheduleExecution,
+    state: ExecutionState,
+    reason: str,
+    sentence: str,
+    seen: Seen | None = None,
+) -> Again | None:
+    """Writes how it ended, once; its run ends the same way, its token dies, the next in line is told."""
+    with transaction.atomic():
+        still_open = ScheduleExecution.objects.filter(pk=execution.pk, state__in=OPEN_STATES)
+        won = still_open.update(
+            state=state,
+            end_reason="" if state == ExecutionState.SUCCEEDED else reason,
+            reason=sentence,
+            ended_at=timezone.now(),
+            exit_code=seen.exit_code if seen else None,
+            duration=seen.duration if seen else None,
+            cpu_seconds=seen.cpu_seconds if seen else None,
+            peak_memory=seen.peak_memory if seen else None,
+        )
+        if won:
+            _end_its_run(execution, state, sentence)
+            _what_follows(execution, state)
+    current_engine().forget(execution.public_id)
+    return None
+
+
+def _end_its_run(execution: ScheduleExecution, state: ExecutionState, sentence: str) -> None:
+    revoke_run_tokens(_run_id(execution))
+    run = execution.run
+    if run is None or Run.objects.get(pk=run.pk).status != RunStatus.RUNNING:
+        return  # the program ended it itself
+    end_run(
+        actor=Actor(user=execution.schedule.created_by, door=Door.JOB),
+        project=execution.schedule.project,
+        run_id=run.public_id,
+        status=RUN_ENDS[state],
+        error=sentence,
+    )
+
+
+def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
+    schedule = execution.schedule
+    if state == ExecutionState.SUCCEEDED and schedule.model_name:
+        enqueue("scheduling.register_result", key=f"register:{execution.pk}", execution_id=execution.pk)
+    may_again = execution.attempt < schedule.max_attempts and schedule.deleted_at is None
+    if state == ExecutionState.FAILED and may_again:
+        again = new_execution(
+            schedule,
+            Trigger.RETRY,
+            configuration=execution.configuration,
+            code=execution.code,
+            attempt=execution.attempt + 1,
+            created_by=execution.created_by,
+        )
+        again.save(force_insert=True)
+        start_soon(again)
+    for waiting in schedule.executions.filter(state=ExecutionState.QUEUED).exclude(pk=execution.pk)[:1]:
+        start_soon(waiting)
+
+
+def give_up(execution_id: int, error: str) -> None:
+    """Ends an execution that no worker could look after."""
+    execution = ScheduleExecution.objects.select_related(
+        "schedule__project", "schedule__created_by", "run", "code"
+    ).get(pk=execution_id)
+    engine = current_engine()
+    if engine.observe(execution.public_id).state == "running":
+        engine.stop(execution.public_id)
+    if execution.state in OPEN_STATES:
+        sentence = f"Workers failed on it again and again: {error}"[:2000]
+        _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+
+
+def look_after() -> int:
+    """Queues a look at each open execution that no job looks after; returns how many there were."""
+    keys = Job.objects.filter(
+        name="scheduling.execute", state__in=[JobState.QUEUED, JobState.RUNNING]
+    ).values_list("key", flat=True)
+    looked_after = set(keys)
+    count = 0
+    for execution in ScheduleExecution.objects.filter(state__in=OPEN_STATES):
+        if f"execution:{execution.pk}" not in looked_after:
+            start_soon(execution)
+            count += 1
+    return count

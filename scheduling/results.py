@@ -1,0 +1,107 @@
+"""What becomes of a training that went well: a version of a model, and a stage for it if it is better."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from accounts.choices import Door
+from accounts.permissions import Actor
+from approvals.services import transition_stage
+from common.directions import direction_of
+from common.errors import DomainError
+from common.jobs import Again
+from registry.choices import MetricKind, Stage, VersionStatus
+from registry.models import ModelVersion, VersionMetric
+from registry.services import create_version
+from scheduling.models import ScheduleExecution
+
+LOOK_AGAIN = 1.0
+
+
+def register_result(execution_id: int) -> Again | None:
+    """Registers what the run left at the schedule's artifact path, then promotes it where it is better."""
+    version = _registered(execution_id)
+    execution = ScheduleExecution.objects.select_related("schedule__project", "schedule__created_by").get(
+        pk=execution_id
+    )
+    schedule = execution.schedule
+    if version is None or not schedule.promote_metric:
+        return None
+    if version.status == VersionStatus.PENDING:
+        return Again(LOOK_AGAIN)
+    try:
+        execution.outcome = f"{execution.outcome} {_challenge(execution, version)}"
+    except DomainError as error:
+        execution.outcome = f"{execution.outcome} It was not promoted: {error.message}"
+    execution.save(update_fields=["outcome"])
+    return None
+
+
+def _registered(execution_id: int) -> ModelVersion | None:
+    """The version of this execution, made now where there is none; None where it cannot be made."""
+    with transaction.atomic():
+        rows = ScheduleExecution.objects.select_related("schedule__project", "schedule__created_by", "run")
+        execution = rows.select_for_update(of=("self",)).get(pk=execution_id)
+        if execution.version_id is not None:
+            return ModelVersion.objects.get(pk=execution.version_id)
+        schedule, run = execution.schedule, execution.run
+        assert run is not None, "an execution that succeeded has a run"
+        try:
+            with transaction.atomic():
+                version = create_version(
+                    actor=_actor(execution),
+                    project=schedule.project,
+                    model_name=schedule.model_name,
+                    source_run_id=run.public_id,
+                    artifact_path=schedule.artifact_path,
+                    description=f"Trained by the schedule {schedule.name}.",
+                )
+        except DomainError as error:
+            execution.outcome = f"No version was registered: {error.message}"
+            execution.save(update_fields=["outcome"])
+            return None
+        execution.version = version
+        execution.outcome = f"Registered as version {version.number} of {schedule.model_name}."
+        execution.save(update_fields=["version", "outcome"])
+    return version
+
+
+def _challenge(execution: ScheduleExecution, version: ModelVersion) -> str:
+    """Moves the version to the schedule's stage when its metric is better than Production's; says what was done."""
+    schedule, key = execution.schedule, execution.schedule.promote_metric
+    own = _metric(version, key)
+    if own is None:
+        return f"It was not promoted: its run logged no {key}."
+    rows = ModelVersion.objects.filter(model=version.model_id, stage=Stage.PRODUCTION, deleted_at=None)
+    champion = rows.exclude(pk=version.pk).order_by("-number").first()
+    theirs = None if champion is None else _metric(champion, key)
+    if champion is not None and theirs is not None and not _is_better(key, own, theirs):
+        return (
+            f"It was not promoted: {key} is {own:g}, version {champion.number} in Production has {theirs:g}."
+        )
+    reason = f"{key} is {own:g}" + (
+        "" if champion is None or theirs is None else f", better than {theirs:g} of version {champion.number}"
+    )
+    transition_stage(
+        actor=_actor(execution),
+        project=schedule.project,
+        model_name=schedule.model_name,
+        ref=version.number,
+        stage=schedule.promote_stage,
+        note=f"By the schedule {schedule.name}: {reason}.",
+    )
+    return f"{schedule.promote_stage} was asked for it: {reason}."
+
+
+def _metric(version: ModelVersion, key: str) -> float | None:
+    rows = VersionMetric.objects.filter(version=version, kind=MetricKind.TRAINING, key=key)
+    return rows.values_list("value", flat=True).first()
+
+
+def _is_better(key: str, own: float, other: float) -> bool:
+    """Higher is better, unless the metric's name says otherwise."""
+    return own < other if direction_of(key) == "lower" else own > other
+
+
+def _actor(execution: ScheduleExecution) -> Actor:
+    return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)

@@ -1,0 +1,36 @@
+"""The queue's and the clock's door to schedules."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from common.jobs import Again, job
+from scheduling import executions, results, ticks
+
+
+def _gave_up(*, error: str, execution_id: int) -> None:
+    executions.give_up(execution_id, error)
+
+
+@job("scheduling.execute", max_attempts=20, on_exhausted=_gave_up)
+def execute(*, execution_id: int) -> Again | None:
+    """One step of an execution."""
+    return executions.execute(execution_id)
+
+
+@job("scheduling.register_result", max_attempts=10)
+def register_result(*, execution_id: int) -> Again | None:
+    """A version of what was trained, and its promotion."""
+    return results.register_result(execution_id)
+
+
+@shared_task(name="scheduling.tick", ignore_result=True)
+def tick() -> None:
+    """Every second: what is due becomes an execution."""
+    ticks.tick()
+
+
+@shared_task(name="scheduling.look_after_executions", ignore_result=True)
+def look_after_executions() -> None:
+    """Every few seconds: no open execution is forgotten."""
+    executions.look_after()

@@ -1,0 +1,77 @@
+"""Cron expressions: what is refused, and when they come, daylight saving included."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from common.errors import Invalid
+from scheduling.cron import Cron, check_cron
+
+BERLIN = "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("61 * * * *", "its minute, '61', cannot be"),
+        ("* 25 * * *", "its hour, '25', cannot be"),
+        ("0 0 31 2 *", "its day of month, '31', cannot be"),
+        ("0 0 1 13 *", "its month, '13', cannot be"),
+        ("0 0 * * 9", "its day of week, '9', cannot be"),
+        ("* * * * * *", "6 fields instead of five"),
+        ("0 2 * *", "4 fields instead of five"),
+        ("@daily", "1 fields instead of five"),
+        ("٠ 2 * * *", "must be written in ASCII"),
+        ("", "must not be empty"),
+        ("0 " * 51, "at most 100"),
+        ("0 2 * * *\0", "U+0000"),
+        ("*/0 * * * *", "minute"),
+        ("5-1 * * * *", "minute"),
+    ],
+)
+def test_an_expression_that_cannot_be_is_refused_with_a_sentence(expression: str, said: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check_cron(expression, "UTC")
+    assert said in refused.value.message
+    assert list(refused.value.fields) == ["cron"]
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Nowhere", "", "../etc/passwd", "UTC\0", "localtime", 3, None, "x" * 65]
+)
+def test_a_time_zone_that_is_none_is_refused(zone: object) -> None:
+    with pytest.raises(Invalid) as refused:
+        check_cron("0 2 * * *", zone)
+    assert list(refused.value.fields) == ["timezone"]
+
+
+def test_an_expression_is_said_in_words() -> None:
+    assert check_cron("0  2 *  * *", "UTC").words == "At 02:00 every day"
+
+
+def local(cron: Cron, begin: datetime, count: int) -> list[str]:
+    zone = ZoneInfo(cron.timezone)
+    return [f"{m.astimezone(zone):%d %H:%M%z}" for m in islice(cron.after(begin), count)]
+
+
+def test_an_hour_that_is_skipped_runs_once_right_after() -> None:
+    begin = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    assert local(Cron("30 2 * * *", BERLIN), begin, 2) == ["29 03:00+0200", "30 02:30+0200"]
+
+
+def test_an_hour_that_repeats_runs_once_for_a_fixed_hour_and_each_time_for_steps() -> None:
+    begin = datetime(2026, 10, 24, 22, 45, tzinfo=UTC)
+    assert local(Cron("30 2 * * *", BERLIN), begin, 2) == ["25 02:30+0200", "26 02:30+0100"]
+    steps = local(Cron("*/30 * * * *", BERLIN), datetime(2026, 10, 24, 23, 45, tzinfo=UTC), 5)
+    assert steps == ["25 02:00+0200", "25 02:30+0200", "25 02:00+0100", "25 02:30+0100", "25 03:00+0100"]
+
+
+def test_moments_are_in_utc_and_after_the_one_asked_about() -> None:
+    moment = datetime(2026, 1, 1, 2, tzinfo=UTC)
+    found = Cron("0 2 * * *", "UTC").next_after(moment)
+    assert found == moment + timedelta(days=1)
+    assert found.tzinfo is UTC
