@@ -15,10 +15,18 @@ from podstack.models import Me
 from podstack.people import PeopleCalls
 from podstack.runs import RunCalls
 from podstack.schedules import ScheduleCalls
+from podstack.series import SeriesCalls
 
 
 class MLOpsClient(
-    ExperimentCalls, RunCalls, BundleCalls, CareCalls, ScheduleCalls, DeploymentCalls, PeopleCalls
+    ExperimentCalls,
+    RunCalls,
+    SeriesCalls,
+    BundleCalls,
+    CareCalls,
+    ScheduleCalls,
+    DeploymentCalls,
+    PeopleCalls,
 ):
     """The model registry from Python.
 

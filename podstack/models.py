@@ -173,12 +173,24 @@ class Alert(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricHistory(Answer):
-    """One metric's points: three tuples of equal length; `timestamps` are milliseconds since 1970, UTC."""
+    """One metric's points: three tuples of equal length; `timestamps` are milliseconds since 1970, UTC.
+
+    `total` counts the points of the range asked for; `thinned` says whether some of them were left out.
+    """
 
     key: str = ""
     steps: tuple[int, ...] = _parsed(tuple, ())
     values: tuple[float, ...] = _parsed(parse_numbers, ())
     timestamps: tuple[int, ...] = _parsed(tuple, ())
+    total: int = 0
+    thinned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMetricHistory(MetricHistory):
+    """The same among those of several runs."""
+
+    run_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -473,6 +485,19 @@ class Comparison(Answer):
     versions: tuple[ModelVersion, ...] = _many(ModelVersion)
     metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
     validation_metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
+    params: tuple[ComparedRow, ...] = _many(ComparedRow)
+    tags: tuple[ComparedRow, ...] = _many(ComparedRow)
+    datasets: tuple[ComparedRow, ...] = _many(ComparedRow)
+    files: tuple[ComparedFile, ...] = _many(ComparedFile)
+    files_left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison(Answer):
+    """Runs side by side, in the order asked for; rows that differ come first. Metrics are final values."""
+
+    runs: tuple[Run, ...] = _many(Run)
+    metrics: tuple[ComparedMetric, ...] = _many(ComparedMetric)
     params: tuple[ComparedRow, ...] = _many(ComparedRow)
     tags: tuple[ComparedRow, ...] = _many(ComparedRow)
     datasets: tuple[ComparedRow, ...] = _many(ComparedRow)

@@ -10,7 +10,7 @@ from podstack.calls import Calls, given
 from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
 from podstack.files import chosen, download
-from podstack.models import Alert, ArtifactFile, MetricHistory, Run
+from podstack.models import Alert, ArtifactFile, Run
 from podstack.run import ActiveRun
 
 
@@ -149,14 +149,6 @@ class RunCalls(Calls):
     def restore_run(self, run_id: str) -> Run:
         """Brings a deleted run back with everything; maintainers can, for as long as it lies in the trash."""
         return Run.from_json(self.http.call("POST", self.path("runs", run_id, "restore"), json={}))
-
-    def get_metric_history(
-        self, run_id: str, key: str, from_step: int | None = None, to_step: int | None = None
-    ) -> MetricHistory:
-        """All points of one metric, or those from `from_step` to `to_step`, both included."""
-        params = [(n, str(v)) for n, v in given(from_step=from_step, to_step=to_step).items()]
-        path = self.path("runs", run_id, "metrics", key)
-        return MetricHistory.from_json(self.http.call("GET", path, params=params))
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactFile]:
         """The files that a run stored, or those at and below `path`."""

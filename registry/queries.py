@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accounts.models import Project
 from artifacts.models import ManifestFile
 from common.checks import shorten
-from common.directions import best_of, direction_of
+from common.comparison import MOST_COMPARED, FileRow, MetricRow, Row, file_rows, metric_rows, rows_of
 from common.errors import Invalid, Missing
 from registry.choices import MetricKind
 from registry.models import ModelVersion, RegisteredModel
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"v?([0-9]{1,9})")
 LATEST = "latest"
-MOST_COMPARED = 10
 MOST_FILES = 1000
 
 
@@ -74,43 +72,6 @@ def _what_there_is(model: RegisteredModel) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One key over all compared versions; None where a version lacks it."""
-
-    key: str
-    values: tuple[Any, ...]
-    differs: bool
-
-
-@dataclass(frozen=True)
-class MetricRow(Row):
-    """A metric over all compared versions, and each one's difference to the first."""
-
-    differences: tuple[float | None, ...]
-    direction: str
-    best: int | None
-
-    @property
-    def cells(self) -> list[tuple[Any, float | None]]:
-        """Each value with its difference."""
-        return list(zip(self.values, self.differences, strict=True))
-
-
-@dataclass(frozen=True)
-class FileRow:
-    """One path over all compared versions: digests, None where a version lacks it."""
-
-    path: str
-    sha256: tuple[str | None, ...]
-    sizes: tuple[int | None, ...]
-    changes: tuple[str, ...]  # to the first version: same, added, removed or changed
-
-    @property
-    def differs(self) -> bool:
-        return set(self.changes) != {"same"}
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Versions side by side, in the order asked for; rows that differ come first. `datasets`: name -> digests."""
 
@@ -139,29 +100,18 @@ def compare_versions(versions: Sequence[ModelVersion]) -> Comparison:
     files = _file_rows(versions)
     return Comparison(
         versions=tuple(versions),
-        metrics=_metric_rows(versions, MetricKind.TRAINING),
-        validation_metrics=_metric_rows(versions, MetricKind.VALIDATION),
-        params=tuple(_rows([{p.key: p.value for p in v.params.all()} for v in versions])),
-        tags=tuple(_rows([{t.key: t.value for t in v.tags.all()} for v in versions])),
-        datasets=tuple(_rows([_datasets(version) for version in versions])),
+        metrics=_metrics(versions, MetricKind.TRAINING),
+        validation_metrics=_metrics(versions, MetricKind.VALIDATION),
+        params=rows_of([{p.key: p.value for p in v.params.all()} for v in versions]),
+        tags=rows_of([{t.key: t.value for t in v.tags.all()} for v in versions]),
+        datasets=rows_of([_datasets(version) for version in versions]),
         files=tuple(files[:MOST_FILES]),
         files_left_out=max(0, len(files) - MOST_FILES),
     )
 
 
-def _metric_rows(versions: Sequence[ModelVersion], kind: MetricKind) -> tuple[MetricRow, ...]:
-    rows = _rows([{m.key: m.value for m in v.metrics.all() if m.kind == kind} for v in versions])
-    return tuple(
-        MetricRow(
-            r.key,
-            r.values,
-            r.differs,
-            _differences(r.values),
-            direction_of(r.key),
-            best_of(r.key, list(r.values)),
-        )
-        for r in rows
-    )
+def _metrics(versions: Sequence[ModelVersion], kind: MetricKind) -> tuple[MetricRow, ...]:
+    return metric_rows([{m.key: m.value for m in v.metrics.all() if m.kind == kind} for v in versions])
 
 
 def _datasets(version: ModelVersion) -> dict[str, str]:
@@ -177,49 +127,7 @@ def _file_rows(versions: Sequence[ModelVersion]) -> list[FileRow]:
         "manifest_id", "path", "blob__sha256", "blob__size"
     ):
         by_manifest.setdefault(manifest_id, {})[path] = (sha256, size)
-    columns = [by_manifest.get(version.manifest_id, {}) for version in versions]
-    found = [_file_row(path, columns) for path in sorted({path for column in columns for path in column})]
-    return sorted(found, key=lambda row: not row.differs)
-
-
-def _file_row(path: str, columns: Sequence[dict[str, tuple[str, int]]]) -> FileRow:
-    cells = [column.get(path) for column in columns]
-    first = cells[0]
-    return FileRow(
-        path,
-        tuple(cell[0] if cell else None for cell in cells),
-        tuple(cell[1] if cell else None for cell in cells),
-        tuple(_change(first, cell) for cell in cells),
-    )
-
-
-def _change(first: tuple[str, int] | None, cell: tuple[str, int] | None) -> str:
-    if first == cell:
-        return "same"
-    if first is None:
-        return "added"
-    return "removed" if cell is None else "changed"
-
-
-def _rows(columns: Sequence[dict[str, Any]]) -> list[Row]:
-    keys = sorted({key for column in columns for key in column})
-    rows = [
-        Row(key, values, any(v != values[0] for v in values))
-        for key in keys
-        if (values := _values(columns, key))
-    ]
-    return sorted(rows, key=lambda row: not row.differs)
-
-
-def _values(columns: Sequence[dict[str, Any]], key: str) -> tuple[Any, ...]:
-    return tuple(column.get(key) for column in columns)
-
-
-def _differences(values: tuple[Any, ...]) -> tuple[float | None, ...]:
-    first = values[0]
-    if first is None:
-        return tuple(None for _ in values)
-    return tuple(None if v is None or not math.isfinite(v - first) else v - first for v in values)
+    return file_rows([by_manifest.get(version.manifest_id, {}) for version in versions])
 
 
 def versions_that_use(blob_id: int) -> list[str]:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import IO, Any
 
@@ -180,3 +181,15 @@ def _line(shown: Sequence[str], bare: Sequence[str], widths: Iterable[int]) -> s
     """`shown` may hold colours; `bare` says how wide each cell is."""
     gaps = (" " * (places - width(text)) for text, places in zip(bare, widths, strict=True))
     return "  ".join(text + gap for text, gap in zip(shown, gaps, strict=True)).rstrip()
+
+
+def print_side_by_side(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows with `kind`, `key` and a list of `values`: a column for each of `names`."""
+    columns: dict[str, Column] = {"": "kind", "KEY": "key"}
+    for index, name in enumerate(names):
+        columns[name] = partial(_value_at, index)
+    print_table(iter(rows), columns)
+
+
+def _value_at(index: int, row: Mapping[str, Any]) -> Any:
+    return row["values"][index]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
-from podstack.cli.output import Column, Columns, size
+from podstack.cli.output import Column, Columns, print_side_by_side, size
 from podstack.cli.words import pairs
 from podstack.files import files_to_log, upload
 from podstack.models import Run
@@ -155,19 +155,83 @@ def show_metrics(door: Door, run_id: str) -> None:
 @click.argument("key")
 @click.option("--from-step", type=int, help="The first step to show.")
 @click.option("--to-step", type=int, help="The last step to show.")
+@click.option("--points", type=int, help="At most so many, no peak lost; without it, all.")
 @pass_door
-def show_history(door: Door, run_id: str, key: str, from_step: int | None, to_step: int | None) -> None:
-    """Show all points of one metric."""
-    history = door.client.get_metric_history(run_id, key, from_step, to_step)
+def show_history(
+    door: Door, run_id: str, key: str, from_step: int | None, to_step: int | None, points: int | None
+) -> None:
+    """Show the points of one metric."""
+    history = door.client.get_metric_history(run_id, key, from_step, to_step, points)
     if door.wants_json:
         door.show(history)
         return
-    points = zip(history.steps, history.values, history.timestamps, strict=True)
+    found = zip(history.steps, history.values, history.timestamps, strict=True)
     rows = (
         {"step": step, "value": value, "at": datetime.fromtimestamp(at / 1000, UTC)}
-        for step, value, at in points
+        for step, value, at in found
     )
     door.show_all(rows, {"STEP": "step", "VALUE": "value", "TIME": "at"}, "points")
+
+
+@runs.command("histories")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN…")
+@click.option("--key", "keys", multiple=True, required=True, help="A metric; several times.")
+@click.option("--points", type=int, default=500, show_default=True, help="At most so many of each.")
+@pass_door
+def show_histories(door: Door, run_ids: tuple[str, ...], keys: tuple[str, ...], points: int) -> None:
+    """Points of several metrics of several runs, read at once."""
+    found = door.client.get_metric_histories(run_ids, keys, points=points)
+    columns: Columns = {
+        "RUN": "run_id",
+        "METRIC": "key",
+        "POINTS": "total",
+        "FIRST": lambda series: series.values[0] if series.values else None,
+        "LOWEST": lambda series: min(series.values, default=None),
+        "HIGHEST": lambda series: max(series.values, default=None),
+        "LAST": lambda series: series.values[-1] if series.values else None,
+    }
+    door.show_all(found, columns, "points")
+
+
+@runs.command("compare")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN…")
+@pass_door
+def compare(door: Door, run_ids: tuple[str, ...]) -> None:
+    """Compare two to ten runs: metrics, parameters, tags, datasets, files."""
+    found = door.client.compare_runs(run_ids)
+    if door.wants_json:
+        door.show(found)
+        return
+    kinds = (("metric", found.metrics), ("param", found.params), ("tag", found.tags))
+    rows = [
+        {"kind": kind, "key": row.key, "values": row.values} for kind, compared in kinds for row in compared
+    ]
+    print_side_by_side([run.id for run in found.runs], rows)
+
+
+@runs.command("export-metrics")
+@click.argument("run_id", metavar="RUN")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--key", "keys", multiple=True, help="A metric; several times; without it, all.")
+@pass_door
+def export_metrics(door: Door, run_id: str, file: str, keys: tuple[str, ...]) -> None:
+    """Write a run's metrics to FILE.csv or FILE.parquet, a row for each point."""
+    path = door.client.export_metrics(run_id, file, keys)
+    door.done(f"Written to {path}.", {"path": str(path)})
+
+
+@runs.command("export")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--filter", "condition", metavar="EXPRESSION", help="In the filter language.")
+@click.option("--experiment", metavar="EXPERIMENT", help="Those of one experiment.")
+@click.option("--order-by", metavar="COLUMN", help="Such as -metrics.accuracy.")
+@pass_door
+def export_runs(
+    door: Door, file: str, condition: str | None, experiment: str | None, order_by: str | None
+) -> None:
+    """Write runs to FILE.csv or FILE.parquet, a row for each."""
+    path = door.client.export_runs(file, condition, experiment, order_by)
+    door.done(f"Written to {path}.", {"path": str(path)})
 
 
 @runs.command("files")

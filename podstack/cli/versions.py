@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
-from podstack.cli.output import Column, Columns, print_table, size
+from podstack.cli.output import Columns, print_side_by_side, size
 from podstack.cli.runs import FILE_COLUMNS
 from podstack.cli.words import (
     STAGES,
@@ -239,14 +237,7 @@ def _print_comparison(compared: Comparison, differences: bool) -> None:
         for row in found
         if row.differs or not differences
     ]
-    columns: dict[str, Column] = {"": "kind", "KEY": "key"}
-    for index, version in enumerate(compared.versions):
-        columns[f"VERSION {version.version}"] = partial(_value_at, index)
-    print_table(iter(rows), columns)
-
-
-def _value_at(index: int, row: Mapping[str, Any]) -> Any:
-    return row["values"][index]
+    print_side_by_side([f"VERSION {version.version}" for version in compared.versions], rows)
 
 
 @versions.command("inspect")

@@ -9,8 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from artifacts.api.serializers import FileSerializer
+from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
 from common.api.fields import NUMBER_SCHEMA, NumberField, VersionRefField
-from common.checks import plain_number
 from registry.answers import version_answers
 from registry.choices import Protected, Relation, Stage, VersionStatus
 from registry.models import AliasMove, Protection, StageTransition
@@ -199,37 +199,6 @@ class FilesSerializer(serializers.Serializer):
 
     manifest_digest = serializers.CharField(source="digest")
     files = FileSerializer(many=True)
-
-
-class RowSerializer(serializers.Serializer):
-    key = serializers.CharField()
-    values = serializers.SerializerMethodField()
-    differs = serializers.BooleanField()
-
-    @extend_schema_field({"type": "array", "items": {}})
-    def get_values(self, row: Any) -> list[Any]:
-        return [plain_number(v) if isinstance(v, float) else v for v in row.values]
-
-
-class MetricRowSerializer(RowSerializer):
-    differences = serializers.ListField(
-        child=serializers.FloatField(allow_null=True), help_text="to the first version's value"
-    )
-    direction = serializers.ChoiceField(
-        choices=("lower", "higher", "unknown"), help_text="which way is better, as the key's name tells"
-    )
-    best = serializers.IntegerField(allow_null=True, help_text="index of the best value; null where unknown")
-
-
-class FileRowSerializer(serializers.Serializer):
-    path = serializers.CharField()
-    sha256 = serializers.ListField(child=serializers.CharField(allow_null=True))
-    sizes = serializers.ListField(child=serializers.IntegerField(allow_null=True), help_text="bytes")
-    changes = serializers.ListField(
-        child=serializers.ChoiceField(choices=("same", "added", "removed", "changed")),
-        help_text="to the first version",
-    )
-    differs = serializers.BooleanField()
 
 
 class ComparisonSerializer(serializers.Serializer):

@@ -55,7 +55,7 @@ class World:
     person: Person
     values: Mapping[str, str]
     by_operation: Mapping[str, Mapping[str, str]]
-    queries: Mapping[str, Mapping[str, str]]
+    queries: Mapping[str, Mapping[str, Any]]
     bodies: Mapping[str, Any] = field(repr=False)
     binaries: Mapping[str, bytes] = field(repr=False)
 
@@ -80,7 +80,7 @@ class World:
         address = path or self.path_of(operation)
         asked = self.queries.get(operation.name, {}) if query is None else query
         if asked:
-            address += "?" + urlencode(asked, errors="surrogatepass")
+            address += "?" + urlencode(asked, doseq=True, errors="surrogatepass")
         if operation.binary:
             content_type = "application/octet-stream"
             raw = self.binaries.get(operation.name, CONTENT) if raw is None else raw
@@ -198,6 +198,7 @@ def make_world() -> World:
             "delete_model": {"confirm": "spare"},
             "import_version": {"model": "imported"},
             "export_audit": {"format": "csv"},
+            "compare_runs": {"run": [source, running.public_id]},
             "export_metrics": {"format": "csv"},
             "export_runs": {"format": "csv"},
             "get_metric_histories": {"run": source, "key": "accuracy", "points": "10"},

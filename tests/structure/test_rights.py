@@ -77,6 +77,7 @@ TABLE = {
     "get_metric_histories": READ,
     "export_metrics": READ,
     "export_runs": READ,
+    "compare_runs": READ,
     "log_dataset": WRITE,
     "list_run_files": READ,
     "commit_files": WRITE,

@@ -24,7 +24,7 @@ def test_the_snippets_run_as_they_stand(live_server: Any, tmp_path: Path) -> Non
     ann = make_person(make_project("alpha"), Role.MAINTAINER, username="ann")
     page = (ROOT / "docs" / "tracking.md").read_text()
     snippets = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(snippets) == 6
+    assert len(snippets) == 8
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PODSTACK_")}
     settings = {
         "PODSTACK_API_TOKEN": ann.token,

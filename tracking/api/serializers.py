@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from artifacts.api.serializers import FileSerializer
+from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
 from common.api.fields import NUMBER_SCHEMA, ScalarField
 from common.checks import plain_number
 from common.links import absolute
@@ -294,3 +295,15 @@ class RunFilesSerializer(serializers.Serializer):
     """All files of a run, by path."""
 
     files = FileSerializer(many=True)
+
+
+class RunComparisonSerializer(serializers.Serializer):
+    """Runs side by side, values in the order of `runs`; metrics are final values."""
+
+    runs = RunSerializer(many=True)
+    metrics = MetricRowSerializer(many=True)
+    params = RowSerializer(many=True)
+    tags = RowSerializer(many=True)
+    datasets = RowSerializer(many=True, help_text="digests by name")
+    files = FileRowSerializer(many=True, help_text="at most 1,000, those that differ first")
+    files_left_out = serializers.IntegerField()

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from common.api.fields import NUMBER_SCHEMA
@@ -19,7 +20,9 @@ from common.api.text import JsonText
 from common.checks import check_whole, shorten
 from common.errors import Invalid
 from tracking import export, histories
+from tracking.api.serializers import RunComparisonSerializer
 from tracking.api.views import RUN_PARAMETERS, RunView
+from tracking.compare import compare_runs
 from tracking.export import CSV, FORMATS, PARQUET
 from tracking.filters import RunFilter
 from tracking.histories import FEWEST_POINTS, MOST_POINTS, MOST_SERIES, USUAL_POINTS, Series, Wanted
@@ -94,6 +97,21 @@ class MetricHistoriesView(ProjectView):
             self.project, asked.getlist("run"), asked.getlist("key"), wanted_of(request, USUAL_POINTS)
         )
         return JsonText(f'{{"series":[{",".join(written(series, "run_id", "key") for series in found)}]}}')
+
+
+class CompareRunsView(ProjectView):
+    @extend_schema(
+        operation_id="compare_runs",
+        summary="Two to ten runs side by side",
+        parameters=[
+            OpenApiParameter("run", str, many=True, required=True, description="a run's id; several times")
+        ],
+        responses=RunComparisonSerializer,
+    )
+    def get(self, request: Request, project: str) -> Response:
+        only(request, ("run",))
+        found = compare_runs(self.project, request.query_params.getlist("run"))
+        return Response(RunComparisonSerializer(found).data)
 
 
 class ExportMetricsView(RunView):

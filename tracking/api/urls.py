@@ -19,6 +19,7 @@ urlpatterns = [
     path("runs/<str:run_id>/metrics/export", series_views.ExportMetricsView.as_view()),
     path("runs/<str:run_id>/metrics/<path:key>", series_views.MetricView.as_view()),
     path("runs-export", series_views.ExportRunsView.as_view()),
+    path("runs-compare", series_views.CompareRunsView.as_view()),
     path("metric-history", series_views.MetricHistoriesView.as_view()),
     path("runs/<str:run_id>/datasets", views.DatasetsView.as_view()),
     path("runs/<str:run_id>/read-artifacts", views.ReadRunFilesView.as_view()),
