@@ -45,6 +45,6 @@ def test_the_snippets_run_as_they_stand(live_server: Any, tmp_path: Path) -> Non
     assert "It diverges. val_loss > 2.0 since 20" in done.stdout
     assert "has ended as Killed (Killed by ann: It costs too much)" in done.stdout
     assert "PodstackWarning" in done.stderr
-    assert sorted(Run.objects.values_list("status", flat=True)) == ["Completed"] * 6 + ["Killed"]
+    assert sorted(Run.objects.values_list("status", flat=True)) == ["Completed"] * 8 + ["Killed"]
     assert RunAlert.objects.get().fired_value == 2.6
     assert AuditEntry.objects.filter(verb="restore_run", door="sdk").count() == 1
