@@ -71,6 +71,7 @@ class Env:
     serving_engine_url: str
     serving_engine_token: str
     no_gpu: str
+    downloads: str
     gpu_types: tuple[str, ...]
     log_level: str
     demo: bool
@@ -335,6 +336,13 @@ SETTINGS: tuple[Setting, ...] = (
         "cpu with the embedded engine, else wait",
     ),
     Setting(
+        "DOWNLOADS",
+        "app",
+        _one_of("app", "nginx", "presign"),
+        "Who sends files: app is the web server, nginx a front server by X-Accel-Redirect (local disk), "
+        "presign the bucket by an address that is good for minutes (S3).",
+    ),
+    Setting(
         "GPU_TYPES",
         "T4,L4,V100,A10,A10G,L40S,A100,H100,H200",
         _list(_GPU_TYPE, "names with commas between them, such as T4,A10,H100"),
@@ -477,6 +485,13 @@ def _together(values: Mapping[str, Any]) -> list[str]:
         )
     if bool(values["aws_access_key_id"]) != bool(values["aws_secret_access_key"]):
         wrong.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: set both or neither.")
+    on_s3 = values["storage_url"].startswith("s3:")
+    if values["downloads"] == "presign" and not on_s3:
+        wrong.append("DOWNLOADS=presign needs a bucket: set STORAGE_URL to s3://….")
+    if values["downloads"] == "nginx" and on_s3:
+        wrong.append(
+            "DOWNLOADS=nginx needs files on local disk: leave STORAGE_URL out, or set DOWNLOADS=presign."
+        )
     if values["serving_engine_url"] and not values["serving_engine_token"]:
         wrong.append("SERVING_ENGINE_URL needs SERVING_ENGINE_TOKEN: set it to that engine's token.")
     return wrong

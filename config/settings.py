@@ -229,6 +229,7 @@ SERVING_ENGINE_TOKEN = ENV.serving_engine_token
 TRAINING_DIR = VAR_DIR / "training"
 SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
+DOWNLOADS = ENV.downloads
 GPU_TYPES = ENV.gpu_types
 
 UNFOLD = {

@@ -6,17 +6,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.conf import settings
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.utils.http import content_disposition_header
 
 from artifacts.frames import MAX_BODY, MAX_FRAME, framed_size, write_frames
 from artifacts.models import Blob
 from artifacts.services import open_blob, release_connection
-from artifacts.store import CHUNK
+from artifacts.store import CHUNK, S3Store, blob_store, key_of
 from common.checks import shorten
 from common.errors import Missing, TooLarge
 
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+ADDRESS_SECONDS = 300  # long enough to begin; what was begun goes on
 CSP = "default-src 'none'; sandbox"
 
 
@@ -28,6 +36,9 @@ def serve_blob(request: HttpRequest, blob: Blob, name: str) -> HttpResponseBase:
     etag = f'"{blob.sha256}"'
     if _names(request.headers.get("If-None-Match", ""), etag):
         return _dressed(HttpResponse(status=304), etag, name)
+    elsewhere = _by_somebody_else(blob, name) if request.method == "GET" else None
+    if elsewhere is not None:
+        return _dressed(elsewhere, etag, name)
     wanted = _range(request, blob.size, etag)
     if wanted == UNSATISFIABLE:
         response = HttpResponse(status=416, headers={"Content-Range": f"bytes */{blob.size}"})
@@ -39,6 +50,16 @@ def serve_blob(request: HttpRequest, blob: Blob, name: str) -> HttpResponseBase:
         body["Content-Range"] = f"bytes {first}-{first + length - 1}/{blob.size}"
     body["Content-Length"] = str(length)
     return _dressed(body, etag, name)
+
+
+def _by_somebody_else(blob: Blob, name: str) -> HttpResponseBase | None:
+    """An answer that has a front server or the bucket send the bytes, where settings.DOWNLOADS says so."""
+    if settings.DOWNLOADS == "app" or not blob.size:
+        return None
+    store = blob_store()
+    if isinstance(store, S3Store):
+        return HttpResponseRedirect(store.address_of(blob.sha256, name, ADDRESS_SECONDS))
+    return HttpResponse(headers={"X-Accel-Redirect": f"/-/blobs/{key_of(blob.sha256)}"})
 
 
 def serve_batch(files: Mapping[str, Blob], paths: Sequence[str]) -> HttpResponseBase:

@@ -12,6 +12,8 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
+from django.utils.http import content_disposition_header
+
 from artifacts.errors import BytesLost
 from artifacts.store.base import Stored, away, digest_at, key_of, lost, mismatch
 
@@ -90,6 +92,16 @@ class S3Store:
         ranged = {"Range": f"bytes={offset}-"} if offset else {}
         with trouble(sha256):
             return cast(BinaryIO, self.client.get_object(**self._where(sha256), **ranged)["Body"])
+
+    def address_of(self, sha256: str, name: str, seconds: int) -> str:
+        """Where the bytes can be fetched without keys for so many seconds, as an attachment called `name`."""
+        asked = {
+            **self._where(sha256),
+            "ResponseContentDisposition": content_disposition_header(True, name) or "attachment",
+            "ResponseContentType": "application/octet-stream",
+            "ResponseCacheControl": "private, no-cache",
+        }
+        return str(self.client.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds))
 
     def size(self, sha256: str) -> int | None:
         try:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import requests
 
 from podstack.config import API_PREFIX
-from podstack.errors import DigestMismatch, ValidationError
+from podstack.errors import DigestMismatch, PodstackError, ValidationError
 from podstack.files.batches import SMALL, frames_in, in_batches
 from podstack.files.digests import digests_of, note_own
 from podstack.files.local import check_path
@@ -32,6 +32,7 @@ FAST = 200 << 20  # bytes a second: more connections would only cost more
 PART = 16 << 20
 RECEIVED_AT_ONCE = 256 << 10
 FRUITLESS_TRIES = 5
+RANGE_NOT_THERE = 416
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,8 +57,10 @@ class Source:
         """The file's bytes from `first` on, as they come; with a length, no more than that."""
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if first or length is not None:
+            # No If-Range: the digest of the whole tells whether the parts were of one file, also where a front server or
+            # a bucket, which know no digest, send them.
             last = "" if length is None else first + length - 1
-            headers |= {"Range": f"bytes={first}-{last}", "If-Range": f'"{file.sha256}"'}
+            headers |= {"Range": f"bytes={first}-{last}"}
         path = f"{self.path}/{quote(file.path, safe='/')}"
         return self.http.send("GET", path, headers=headers, stream=True)
 
@@ -168,6 +171,10 @@ def _receive(source: Source, file: Wanted, partial: Partial) -> requests.excepti
             partial.take(_pieces(source, file, partial.size, response), file.size - partial.size)
     except requests.exceptions.RequestException as error:
         return error
+    except PodstackError as error:
+        if error.status != RANGE_NOT_THERE:
+            raise
+        partial.restart()  # another, shorter file lies there now: its digest will tell
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,17 @@ def test_a_stranger_downloads_nothing(ann: Person, url: str) -> None:
 )
 def test_a_path_that_the_run_does_not_have_is_not_found(ann: Person, url: str, path: str) -> None:
     assert ann.api.get(f"{url}/{path}").status_code in (400, 404)
+
+
+def test_a_front_server_is_told_where_the_bytes_lie(ann: Person, url: str, settings: Any) -> None:
+    settings.DOWNLOADS = "nginx"
+    answer = ann.api.get(f"{url}/model/weights.pt", headers={"Range": "bytes=5-"})
+    assert answer.status_code == 200
+    assert answer["X-Accel-Redirect"] == f"/-/blobs/{key_of(ETAG[1:-1])}"
+    assert answer["Content-Disposition"] == 'attachment; filename="weights.pt"'
+    assert answer.content == b""
+    assert ann.api.head(f"{url}/model/weights.pt")["Content-Length"] == str(len(CONTENT))
+    assert "X-Accel-Redirect" not in ann.api.get(f"{url}/empty")
+    stranger = make_person(make_project("beta"))
+    refused = stranger.api.get(f"{url}/model/weights.pt")
+    assert refused.status_code == 404 and "X-Accel-Redirect" not in refused

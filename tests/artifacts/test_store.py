@@ -16,12 +16,16 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from artifacts.errors import BytesLost, DigestMismatch, StoreFull
 from artifacts.store import PART, BlobStore, LocalStore, S3Store, key_of, store_at
 from common.errors import Busy
+from podstack import MLOpsClient
+from tests.factories import make_person, make_project, make_run
 
 NOWHERE = "s3://blobs/p?endpoint_url=http://127.0.0.1:1&region=us-east-1"
 PORTS = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
@@ -291,3 +295,49 @@ def test_a_bucket_that_does_not_answer_asks_to_try_again(monkeypatch: pytest.Mon
     with pytest.raises(Busy) as refusal:
         store_at(NOWHERE).put(pieces(b"x"), sha(b"x"), 1)
     assert refusal.value.retry_after
+
+
+@pytest.mark.slow
+def test_a_bucket_gives_the_bytes_at_an_address_of_its_own_and_refuses_one_that_was_changed(
+    s3_url: str,
+) -> None:
+    store = store_at(s3_url)
+    assert isinstance(store, S3Store)
+    content = os.urandom(100_000)
+    store.put(pieces(content), sha(content), len(content))
+    address = store.address_of(sha(content), "mödel.bin", 60)
+    answer = requests.get(address, timeout=10)
+    assert answer.content == content
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename*=utf-8''m%C3%B6del")
+    part = requests.get(address, headers={"Range": "bytes=99990-"}, timeout=10)
+    assert (part.status_code, part.content) == (206, content[99_990:])
+    other = content[::-1]
+    store.put(pieces(other), sha(other), len(other))
+    for changed in (address.replace(sha(content), sha(other)), address.replace("Expires=60", "Expires=61")):
+        assert changed != address
+        assert requests.get(changed, timeout=10).status_code == 403
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_the_sdk_downloads_from_the_bucket_and_keeps_its_token_to_itself(
+    s3_url: str, settings: Any, live_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STORAGE_URL, settings.DOWNLOADS = s3_url, "presign"
+    ann = make_person(make_project("alpha"))
+    content = os.urandom(600_000)
+    run = make_run(ann, {"weights.bin": content})
+    asked: list[tuple[str, bool]] = []
+    plain = requests.Session.send
+
+    def send(session: Any, request: Any, **options: Any) -> Any:
+        asked.append((request.url, "Authorization" in request.headers))
+        return plain(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    monkeypatch.setenv("PODSTACK_CACHE_DIR", str(tmp_path / "cache"))
+    client = MLOpsClient(ann.token, live_server.url, "alpha")
+    client.download_artifacts(run.public_id, tmp_path / "down")
+    assert (tmp_path / "down" / "weights.bin").read_bytes() == content
+    outside = [told for url, told in asked if not url.startswith(live_server.url)]
+    assert outside == [False]

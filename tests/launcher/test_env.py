@@ -91,6 +91,8 @@ BAD = [
     ("SERVING_ENGINE_TOKEN", "short", "at least 32 random characters"),
     ("SERVING_ENGINE_URL", "http://engine:9000", "needs SERVING_ENGINE_TOKEN"),
     ("NO_GPU", "maybe", "one of cpu, wait"),
+    ("DOWNLOADS", "apache", "one of app, nginx, presign"),
+    ("DOWNLOADS", "presign", "needs a bucket"),
     ("GPU_TYPES", "T4;A10", "names with commas"),
     ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO"),
     ("MAX_UPLOAD_BYTES", "50GB", "a whole number"),
