@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
@@ -9,13 +10,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.portal import ProjectPage
 from artifacts.api.serve import serve_blob
+from common.api.filters import sorted_by
 from common.checks import plain_number
-from common.errors import Missing
+from common.errors import Invalid, Missing
 from tracking import queries
-from tracking.histories import metric_history
+from tracking.compare import compare_runs
+from tracking.filters import RunFilter
+from tracking.histories import Wanted, metric_history
 from tracking.models import Experiment, Run
+from tracking.search import RUN_COLUMNS, run_sort
 
 MOST_CURVES = 24
+MOST_DRAWN = 1000  # points of a curve; thinned so that no peak is lost
 METRIC_COLUMNS = 4
 
 
@@ -32,31 +38,74 @@ class ExperimentList(ProjectPage):
 
 
 class ExperimentDetail(ProjectPage):
-    """An experiment and its runs."""
+    """An experiment and its runs, filtered and sorted by anything that they logged."""
 
     def get(self, request: HttpRequest, project: str, experiment_id: str) -> HttpResponse:
         experiment = queries.find_experiment(self.project, experiment_id)
-        status = request.GET.get("status", "")
-        page = self.page_of(runs_of(experiment, status))
+        runs = Run.objects.alive().filter(experiment=experiment)
+        error = ""
+        try:
+            shown = asked_runs(request, runs)
+        except Invalid as refusal:
+            shown, error = runs.none(), " ".join(filter(None, [refusal.message, refusal.hint]))
+        page = self.page_of(shown.select_related("created_by").prefetch_related("metrics"))
         keys = queries.common_metrics(page, METRIC_COLUMNS)
         for run in page:
             values = {metric.key: metric.last for metric in run.metrics.all()}
             run.columns = [values.get(key) for key in keys]
         return self.show(
             "tracking/experiment_detail.html",
+            code=422 if error else 200,
             experiment=experiment,
             page=page,
-            metric_keys=keys,
-            status=status,
+            heads=[Head.of(request, f"metrics.{key}", key) for key in keys],
+            name_head=Head.of(request, "name", "Run"),
+            status_head=Head.of(request, "status", "Status"),
+            started_head=Head.of(request, "started_at", "Started", usual="-started_at"),
+            status=request.GET.get("status", ""),
+            condition=request.GET.get("filter", ""),
+            ordering=request.GET.get("ordering", ""),
+            filter_error=error,
+            filtered=any(request.GET.get(name) for name in ("status", "filter")),
             statuses=Run._meta.get_field("status").choices,
         )
 
 
-def runs_of(experiment: Experiment, status: str) -> QuerySet[Run]:
-    rows = Run.objects.alive().filter(experiment=experiment)
-    if status:
-        rows = rows.filter(status=status)
-    return rows.select_related("created_by").prefetch_related("metrics").order_by("-started_at", "-id")
+def asked_runs(request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Those that `status` and `filter` leave, in the order of `ordering`; Invalid where one of them is wrong."""
+    found = RunFilter(request.GET, queryset=runs)
+    if not found.is_valid():
+        raise Invalid("; ".join(str(each) for errors in found.errors.values() for each in errors))
+    rows, ordering = sorted_by(
+        found.qs, request.GET.get("ordering", ""), RUN_COLUMNS, "-started_at", run_sort
+    )
+    return rows.order_by(*ordering)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column's head that sorts by it: `query` is what a click asks for, `direction` how it is sorted now."""
+
+    label: str
+    query: str
+    direction: str
+
+    @classmethod
+    def of(cls, request: HttpRequest, column: str, label: str, usual: str = "") -> Head:
+        now = request.GET.get("ordering", "") or usual
+        direction = {column: "ascending", f"-{column}": "descending"}.get(now, "")
+        query = request.GET.copy()
+        query["ordering"] = column if direction == "descending" else f"-{column}"
+        query.pop("page", None)
+        return cls(label, query.urlencode(), direction)
+
+
+class CompareRuns(ProjectPage):
+    """**Compare**: `?run=…&run=…`."""
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        found = compare_runs(self.project, request.GET.getlist("run"))
+        return self.show("tracking/compare.html", comparison=found)
 
 
 class RunDetail(ProjectPage):
@@ -80,7 +129,7 @@ class RunDetail(ProjectPage):
 
 def curve(run: Run, key: str) -> dict[str, Any]:
     """One metric as the chart takes it: {"key", "steps", "values"}."""
-    history = metric_history(run, key)
+    history = metric_history(run, key, Wanted(points=MOST_DRAWN))
     return {"key": key, "steps": history.steps, "values": [plain_number(v) for v in history.numbers]}
 
 

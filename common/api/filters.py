@@ -60,7 +60,11 @@ def _only(
 
 def ordering_of(request: Request, allowed: Collection[str], default: str) -> tuple[str, str]:
     """`?ordering=name` or `-name`, with the id in the same direction to break ties."""
-    text = request.query_params.get("ordering") or default
+    return checked_ordering(request.query_params.get("ordering") or default, allowed)
+
+
+def checked_ordering(text: str, allowed: Collection[str]) -> tuple[str, str]:
+    """The same for an ordering at hand."""
     if text.lstrip("-") not in allowed or text.startswith("--"):
         choices = ", ".join(f"{name}, -{name}" for name in allowed)
         raise Invalid.field("ordering", f"ordering is {shorten(text)}; it must be one of {choices}.")
@@ -78,11 +82,22 @@ def ordered(
 
     columns: the name in the query string -> the ORM's path; `by_key` gives the number to sort by, or None.
     """
-    text = request.query_params.get("ordering") or default
+    return sorted_by(rows, request.query_params.get("ordering", ""), columns, default, by_key)
+
+
+def sorted_by(
+    rows: QuerySet[M],
+    asked: str,
+    columns: Mapping[str, str],
+    default: str,
+    by_key: Callable[[str], Combinable | None],
+) -> tuple[QuerySet[M], tuple[str, str]]:
+    """The same for an ordering at hand, "" is the default."""
+    text = asked or default
     sign = "-" if text.startswith("-") else ""
     key = by_key(text) if "." in text and not text.startswith("--") and "\0" not in text else None
     if key is not None:
         sorted_rows: Any = rows.annotate(sorted_by=key)
         return sorted_rows, (f"{sign}sorted_by", f"{sign}id")
-    name, tie = ordering_of(request, columns, default)
+    name, tie = checked_ordering(text, columns)
     return rows, (sign + columns[name.lstrip("-")], tie)

@@ -1,0 +1,93 @@
+"""The portal's pages of runs: filtered, sorted, compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import Person, make_person, make_project, make_run
+from tracking import services
+from tracking.models import Experiment
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> Person:
+    return make_person(make_project("alpha"), username="ann")
+
+
+def show(person: Person, path: str, code: int = 200, **query: Any) -> str:
+    client = Client()
+    client.force_login(person.user)
+    answer = client.get(f"/projects/alpha/{path}", query)
+    assert answer.status_code == code
+    return str(answer.content.decode())
+
+
+def named(person: Person, name: str, **metrics: float) -> str:
+    run = make_run(person, **metrics)
+    services.update_run(actor=person.actor, project=person.project, run_id=run.public_id, name=name)
+    return run.public_id
+
+
+def page_of(person: Person) -> str:
+    return f"experiments/{Experiment.objects.get().public_id}/"
+
+
+def test_runs_are_filtered_and_sorted_by_what_they_logged(ann: Person) -> None:
+    named(ann, "low-run", accuracy=0.5)
+    named(ann, "high-run", accuracy=0.9)
+    path = page_of(ann)
+    kept = show(ann, path, filter="metrics.accuracy > 0.8")
+    assert "high-run" in kept and "low-run" not in kept
+    assert "metrics.accuracy &gt; 0.8" in kept
+    down = show(ann, path, ordering="-metrics.accuracy")
+    assert down.index("high-run") < down.index("low-run")
+    assert 'aria-sort="descending"' in down
+    up = show(ann, path, ordering="metrics.accuracy")
+    assert up.index("low-run") < up.index("high-run")
+    assert "No run matches." in show(ann, path, filter="metrics.accuracy > 2")
+
+
+def test_a_wrong_filter_keeps_what_was_typed_and_names_the_character(ann: Person) -> None:
+    named(ann, "one", accuracy=0.5)
+    shown = show(ann, page_of(ann), 422, filter="metrics.accuracy >> 0.8")
+    assert "metrics.accuracy &gt;&gt; 0.8" in shown
+    assert "character" in shown
+    assert show(ann, page_of(ann), 422, ordering="nothing")
+
+
+def test_runs_are_compared_side_by_side(ann: Person) -> None:
+    first, second = named(ann, "one", accuracy=0.5, loss=1.0), named(ann, "two", accuracy=0.9, loss=2.0)
+    shown = show(ann, "compare-runs/", run=[first, second])
+    assert "Compare 2 runs" in shown
+    assert "0.9 ★" in shown and "1 ★" in shown
+    assert "name 2 to 10 different ones" in show(ann, "compare-runs/", 400, run=[first])
+    stranger = make_person(make_project("beta"))
+    assert "Compare 2 runs" not in show(stranger, "compare-runs/", 404, run=[first, second])
+
+
+def test_hostile_names_stay_text(ann: Person) -> None:
+    ids = [named(ann, "<script>alert(1)</script>", accuracy=0.5), named(ann, "b")]
+    for shown in (show(ann, page_of(ann)), show(ann, "compare-runs/", run=ids)):
+        assert "<script>alert" not in shown
+        assert "&lt;script&gt;alert" in shown
+
+
+def test_a_page_of_runs_costs_the_same_at_10_and_60(ann: Person) -> None:
+    counts = []
+    client = Client()
+    client.force_login(ann.user)
+    for number in (10, 60):
+        while ann.project.runs.count() < number:
+            make_run(ann, accuracy=0.5)
+        path = f"/projects/alpha/{page_of(ann)}"
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(path, {"ordering": "-metrics.accuracy"}).status_code == 200
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 12
