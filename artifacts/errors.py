@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.errors import DomainError, Invalid
+from common.errors import Conflict, DomainError, Invalid
 
 
 class DigestMismatch(Invalid):
@@ -15,6 +15,12 @@ class BodyIncomplete(Invalid):
     """Fewer bytes came than were announced: 400."""
 
     default_code = "body_incomplete"
+
+
+class DraftLost(Conflict):
+    """The store lacks what came of an upload, or takes nothing more for it: 409."""
+
+    default_code = "upload_lost"
 
 
 class BytesLost(DomainError):

@@ -103,7 +103,7 @@ def store_blob(
     check_digest("sha256", sha256)
     limit = int(settings.MAX_UPLOAD_BYTES)
     if size is not None and size > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     release_connection()
     stored = blob_store().put(_chunks(stream, size, limit), sha256, limit if size is None else size)
     return keep_stored(project, sha256, stored)
@@ -205,13 +205,18 @@ def release_connection() -> None:
         connection.close()
 
 
+def exactly(stream: Readable, size: int) -> Iterator[bytes]:
+    """The stream's bytes; BodyIncomplete when they are not `size`."""
+    return _chunks(stream, size, size)
+
+
 def _chunks(stream: Readable, size: int | None, limit: int) -> Iterator[bytes]:
     """The stream's bytes; an error when there are more than `limit`, or not exactly `size`."""
     came = 0
     while chunk := _read(stream, came, size):
         came += len(chunk)
         if came > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         yield chunk
     if size is not None and came != size:
         raise _incomplete(came, size)
@@ -231,7 +236,8 @@ def _incomplete(came: int, size: int | None) -> BodyIncomplete:
     )
 
 
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a file of more than `limit` bytes."""
     return TooLarge(
         f"The file is larger than {limit} bytes, the most that this server takes.",
         "Ask an operator to raise MAX_UPLOAD_BYTES, or split the file.",
