@@ -12,9 +12,10 @@ class DigestMismatch(Invalid):
 
 
 class BodyIncomplete(Invalid):
-    """Fewer bytes came than were announced: 400."""
+    """Fewer bytes came than were announced: 400. `kept`: how many of them lie in the draft that was asked for."""
 
     default_code = "body_incomplete"
+    kept = 0
 
 
 class DraftLost(Conflict):

@@ -92,11 +92,18 @@ def claim_blobs(project: Project, digests: Iterable[str]) -> dict[str, Blob]:
 
 
 def store_blob(
-    *, actor: Actor, project: Project, sha256: str, stream: Readable, size: int | None = None
+    *,
+    actor: Actor,
+    project: Project,
+    sha256: str,
+    stream: Readable,
+    size: int | None = None,
+    keep_as: str = "",
 ) -> Blob:
     """Reads `stream` to its end and keeps the bytes for the project; only then can it use them.
 
-    `size` is what was announced. Raises DigestMismatch, BodyIncomplete, TooLarge; then nothing is kept.
+    `size` is what was announced. Raises DigestMismatch, BodyIncomplete, TooLarge; then nothing is kept, except
+    that the store may leave what came of an incomplete body as the draft `keep_as`.
     The stream is read and checked even when the bytes are here already: having a digest proves nothing.
     """
     require(actor, project, Right.WRITE)
@@ -105,7 +112,8 @@ def store_blob(
     if size is not None and size > limit:
         raise too_large(limit)
     release_connection()
-    stored = blob_store().put(_chunks(stream, size, limit), sha256, limit if size is None else size)
+    expected = limit if size is None else size
+    stored = blob_store().put(_chunks(stream, size, limit), sha256, expected, keep_as)
     return keep_stored(project, sha256, stored)
 
 

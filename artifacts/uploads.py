@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
-from artifacts.errors import DigestMismatch, DraftLost
+from artifacts.errors import BodyIncomplete, DigestMismatch, DraftLost
 from artifacts.models import Blob, Upload, UploadPart
 from artifacts.services import (
     Readable,
@@ -27,6 +27,7 @@ from artifacts.services import (
     held_blobs,
     keep_stored,
     release_connection,
+    store_blob,
     too_large,
 )
 from artifacts.store import Draft, blob_store
@@ -47,6 +48,19 @@ def open_uploads(*, actor: Actor, project: Project) -> QuerySet[Upload]:
     """What has begun in the project and is neither completed nor forgotten."""
     require(actor, project, Right.WRITE)
     return Upload.objects.filter(project=project, completed_at=None)
+
+
+def store_large_blob(*, actor: Actor, project: Project, sha256: str, stream: Readable, size: int) -> Blob:
+    """`services.store_blob`; what came of a large body that broke off is kept as an open upload, part by part."""
+    name = new_id("up") if size > PART_SIZE else ""
+    try:
+        return store_blob(actor=actor, project=project, sha256=sha256, stream=stream, size=size, keep_as=name)
+    except BodyIncomplete as error:
+        if error.kept:
+            upload = _new(actor, project, sha256, size, max(PART_SIZE, -(-size // MAX_PARTS)))
+            upload.public_id = name
+            _keep_begun(upload, error.kept)
+        raise
 
 
 def begin_upload(
@@ -194,8 +208,9 @@ def _open_one(project: Project, sha256: str) -> Upload | None:
     return upload
 
 
-def _begin(actor: Actor, project: Project, sha256: str, size: int, part_size: int) -> Upload:
-    upload = Upload(
+def _new(actor: Actor, project: Project, sha256: str, size: int, part_size: int) -> Upload:
+    """Not saved, and the store knows nothing of it."""
+    return Upload(
         public_id=new_id("up"),
         project=project,
         sha256=sha256,
@@ -203,16 +218,40 @@ def _begin(actor: Actor, project: Project, sha256: str, size: int, part_size: in
         part_size=part_size,
         created_by=actor.user,
     )
+
+
+def _begin(actor: Actor, project: Project, sha256: str, size: int, part_size: int) -> Upload:
+    upload = _new(actor, project, sha256, size, part_size)
     upload.storage_id = blob_store().begin(upload.public_id)
+    return _save(upload, 0) or _others(project, sha256)
+
+
+def _others(project: Project, sha256: str) -> Upload:
+    upload = _open_one(project, sha256)
+    if upload is None:
+        raise Busy("The same file is being uploaded by others.", "Try again.", retry_after=1)
+    return upload
+
+
+def _keep_begun(upload: Upload, came: int) -> None:
+    """The whole parts among the bytes that came; nothing when there are none, or an open upload is there."""
+    count = min(came // upload.part_size, upload.part_count - 1)
+    if count:
+        _save(upload, count)
+    else:
+        blob_store().abort(draft_of(upload))
+
+
+def _save(upload: Upload, parts: int) -> Upload | None:
+    """The upload, its first parts being there; None, and no draft, when the project has an open one."""
     try:
         with transaction.atomic():
             upload.save()
-    except IntegrityError as error:
+            rows = [UploadPart(upload=upload, number=number) for number in range(1, parts + 1)]
+            UploadPart.objects.bulk_create(rows)
+    except IntegrityError:
         blob_store().abort(draft_of(upload))
-        other = _open_one(project, sha256)
-        if other is None:
-            raise Busy("The same file is being uploaded by others.", "Try again.", retry_after=1) from error
-        return other
+        return None
     return upload
 
 

@@ -46,10 +46,11 @@ class Draft:
 class BlobStore(Protocol):
     """`sha256` is 64 lower-case hex digits everywhere; offsets and sizes are bytes."""
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
         """Stores the bytes and returns their size; DigestMismatch when they are others. Memory stays flat.
 
-        `expected_size` is the size, or the most that may come where it is not known.
+        `expected_size` is the size, or the most that may come where it is not known. When `chunks` raises
+        BodyIncomplete, what came may be left as the draft `keep_as`, to be gone on with; then `kept` says so.
         """
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from artifacts.errors import StoreFull
+from artifacts.errors import BodyIncomplete, StoreFull
 from artifacts.store.base import FULL, Draft, Stored, away, digest_at, key_of, lost, mismatch
 from artifacts.store.parts import digest_of, opened, seal, write_part
 from artifacts.store.stages import write_all, write_hashed
@@ -26,7 +26,7 @@ class LocalStore:
         self.root = root
         self.incoming = root / "incoming"
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
         with _local_trouble():
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self.incoming / uuid.uuid4().hex
@@ -35,6 +35,13 @@ class LocalStore:
                 if found != sha256:
                     raise mismatch(sha256, found)
                 self._move_into_place(draft, sha256)
+            except BodyIncomplete as error:
+                if keep_as:
+                    error.kept = draft.stat().st_size
+                    _sync(draft)
+                    draft.chmod(0o600)
+                    draft.rename(self.incoming / keep_as)
+                raise
             finally:
                 draft.unlink(missing_ok=True)
         return size

@@ -37,7 +37,8 @@ class S3Store:
         self.prefix = f"{prefix}/" if prefix else ""
         self.client = _s3_client(bucket, options)
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
+        """Keeps nothing of what breaks off: its parts belong to another name than a draft's."""
         part_size = max(PART, math.ceil(expected_size / MAX_PARTS))
         digest = hashlib.sha256()
         parts = _parts(chunks, part_size, digest)

@@ -16,8 +16,9 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from accounts.choices import Role
-from artifacts import services, uploads
+from artifacts import collect, services, uploads
 from artifacts.errors import BodyIncomplete, DraftLost
+from artifacts.fsck import Check
 from artifacts.models import Blob, Upload, UploadPart
 from artifacts.store import LocalStore, blob_store
 from common.errors import DomainError
@@ -361,3 +362,81 @@ def test_a_slow_part_holds_no_database_connection(ann: Person) -> None:
     )
     assert held
     assert not any(held)
+
+
+def test_what_came_of_a_body_that_broke_off_is_gone_on_with(
+    ann: Person, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "PART_SIZE", PART)
+    for came, parts in ((PART - 1, None), (2 * PART + 10, [1, 2])):
+        with pytest.raises(BodyIncomplete):
+            uploads.store_large_blob(
+                actor=ann.actor,
+                project=ann.project,
+                sha256=SHA,
+                stream=io.BytesIO(CONTENT[:came]),
+                size=len(CONTENT),
+            )
+        found = ann.api.get(f"{ann.base}/blobs/uploads?sha256={SHA}").json()["results"]
+        assert [each["parts"] for each in found] == ([parts] if parts else [])
+        assert len(drafts(store)) == len(found)
+    upload_id = begun(ann)
+    assert upload_id == found[0]["id"]
+    put(ann, upload_id, 3)
+    assert complete(ann, upload_id).status_code == 200
+    assert drafts(store) == []
+
+
+def test_a_body_that_breaks_off_while_an_upload_is_open_leaves_that_one(
+    ann: Person, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "PART_SIZE", PART)
+    upload_id = begun(ann)
+    put(ann, upload_id, 3)
+    with pytest.raises(BodyIncomplete):
+        uploads.store_large_blob(
+            actor=ann.actor,
+            project=ann.project,
+            sha256=SHA,
+            stream=io.BytesIO(CONTENT[:-1]),
+            size=len(CONTENT),
+        )
+    assert get(ann, upload_id).json()["parts"] == [3]
+    assert drafts(store) == [upload_id]
+
+
+def test_an_upload_that_nobody_goes_on_with_is_given_up(ann: Person, store: LocalStore, settings) -> None:
+    settings.UPLOAD_HOURS = 5
+    old, fresh, done = begun(ann), begun(ann, sha(b"fresh")), begun(ann, sha(PARTS[2]))
+    Upload.objects.filter(public_id=done).update(completed_at=timezone.now())
+    then = timezone.now() - timedelta(days=3)
+    Upload.objects.exclude(public_id=fresh).update(touched_at=then)
+    for draft in store.incoming.iterdir():
+        os.utime(draft, (then.timestamp(), then.timestamp()))
+    (store.incoming / done).unlink()
+    assert collect.measure() == collect.Freed(0, 0, 0, 0, 1)
+    assert Upload.objects.count() == 3
+    assert collect.collect() == collect.Freed(0, 0, 0, 0, 1)
+    assert list(Upload.objects.values_list("public_id", flat=True)) == [fresh]
+    assert drafts(store) == [fresh]
+    assert get(ann, old).status_code == 404
+
+
+def test_the_collector_takes_a_draft_without_its_upload_only(ann: Person, store: LocalStore) -> None:
+    kept, lost = begun(ann), begun(ann, sha(b"lost"))
+    put(ann, kept, 1)
+    Upload.objects.filter(public_id=lost).delete()
+    then = timezone.now().timestamp() - 2 * 86400
+    for draft in store.incoming.iterdir():
+        os.utime(draft, (then, then))
+    assert [each.name for each in Check(fast=True).findings()] == [f"incoming/{lost}"]
+    assert collect.collect() == collect.Freed(0, 0, 1, 0, 0)
+    assert drafts(store) == [kept]
+
+
+def test_an_upload_that_is_being_completed_is_not_given_up(ann: Person) -> None:
+    begun(ann)
+    now = timezone.now()
+    Upload.objects.update(touched_at=now - timedelta(days=9), busy_until=now + timedelta(minutes=1))
+    assert collect.collect().uploads == 0
+    assert Upload.objects.exists()
