@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
+from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob, Upload
 from common.admin import ReadOnlyAdmin
 
 
@@ -39,4 +39,13 @@ class ManifestFileAdmin(ReadOnlyAdmin):
     list_filter = ("manifest__created_at",)
     search_fields = ("path", "manifest__digest", "blob__sha256")
     list_select_related = ("manifest", "blob")
+    ordering = ("-id",)
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "project", "size", "created_by", "touched_at", "completed_at")
+    list_filter = ("project", "created_at")
+    search_fields = ("public_id", "sha256")
+    list_select_related = ("project", "created_by")
     ordering = ("-id",)

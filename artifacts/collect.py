@@ -18,9 +18,10 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
-from artifacts.models import Blob, Manifest, ManifestFile
+from artifacts.models import Blob, Manifest, ManifestFile, Upload
 from artifacts.services import lock_digest
 from artifacts.store import Stored, blob_store
+from artifacts.uploads import forget_uploads, uploads_to_forget
 from common.relations import unreferenced
 
 MANIFESTS_AT_ONCE = 100
@@ -30,12 +31,16 @@ DIGESTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Freed:
-    """How much was freed, or would be. `strays`: files without a row, which a crash has left; `bytes`: of both."""
+    """How much was freed, or would be. `strays`: files without a row, which a crash has left; `bytes`: of both.
+
+    `uploads`: those in parts that nobody went on with; what came of them is not counted in `bytes`.
+    """
 
     manifests: int
     blobs: int
     strays: int
     bytes: int
+    uploads: int
 
 
 def grace_ends() -> datetime:
@@ -50,16 +55,18 @@ def measure() -> Freed:
     total = blobs.aggregate(count=Count("pk"), bytes=Sum("size", default=0))
     strays = [stray.size for stray in _strays(before)]
     manifests = _free_manifests(before).count()
-    return Freed(manifests, total["count"], len(strays), total["bytes"] + sum(strays))
+    uploads = uploads_to_forget().filter(completed_at=None).count()
+    return Freed(manifests, total["count"], len(strays), total["bytes"] + sum(strays), uploads)
 
 
 def collect() -> Freed:
     """Removes what nobody refers to and returns how much it was. Several at once share the work."""
     before = grace_ends()
+    uploads = len(forget_uploads())
     manifests = sum(_remove_manifests(before))
     blobs = [blob.size for blob in _remove_blobs(before) if remove_bytes(blob.sha256)]
     strays = [stray.size for stray in _strays(before) if _remove_stray(stray)]
-    return Freed(manifests, len(blobs), len(strays), sum(blobs) + sum(strays))
+    return Freed(manifests, len(blobs), len(strays), sum(blobs) + sum(strays), uploads)
 
 
 def remove_bytes(sha256: str) -> bool:
@@ -80,11 +87,20 @@ def without_row(stored: Iterable[Stored]) -> Iterator[Stored]:
         yield from (each for each in some if each.sha256 and each.sha256 not in known)
 
 
+def without_upload(drafts: Iterable[Stored]) -> Iterator[Stored]:
+    """Those that are no draft of an open upload."""
+    for some in _batches(drafts, DIGESTS_AT_ONCE):
+        names = {draft.name.rpartition("/")[2]: draft for draft in some}
+        rows = Upload.objects.filter(public_id__in=names, completed_at=None)
+        known = set(rows.values_list("public_id", flat=True))
+        yield from (draft for name, draft in names.items() if name not in known)
+
+
 def _strays(before: datetime) -> Iterator[Stored]:
     """What a collector or an upload whose process died has left in the store."""
     old = (stored for stored in blob_store().walk() if stored.modified_at < before)
     yield from without_row(old)
-    yield from blob_store().dead_drafts(before)
+    yield from without_upload(blob_store().dead_drafts(before))
 
 
 def _remove_stray(stray: Stored) -> bool:

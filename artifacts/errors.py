@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.errors import DomainError, Invalid
+from common.errors import Conflict, DomainError, Invalid
 
 
 class DigestMismatch(Invalid):
@@ -12,9 +12,16 @@ class DigestMismatch(Invalid):
 
 
 class BodyIncomplete(Invalid):
-    """Fewer bytes came than were announced: 400."""
+    """Fewer bytes came than were announced: 400. `kept`: how many of them lie in the draft that was asked for."""
 
     default_code = "body_incomplete"
+    kept = 0
+
+
+class DraftLost(Conflict):
+    """The store lacks what came of an upload, or takes nothing more for it: 409."""
+
+    default_code = "upload_lost"
 
 
 class BytesLost(DomainError):

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 
-from artifacts.collect import grace_ends
+from artifacts.collect import grace_ends, without_upload
 from artifacts.errors import BytesLost
 from artifacts.models import Blob
 from artifacts.services import open_blob
@@ -59,9 +59,9 @@ class Check:
             if finding:
                 yield finding
         yield from (self._old(Kind.STRAY, stored, "no blob has this name") for stored in odd)
-        for stored in self.store.unfinished():
-            if stored.modified_at < self.before:
-                yield self._old(Kind.UNFINISHED, stored, "an upload that never ended")
+        old = (stored for stored in self.store.unfinished() if stored.modified_at < self.before)
+        for stored in without_upload(old):
+            yield self._old(Kind.UNFINISHED, stored, "an upload that never ended")
 
     def _look(self, blob: Blob, stored: Stored | None) -> Finding | None:
         self.blobs += 1

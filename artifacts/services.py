@@ -92,20 +92,28 @@ def claim_blobs(project: Project, digests: Iterable[str]) -> dict[str, Blob]:
 
 
 def store_blob(
-    *, actor: Actor, project: Project, sha256: str, stream: Readable, size: int | None = None
+    *,
+    actor: Actor,
+    project: Project,
+    sha256: str,
+    stream: Readable,
+    size: int | None = None,
+    keep_as: str = "",
 ) -> Blob:
     """Reads `stream` to its end and keeps the bytes for the project; only then can it use them.
 
-    `size` is what was announced. Raises DigestMismatch, BodyIncomplete, TooLarge; then nothing is kept.
+    `size` is what was announced. Raises DigestMismatch, BodyIncomplete, TooLarge; then nothing is kept, except
+    that the store may leave what came of an incomplete body as the draft `keep_as`.
     The stream is read and checked even when the bytes are here already: having a digest proves nothing.
     """
     require(actor, project, Right.WRITE)
     check_digest("sha256", sha256)
     limit = int(settings.MAX_UPLOAD_BYTES)
     if size is not None and size > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     release_connection()
-    stored = blob_store().put(_chunks(stream, size, limit), sha256, limit if size is None else size)
+    expected = limit if size is None else size
+    stored = blob_store().put(_chunks(stream, size, limit), sha256, expected, keep_as)
     return keep_stored(project, sha256, stored)
 
 
@@ -205,13 +213,18 @@ def release_connection() -> None:
         connection.close()
 
 
+def exactly(stream: Readable, size: int) -> Iterator[bytes]:
+    """The stream's bytes; BodyIncomplete when they are not `size`."""
+    return _chunks(stream, size, size)
+
+
 def _chunks(stream: Readable, size: int | None, limit: int) -> Iterator[bytes]:
     """The stream's bytes; an error when there are more than `limit`, or not exactly `size`."""
     came = 0
     while chunk := _read(stream, came, size):
         came += len(chunk)
         if came > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         yield chunk
     if size is not None and came != size:
         raise _incomplete(came, size)
@@ -231,7 +244,8 @@ def _incomplete(came: int, size: int | None) -> BodyIncomplete:
     )
 
 
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a file of more than `limit` bytes."""
     return TooLarge(
         f"The file is larger than {limit} bytes, the most that this server takes.",
         "Ask an operator to raise MAX_UPLOAD_BYTES, or split the file.",

@@ -77,6 +77,7 @@ class Env:
     demo: bool
     max_upload_bytes: int
     blob_grace_hours: int
+    upload_hours: int
     trash_days: int
     bundle_signing_key: str
     bundle_trusted_keys: tuple[str, ...]
@@ -369,6 +370,12 @@ SETTINGS: tuple[Setting, ...] = (
         "24",
         _number(2, 8760),
         "Hours for which uploaded bytes are kept that nothing refers to (yet).",
+    ),
+    Setting(
+        "UPLOAD_HOURS",
+        "24",
+        _number(1, 8760),
+        "Hours after its last part for which an upload in parts can be gone on with.",
     ),
     Setting(
         "TRASH_DAYS",

@@ -141,6 +141,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_UPLOAD_BYTES = ENV.max_upload_bytes
 BLOB_GRACE_HOURS = ENV.blob_grace_hours
+UPLOAD_HOURS = ENV.upload_hours
 TRASH_DAYS = ENV.trash_days
 BUNDLE_SIGNING_KEY = ENV.bundle_signing_key
 BUNDLE_TRUSTED_KEYS = ENV.bundle_trusted_keys

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
+from artifacts import uploads
+from artifacts.models import Upload
 from artifacts.paths import check_path
 
 
@@ -28,6 +30,42 @@ class StoredSerializer(serializers.Serializer):
     """How many different files were stored."""
 
     stored = serializers.IntegerField()
+
+
+class UploadInput(serializers.Serializer):
+    sha256 = serializers.CharField(max_length=64, help_text="64 lower-case hex digits")
+    size = serializers.IntegerField(min_value=1, max_value=2**53, help_text="bytes")
+    part_size = serializers.IntegerField(
+        min_value=uploads.MIN_PART_SIZE,
+        max_value=uploads.MAX_PART_SIZE,
+        required=False,
+        help_text="bytes; 64 MiB if it is left out",
+    )
+
+
+class UploadSerializer(serializers.Serializer):
+    """An upload in parts. All parts have `part_size` bytes, the last one has the rest; they count from 1."""
+
+    id = serializers.CharField(source="public_id")
+    sha256 = serializers.CharField()
+    size = serializers.IntegerField(help_text="bytes")
+    part_size = serializers.IntegerField(help_text="bytes")
+    part_count = serializers.IntegerField()
+    parts = serializers.SerializerMethodField(help_text="the numbers of the parts that came")
+    created_by = serializers.CharField(source="created_by.username")
+    created_at = serializers.DateTimeField()
+    touched_at = serializers.DateTimeField(help_text="when it was begun again or a part came last")
+    completed_at = serializers.DateTimeField(allow_null=True)
+
+    def get_parts(self, upload: Upload) -> list[int]:
+        return uploads.parts_of(upload)
+
+
+class PartSerializer(serializers.Serializer):
+    """A part that is kept."""
+
+    number = serializers.IntegerField()
+    size = serializers.IntegerField(help_text="bytes")
 
 
 class PathsInput(serializers.Serializer):

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from artifacts import frames, services
+from artifacts import frames, services, uploads
 from artifacts.api.serializers import BlobSerializer, DigestsInput, MissingSerializer, StoredSerializer
 from common.errors import DomainError
 
@@ -34,13 +34,14 @@ class BlobView(ProjectView):
     @extend_schema(
         operation_id="store_blob",
         summary="Upload bytes under their SHA-256",
+        description="What came of a large body that broke off may be kept as an open upload in parts.",
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses={200: BlobSerializer},
     )
     def put(self, request: Request, project: str, sha256: str) -> Response:
         size = announced_size(request)
         stream = request._request
-        blob = services.store_blob(
+        blob = uploads.store_large_blob(
             actor=self.actor, project=self.project, sha256=sha256, stream=stream, size=size
         )
         return Response(BlobSerializer(blob).data)

@@ -9,7 +9,7 @@ from urllib.request import url2pathname
 
 from django.conf import settings
 
-from artifacts.store.base import CHUNK, FULL, SHA256, BlobStore, Stored, key_of, lost, mismatch
+from artifacts.store.base import CHUNK, FULL, SHA256, BlobStore, Draft, Stored, key_of, lost, mismatch
 from artifacts.store.local import LocalStore
 from artifacts.store.s3 import PART, S3Store
 
@@ -19,6 +19,7 @@ __all__ = [
     "PART",
     "SHA256",
     "BlobStore",
+    "Draft",
     "LocalStore",
     "S3Store",
     "Stored",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
-from artifacts.errors import BytesLost, DigestMismatch
+from artifacts.errors import BytesLost, DigestMismatch, DraftLost
 from common.errors import Busy
 
 CHUNK = 1 << 20
@@ -33,17 +33,47 @@ class Stored:
     modified_at: datetime
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A file that comes in parts. `name`: which nobody else has; `storage_id`: what `begin` gave for it."""
+
+    name: str
+    storage_id: str
+    size: int
+    part_size: int
+
+
 class BlobStore(Protocol):
     """`sha256` is 64 lower-case hex digits everywhere; offsets and sizes are bytes."""
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
         """Stores the bytes and returns their size; DigestMismatch when they are others. Memory stays flat.
 
-        `expected_size` is the size, or the most that may come where it is not known.
+        `expected_size` is the size, or the most that may come where it is not known. When `chunks` raises
+        BodyIncomplete, what came may be left as the draft `keep_as`, to be gone on with; then `kept` says so.
         """
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Stores small blobs, (digest, bytes) whose digests were checked: all of them, or an error."""
+
+    def begin(self, name: str) -> str:
+        """Makes room for a draft that comes in parts; the id under which the store knows it, maybe ""."""
+
+    def put_part(self, draft: Draft, number: int, chunks: Iterable[bytes]) -> str:
+        """Makes part `number`, from 1 on, durable and returns its tag; the same part again replaces it.
+
+        `chunks` raises when fewer or more bytes come than the part has. DraftLost when the draft is gone.
+        """
+
+    def complete(self, draft: Draft, tags: Sequence[str], sha256: str, alive: Callable[[], None]) -> None:
+        """Stores the draft, whose parts have these tags, after it was read and has this digest.
+
+        Nothing can be written to it from then on. `alive` is called every now and then. Raises DigestMismatch:
+        then the draft is gone; DraftLost when it was gone.
+        """
+
+    def abort(self, draft: Draft) -> None:
+        """Removes the draft; nothing happens when it is gone."""
 
     def open(self, sha256: str, offset: int = 0) -> BinaryIO:
         """The bytes from `offset` on, to be read and closed; BytesLost when there are none."""
@@ -61,7 +91,10 @@ class BlobStore(Protocol):
         """What uploads have begun and not (yet) ended; their digests are not known."""
 
     def dead_drafts(self, before: datetime) -> list[Stored]:
-        """What a `put` whose process died has left, untouched since `before`, as far as the store shows it."""
+        """What an upload whose process died has left, untouched since `before`, as far as the store shows it.
+
+        Drafts that come in parts are among them; who knows which of those are still wanted keeps them.
+        """
 
     def discard(self, draft: Stored) -> None:
         """Removes such a draft; nothing happens when it is gone."""
@@ -91,6 +124,13 @@ def lost(sha256: str) -> BytesLost:
     return BytesLost(
         f"The bytes of {sha256} are missing from storage.",
         "Tell an operator; uploading the same file again repairs it.",
+    )
+
+
+def draft_lost(draft: Draft) -> DraftLost:
+    return DraftLost(
+        f"The parts of upload {draft.name} are not in storage any more, or have been put together.",
+        "Begin the upload again.",
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from artifacts.errors import StoreFull
-from artifacts.store.base import FULL, Stored, away, digest_at, key_of, lost, mismatch
+from artifacts.errors import BodyIncomplete, StoreFull
+from artifacts.store.base import FULL, Draft, Stored, away, digest_at, key_of, lost, mismatch
+from artifacts.store.parts import digest_of, opened, seal, write_part
 from artifacts.store.stages import write_all, write_hashed
 
-DRAFT = re.compile(r"[0-9a-f]{32}")
+DRAFT = re.compile(r"[0-9a-f]{32}|up-[0-9a-z]{12}")
 
 
 class LocalStore:
@@ -25,7 +26,7 @@ class LocalStore:
         self.root = root
         self.incoming = root / "incoming"
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
         with _local_trouble():
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self.incoming / uuid.uuid4().hex
@@ -34,6 +35,13 @@ class LocalStore:
                 if found != sha256:
                     raise mismatch(sha256, found)
                 self._move_into_place(draft, sha256)
+            except BodyIncomplete as error:
+                if keep_as:
+                    error.kept = draft.stat().st_size
+                    _sync(draft)
+                    draft.chmod(0o600)
+                    draft.rename(self.incoming / keep_as)
+                raise
             finally:
                 draft.unlink(missing_ok=True)
         return size
@@ -70,6 +78,31 @@ class LocalStore:
             folders[target.parent] = None
         for folder in folders:
             _sync(folder)
+
+    def begin(self, name: str) -> str:
+        with _local_trouble():
+            self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.incoming / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        return ""
+
+    def put_part(self, draft: Draft, number: int, chunks: Iterable[bytes]) -> str:
+        with _local_trouble(), opened(self.incoming / draft.name, draft, os.O_WRONLY) as descriptor:
+            write_part(descriptor, draft, number, chunks)
+        return ""
+
+    def complete(self, draft: Draft, tags: Sequence[str], sha256: str, alive: Callable[[], None]) -> None:
+        path = self.incoming / draft.name
+        with _local_trouble(), opened(path, draft, os.O_RDONLY) as descriptor:
+            seal(descriptor, path, draft)
+            found = digest_of(descriptor, alive)
+            if found != sha256:
+                path.unlink(missing_ok=True)
+                raise mismatch(sha256, found)
+            self._move_into_place(path, sha256)
+
+    def abort(self, draft: Draft) -> None:
+        with _local_trouble():
+            (self.incoming / draft.name).unlink(missing_ok=True)
 
     def open(self, sha256: str, offset: int = 0) -> BinaryIO:
         try:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from django.utils.http import content_disposition_header
 
 from artifacts.errors import BytesLost
-from artifacts.store.base import Stored, away, digest_at, key_of, lost, mismatch
+from artifacts.store.base import CHUNK, Draft, Stored, away, digest_at, draft_lost, key_of, lost, mismatch
 
 PART = 8 << 20
 MAX_PARTS = 10_000
 S3_THREADS = 8
+INCOMING = "incoming/"
+COPIED_AT_ONCE = 1 << 30  # bytes; a bucket copies at most 5 GiB at once, and says nothing meanwhile
 
 
 class S3Store:
@@ -34,7 +37,8 @@ class S3Store:
         self.prefix = f"{prefix}/" if prefix else ""
         self.client = _s3_client(bucket, options)
 
-    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int) -> int:
+    def put(self, chunks: Iterable[bytes], sha256: str, expected_size: int, keep_as: str = "") -> int:
+        """Keeps nothing of what breaks off: its parts belong to another name than a draft's."""
         part_size = max(PART, math.ceil(expected_size / MAX_PARTS))
         digest = hashlib.sha256()
         parts = _parts(chunks, part_size, digest)
@@ -88,6 +92,75 @@ class S3Store:
         part.clear()  # the caller holds on to its first part as long as the upload takes
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
+    def begin(self, name: str) -> str:
+        with trouble():
+            return str(self.client.create_multipart_upload(**self._draft(name))["UploadId"])
+
+    def put_part(self, draft: Draft, number: int, chunks: Iterable[bytes]) -> str:
+        with SpooledTemporaryFile(max_size=PART) as part:
+            for chunk in chunks:
+                part.write(chunk)
+            part.seek(0)
+            with trouble(), _draft_trouble(draft):
+                answer = self.client.upload_part(**self._upload(draft), PartNumber=number, Body=part)
+        return str(answer["ETag"])
+
+    def complete(self, draft: Draft, tags: Sequence[str], sha256: str, alive: Callable[[], None]) -> None:
+        """A bucket knows an object's digest only once it is whole: it is put together under another name first."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
+        with trouble(), _draft_trouble(draft):
+            with suppress(self.client.exceptions.NoSuchUpload):  # an earlier try got as far as this
+                self.client.complete_multipart_upload(**self._upload(draft), MultipartUpload={"Parts": parts})
+            found, size = self._digest_of(draft, alive)
+            if found == sha256 and size == draft.size:
+                self._copy(draft, sha256, alive)
+            self.client.delete_object(**self._draft(draft.name))
+        if found != sha256 or size != draft.size:
+            raise mismatch(sha256, found)
+
+    def abort(self, draft: Draft) -> None:
+        with trouble(), suppress(self.client.exceptions.NoSuchUpload):
+            self.client.abort_multipart_upload(**self._upload(draft))
+        with trouble():
+            self.client.delete_object(**self._draft(draft.name))
+
+    def _digest_of(self, draft: Draft, alive: Callable[[], None]) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        body = self.client.get_object(**self._draft(draft.name))["Body"]
+        for chunk in body.iter_chunks(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            alive()
+        return digest.hexdigest(), size
+
+    def _copy(self, draft: Draft, sha256: str, alive: Callable[[], None]) -> None:
+        """The draft under its digest; the bytes stay in the bucket."""
+        where, source = self._where(sha256), self._draft(draft.name)
+        if draft.size <= COPIED_AT_ONCE:
+            self.client.copy_object(**where, CopySource=source)
+            return
+        upload = {**where, "UploadId": self.client.create_multipart_upload(**where)["UploadId"]}
+        try:
+            done = []
+            for number, start in enumerate(range(0, draft.size, COPIED_AT_ONCE), start=1):
+                end = min(start + COPIED_AT_ONCE, draft.size) - 1
+                answer = self.client.upload_part_copy(
+                    **upload, PartNumber=number, CopySource=source, CopySourceRange=f"bytes={start}-{end}"
+                )
+                done.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+                alive()
+            self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
+        except BaseException:
+            with suppress(Exception):  # the reason of the failure is what the caller must see
+                self.client.abort_multipart_upload(**upload)
+            raise
+
+    def _draft(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}{INCOMING}{name}"}
+
+    def _upload(self, draft: Draft) -> dict[str, str]:
+        return {**self._draft(draft.name), "UploadId": draft.storage_id}
+
     def open(self, sha256: str, offset: int = 0) -> BinaryIO:
         ranged = {"Range": f"bytes={offset}-"} if offset else {}
         with trouble(sha256):
@@ -115,23 +188,31 @@ class S3Store:
             self.client.delete_object(**self._where(sha256))
 
     def walk(self) -> Iterator[Stored]:
-        for item in self._listed("list_objects_v2", "Contents"):
-            name = item["Key"].removeprefix(self.prefix)
-            yield Stored(name, digest_at(name), item["Size"], item["LastModified"])
+        return (stored for stored in self._objects() if not stored.name.startswith(INCOMING))
 
     def unfinished(self) -> Iterator[Stored]:
         for item in self._listed("list_multipart_uploads", "Uploads"):
             yield Stored(item["Key"].removeprefix(self.prefix), "", 0, item["Initiated"])
+        yield from self._objects(INCOMING)
 
     def dead_drafts(self, before: datetime) -> list[Stored]:
-        """None: when an upload began says nothing of when its last part came. The bucket's lifecycle knows."""
-        return []
+        """What was put together and not stored. Of the rest the bucket's lifecycle knows: when an upload began
+        says nothing of when its last part came.
+        """
+        return [stored for stored in self._objects(INCOMING) if stored.modified_at < before]
 
     def discard(self, draft: Stored) -> None:
-        raise NotImplementedError("A bucket ends unfinished uploads by its lifecycle.")
+        with trouble():
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + draft.name)
 
-    def _listed(self, operation: str, field: str) -> Iterator[dict[str, Any]]:
-        pages = iter(self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=self.prefix))
+    def _objects(self, below: str = "") -> Iterator[Stored]:
+        for item in self._listed("list_objects_v2", "Contents", below):
+            name = item["Key"].removeprefix(self.prefix)
+            yield Stored(name, digest_at(name), item["Size"], item["LastModified"])
+
+    def _listed(self, operation: str, field: str, below: str = "") -> Iterator[dict[str, Any]]:
+        where = {"Bucket": self.bucket, "Prefix": self.prefix + below}
+        pages = iter(self.client.get_paginator(operation).paginate(**where))
         while True:
             with trouble():
                 page = next(pages, None)
@@ -198,3 +279,16 @@ def trouble(sha256: str = "") -> Iterator[None]:
         raise away(error) from error
     except BotoCoreError as error:
         raise away(error) from error
+
+
+@contextmanager
+def _draft_trouble(draft: Draft) -> Iterator[None]:
+    """A draft that is gone is another refusal than a stored file that is."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("NoSuchUpload", "NoSuchKey", "404", "NotFound"):
+            raise draft_lost(draft) from error
+        raise

@@ -4,7 +4,8 @@ from podstack.files.choosing import chosen
 from podstack.files.digests import PIECE, sha256_of
 from podstack.files.fetching import download
 from podstack.files.local import HashedFile, LocalFile, check_path, files_below, files_to_log, open_file
-from podstack.files.sending import FilePieces, upload, upload_bytes
+from podstack.files.pieces import FilePieces
+from podstack.files.sending import upload, upload_bytes
 
 __all__ = [
     "PIECE",

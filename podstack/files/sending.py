@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+import time
+from collections.abc import Sequence
 
 from podstack.config import API_PREFIX
-from podstack.errors import ValidationError
+from podstack.errors import ConnectionFailed, PodstackError, ValidationError
 from podstack.files.batches import SMALL, framed, in_batches
-from podstack.files.digests import PIECE, digests_of
+from podstack.files.digests import digests_of
 from podstack.files.local import HashedFile, LocalFile, changed, open_file
+from podstack.files.parts import LARGE, is_begun, send_in_parts
+from podstack.files.pieces import OCTETS, FilePieces
 from podstack.files.threads import in_chunks, in_parallel
-from podstack.http import Body, Http
+from podstack.http import RETRIED, Body, Http
 
 ASKED_AT_ONCE = 1000
 COMMITTED_AT_ONCE = 5000
-OCTETS = "application/octet-stream"
+INCOMPLETE = "body_incomplete"
 
 
 def upload(http: Http, project_path: str, run_path: str, files: Sequence[LocalFile]) -> list[HashedFile]:
     """Sends the bytes that the server lacks, then commits all paths to the run; paths it had are replaced."""
     hashed = upload_bytes(http, project_path, files)
     for chunk in in_chunks(hashed, COMMITTED_AT_ONCE):
-        committed = [{"path": file.path, "sha256": file.sha256} for file in chunk]
-        http.call("POST", f"{run_path}/artifacts", json={"files": committed})
+        try:
+            _commit(http, run_path, chunk)
+        except PodstackError as error:
+            if error.code != "blob_missing":
+                raise
+            # What nothing refers to is removed some day, and that was now.
+            _send_missing(http, project_path, chunk)
+            _commit(http, run_path, chunk)
     return hashed
 
 
@@ -31,10 +39,19 @@ def upload_bytes(http: Http, project_path: str, files: Sequence[LocalFile]) -> l
     """Sends the bytes that the server lacks; what is done with them is the caller's."""
     digests = digests_of([file.source for file in files])
     hashed = [HashedFile(f.source, f.path, *digest) for f, digest in zip(files, digests, strict=True)]
-    by_digest = {file.sha256: file for file in hashed}
+    _send_missing(http, project_path, hashed)
+    return hashed
+
+
+def _commit(http: Http, run_path: str, files: Sequence[HashedFile]) -> None:
+    committed = [{"path": file.path, "sha256": file.sha256} for file in files]
+    http.call("POST", f"{run_path}/artifacts", json={"files": committed})
+
+
+def _send_missing(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
+    by_digest = {file.sha256: file for file in files}
     missing = _missing(http, project_path, list(by_digest))
     send(http, project_path, [by_digest[digest] for digest in missing])
-    return hashed
 
 
 def send(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
@@ -44,7 +61,10 @@ def send(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
     if len(small) < 2:
         small, large = [], list(files)
     in_parallel(lambda batch: _put_batch(http, project_path, batch), list(in_batches(small)))
-    in_parallel(lambda file: _put(http, project_path, file), large)
+    in_parallel(lambda file: _put(http, project_path, file), [file for file in large if file.size < LARGE])
+    for file in large:
+        if file.size >= LARGE:
+            _put_large(http, project_path, file)
 
 
 def _put_batch(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
@@ -60,42 +80,29 @@ def _missing(http: Http, project_path: str, digests: Sequence[str]) -> list[str]
     return missing
 
 
-def _put(http: Http, project_path: str, file: HashedFile) -> None:
-    opened: list[BinaryIO] = []
+def _put(http: Http, project_path: str, file: HashedFile, patience: float | None = None) -> None:
+    path = f"{API_PREFIX}{project_path}/blobs/{file.sha256}"
+    with open_file(file.source) as opened:
+        # An empty body of another kind would go without its length.
+        body = Body(lambda: FilePieces(opened, file) if file.size else b"", OCTETS)
+        try:
+            http.send("PUT", path, body=body, patience=patience)
+        except ValidationError as error:
+            if error.code == "digest_mismatch":
+                raise changed(file) from error
+            raise
 
-    def body() -> FilePieces | bytes:
-        if not file.size:
-            return b""
-        opened.append(open_file(file.source))
-        return FilePieces(opened[-1], file)
 
+def _put_large(http: Http, project_path: str, file: HashedFile) -> None:
+    """In one piece, which the server hashes while it writes; in parts once that broke, here or anywhere else."""
+    if is_begun(http, project_path, file):
+        send_in_parts(http, project_path, file)
+        return
     try:
-        path = f"{API_PREFIX}{project_path}/blobs/{file.sha256}"
-        http.send("PUT", path, body=Body(body, OCTETS))
-    except ValidationError as error:
-        if error.code == "digest_mismatch":
-            raise changed(file) from error
-        raise
-    finally:
-        for each in opened:
-            each.close()
-
-
-class FilePieces:
-    """A request body of exactly the hashed size, whatever happens to the file meanwhile."""
-
-    def __init__(self, file: BinaryIO, expected: HashedFile) -> None:
-        self.file = file
-        self.expected = expected
-
-    def __len__(self) -> int:
-        return self.expected.size
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self.expected.size
-        while left:
-            piece = self.file.read(min(PIECE, left))
-            if not piece:
-                raise changed(self.expected)
-            left -= len(piece)
-            yield piece
+        _put(http, project_path, file, patience=0)
+    except PodstackError as error:
+        broke = isinstance(error, ConnectionFailed) or error.status in RETRIED or error.code == INCOMPLETE
+        if not broke:
+            raise
+        time.sleep(http.retries.longest_pause)  # the server needs a moment to keep what came
+        send_in_parts(http, project_path, file)

@@ -82,9 +82,9 @@ def test_what_nobody_refers_to_is_freed_with_its_bytes(ann: Person) -> None:
     digests = {upload(ann, b"one"), upload(ann, b"three")}
     let_days_pass()
     assert stored() == digests
-    assert gc() == {"manifests": 0, "blobs": 2, "strays": 0, "bytes": 8}
+    assert gc() == {"manifests": 0, "blobs": 2, "strays": 0, "bytes": 8, "uploads": 0}
     assert (Blob.objects.count(), ProjectBlob.objects.count(), stored()) == (0, 0, set())
-    assert gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0}
+    assert gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0, "uploads": 0}
 
 
 def test_files_of_runs_and_versions_stay_those_in_the_trash_too(ann: Person) -> None:
@@ -93,7 +93,7 @@ def test_files_of_runs_and_versions_stay_those_in_the_trash_too(ann: Person) -> 
     RunFile.objects.filter(path="model/w").delete()
     ModelVersion.objects.filter(pk=version.pk).update(deleted_at=timezone.now())
     let_days_pass()
-    assert gc("--dry-run") == gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0}
+    assert gc("--dry-run") == gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0, "uploads": 0}
     assert stored() == {sha(b"of a run"), sha(b"of a version")}
 
 
@@ -105,7 +105,7 @@ def test_a_manifest_that_nobody_needs_goes_and_what_only_it_held(ann: Person) ->
     ModelVersion.objects.all().delete()
     let_days_pass()
     foreseen = gc("--dry-run")
-    assert foreseen == {"manifests": 1, "blobs": 1, "strays": 0, "bytes": 7}
+    assert foreseen == {"manifests": 1, "blobs": 1, "strays": 0, "bytes": 7, "uploads": 0}
     assert (Manifest.objects.count(), Blob.objects.count(), len(stored())) == (1, 2, 2)
     assert gc() == foreseen
     assert (Manifest.objects.count(), ManifestFile.objects.count(), Inspection.objects.count()) == (0, 0, 0)
@@ -118,7 +118,7 @@ def test_what_was_stored_or_asked_for_a_short_while_ago_stays(ann: Person, setti
     missing = services.missing_blobs(actor=ann.actor, project=ann.project, digests=[asked])
     assert missing == []
     upload(ann, b"again")
-    assert gc() == {"manifests": 0, "blobs": 1, "strays": 0, "bytes": 9}
+    assert gc() == {"manifests": 0, "blobs": 1, "strays": 0, "bytes": 9, "uploads": 0}
     assert stored() == {asked, stored_again}
     assert services.missing_blobs(actor=ann.actor, project=ann.project, digests=[forgotten]) == [forgotten]
     settings.BLOB_GRACE_HOURS = 0
@@ -148,8 +148,8 @@ def test_many_batches_are_freed_and_counted(ann: Person, monkeypatch: pytest.Mon
     for number in range(7):
         services.make_manifest({"f": Blob.objects.get(sha256=upload(ann, b"%d" % number))})
     let_days_pass()
-    assert gc("--dry-run") == {"manifests": 7, "blobs": 7, "strays": 0, "bytes": 7}
-    assert gc() == {"manifests": 7, "blobs": 7, "strays": 0, "bytes": 7}
+    assert gc("--dry-run") == {"manifests": 7, "blobs": 7, "strays": 0, "bytes": 7, "uploads": 0}
+    assert gc() == {"manifests": 7, "blobs": 7, "strays": 0, "bytes": 7, "uploads": 0}
 
 
 def test_bytes_and_drafts_that_a_crash_left_are_freed_when_they_are_old(ann: Person) -> None:
@@ -167,7 +167,7 @@ def test_bytes_and_drafts_that_a_crash_left_are_freed_when_they_are_old(ann: Per
     then = time.time() - 2 * 86400
     for path in (store.root / key_of(lost), store.root / key_of(kept), drafts[0], part):
         os.utime(path, (then, then))
-    assert gc("--dry-run") == gc() == {"manifests": 0, "blobs": 0, "strays": 2, "bytes": 8}
+    assert gc("--dry-run") == gc() == {"manifests": 0, "blobs": 0, "strays": 2, "bytes": 8, "uploads": 0}
     assert stored() == {kept, fresh}
     assert [path.exists() for path in (*drafts, part)] == [False, True, True]
 
@@ -186,8 +186,8 @@ def test_the_command_says_it_in_words(ann: Person, capsys: pytest.CaptureFixture
     call_command("gc", "--dry-run")
     call_command("gc")
     assert capsys.readouterr().out.splitlines() == [
-        "Would free 0 manifests, 1 blobs and 0 strays: 3 bytes.",
-        "Freed 0 manifests, 1 blobs and 0 strays: 3 bytes.",
+        "Would free 0 manifests, 1 blobs and 0 strays: 3 bytes. Uploads given up: 0.",
+        "Freed 0 manifests, 1 blobs and 0 strays: 3 bytes. Uploads given up: 0.",
     ]
 
 
@@ -239,8 +239,8 @@ def test_a_blob_that_is_being_committed_is_skipped(ann: Person) -> None:
     let_days_pass()
     with transaction.atomic():
         assert list(services.claim_blobs(ann.project, [digest])) == [digest]
-        assert meanwhile(collect.collect) == [collect.Freed(0, 0, 0, 0)]
-    assert meanwhile(collect.collect) == [collect.Freed(0, 1, 0, 7)]
+        assert meanwhile(collect.collect) == [collect.Freed(0, 0, 0, 0, 0)]
+    assert meanwhile(collect.collect) == [collect.Freed(0, 1, 0, 7, 0)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -279,7 +279,7 @@ def test_what_was_committed_before_its_row_was_locked_stays(ann: Person, monkeyp
         return [pk for pk in rows.model.objects.values_list("pk", flat=True) if pk > after]
 
     monkeypatch.setattr(collect, "_lock_some", looked_long_ago)
-    assert gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0}
+    assert gc() == {"manifests": 0, "blobs": 0, "strays": 0, "bytes": 0, "uploads": 0}
     check_whole()
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 import requests
 
-from artifacts.errors import BytesLost, DigestMismatch, StoreFull
-from artifacts.store import PART, BlobStore, LocalStore, S3Store, key_of, store_at
+from artifacts.errors import BytesLost, DigestMismatch, DraftLost, StoreFull
+from artifacts.store import PART, BlobStore, Draft, LocalStore, S3Store, key_of, s3, store_at
 from common.errors import Busy
 from podstack import MLOpsClient
 from tests.factories import make_person, make_project, make_run
@@ -240,6 +240,99 @@ def test_many_may_store_the_same_bytes_at_once(store: BlobStore) -> None:
     assert errors == []
     with store.open(sha(content)) as file:
         assert file.read() == content
+
+
+def begun(store: BlobStore, content: bytes, name: str = "up-0123456789ab") -> tuple[Draft, list[bytes]]:
+    """A draft of parts of 5 MiB, and the parts."""
+    size = 5 << 20
+    return Draft(name, store.begin(name), len(content), size), list(pieces(content, size))
+
+
+def put_parts(store: BlobStore, draft: Draft, parts: list[bytes]) -> list[str]:
+    """All of them, the last one first; their tags in order."""
+    last_first = [(number, parts[number - 1]) for number in range(len(parts), 0, -1)]
+    return [store.put_part(draft, number, pieces(part)) for number, part in last_first][::-1]
+
+
+@pytest.mark.parametrize("size", [1, 5 << 20, (10 << 20) + 1])
+def test_parts_in_any_order_are_stored_when_they_are_completed(store: BlobStore, size: int) -> None:
+    content = os.urandom(size)
+    draft, parts = begun(store, content)
+    tags = put_parts(store, draft, parts)
+    tags[0] = store.put_part(draft, 1, pieces(parts[0]))
+    assert store.size(sha(content)) is None
+    assert sha(content) not in {each.sha256 for each in store.walk()}
+    alive: list[bool] = []
+    store.complete(draft, tags, sha(content), lambda: alive.append(True))
+    assert alive
+    with store.open(sha(content)) as file:
+        assert file.read() == content
+    assert leftovers(store) == []
+    assert list(store.unfinished()) == []
+
+
+def test_parts_with_another_digest_are_thrown_away(store: BlobStore) -> None:
+    content = os.urandom(1000)
+    draft, parts = begun(store, content)
+    tags = put_parts(store, draft, parts)
+    with pytest.raises(DigestMismatch, match=sha(content)):
+        store.complete(draft, tags, sha(b"other"), lambda: None)
+    assert (store.size(sha(b"other")), store.size(sha(content))) == (None, None)
+    assert leftovers(store) == []
+    assert list(store.unfinished()) == []
+
+
+def test_a_draft_that_is_gone_takes_nothing_and_is_not_completed(store: BlobStore) -> None:
+    draft, parts = begun(store, b"x")
+    tags = put_parts(store, draft, parts)
+    for _ in range(2):
+        store.abort(draft)
+    with pytest.raises(DraftLost):
+        store.put_part(draft, 1, [b"x"])
+    with pytest.raises(DraftLost):
+        store.complete(draft, tags, sha(b"x"), lambda: None)
+    assert store.size(sha(b"x")) is None
+    assert leftovers(store) == []
+
+
+def test_a_part_that_breaks_off_can_be_sent_again(store: BlobStore) -> None:
+    content = os.urandom(2 << 20)
+    draft, parts = begun(store, content)
+
+    def broken() -> Iterator[bytes]:
+        yield content[: 1 << 20]
+        raise ConnectionError("the client went away")
+
+    with pytest.raises((ConnectionError, Busy)):
+        store.put_part(draft, 1, broken())
+    store.complete(draft, put_parts(store, draft, parts), sha(content), lambda: None)
+    assert store.size(sha(content)) == 2 << 20
+
+
+@pytest.mark.slow
+def test_a_bucket_goes_on_where_completing_broke_off_and_copies_in_pieces(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "COPIED_AT_ONCE", 6 << 20)
+    store = store_at(s3_url)
+    content = os.urandom(16 << 20)
+    draft, parts = begun(store, content)
+    tags = put_parts(store, draft, parts)
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.complete(draft, tags, sha(content), killed)
+    assert [each.name for each in store.unfinished()] == ["incoming/up-0123456789ab"]
+    assert [each.name for each in store.dead_drafts(datetime.now(UTC) + timedelta(minutes=1))] == [
+        "incoming/up-0123456789ab"
+    ]
+    store.complete(draft, tags, sha(content), lambda: None)
+    with store.open(sha(content)) as file:
+        assert file.read() == content
+    assert leftovers(store) == []
+    assert list(store.unfinished()) == []
 
 
 def leftovers(store: BlobStore) -> list[str]:

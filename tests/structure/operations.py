@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from accounts.choices import Role, Scope
 from accounts.services import create_token, set_member
+from artifacts.uploads import begin_upload, put_part
 from deployments.services import deploy
 from registry import services as registry_verbs
 from registry import trash
@@ -122,6 +124,15 @@ def _resolved(found: Mapping[str, Any], reference: Mapping[str, Any]) -> Mapping
     return resolved
 
 
+def _begun(person: Person, content: bytes) -> str:
+    """The id of an upload in parts that has all of them."""
+    where = {"actor": person.actor, "project": person.project}
+    upload = begin_upload(**where, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    stream = io.BytesIO(content)
+    put_part(**where, upload_id=upload.public_id, number=1, stream=stream, size=len(content))
+    return upload.public_id
+
+
 def make_world() -> World:
     """A project with an admin, a member, runs, versions (the second Quarantined), an alias, endpoints, a token."""
     ann = make_person(make_project("alpha"), username="ann")
@@ -152,6 +163,7 @@ def make_world() -> World:
     token, _ = create_token(
         actor=ann.actor, project=ann.project, name="spare", scopes=[Scope.READ], expires_in_days=3
     )
+    upload, completed, aborted = (_begun(ann, content) for content in (CONTENT, b"complete", b"abort"))
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
     source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
@@ -173,6 +185,7 @@ def make_world() -> World:
             "number": str(gone.number),
             "protection_id": str(protection.pk),
             "endpoint": "down",
+            "upload_id": upload,
             "schedule": "nightly",
             "execution": execution.public_id,
         },
@@ -189,6 +202,9 @@ def make_world() -> World:
             "restore_run": {"run_id": deleted.public_id},
             "list_run_alerts": {"run_id": parent.public_id},
             "delete_run_alert": {"run_id": parent.public_id},
+            "put_part": {"number": "1"},
+            "complete_upload": {"upload_id": completed},
+            "abort_upload": {"upload_id": aborted},
             "read_run_files": {"run_id": source},
             "get_run": {"run_id": source},
         },
@@ -242,6 +258,7 @@ def make_world() -> World:
                 "promote_metric": "accuracy",
                 "promote_stage": "Production",
             },
+            "begin_upload": {"sha256": "ab" * 32, "size": 100 << 20, "part_size": 64 << 20},
             "update_schedule": {
                 "experiment_id": "nightly",
                 "cron": "*/5 * * * *",

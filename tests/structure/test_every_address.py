@@ -28,6 +28,7 @@ VALUES = {
     "run_id": "run-000000000000",
     "sha256": "0" * 64,
     "endpoint": "e",
+    "upload_id": "up-000000000000",
     "schedule": "nightly",
     "execution": "exec-000000000000",
 }

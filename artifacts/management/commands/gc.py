@@ -25,4 +25,4 @@ class Command(BaseCommand):
             return
         verb = "Would free" if options["dry_run"] else "Freed"
         what = f"{freed.manifests} manifests, {freed.blobs} blobs and {freed.strays} strays"
-        self.stdout.write(f"{verb} {what}: {freed.bytes} bytes.")
+        self.stdout.write(f"{verb} {what}: {freed.bytes} bytes. Uploads given up: {freed.uploads}.")
