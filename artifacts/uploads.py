@@ -7,7 +7,7 @@ The parts prove nothing; only `complete_upload` reads all bytes, and makes a blo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -30,7 +30,7 @@ from artifacts.services import (
     store_blob,
     too_large,
 )
-from artifacts.store import Draft, blob_store
+from artifacts.store import Draft, S3Store, blob_store
 from common.checks import shorten
 from common.errors import Busy, Conflict, Invalid, Missing
 from common.ids import new_id
@@ -42,6 +42,7 @@ MAX_PARTS = 10_000
 LEASE = timedelta(seconds=120)
 RENEWED_EVERY = 10.0  # seconds
 SHOWN = 100  # of the parts that are missing
+ADDRESS_SECONDS = 3600  # what has begun within that time may end later
 
 
 def open_uploads(*, actor: Actor, project: Project) -> QuerySet[Upload]:
@@ -74,6 +75,7 @@ def begin_upload(
     check_digest("sha256", sha256)
     _check_sizes(size, part_size)
     upload = _open_one(project, sha256) or _begin(actor, project, sha256, size, part_size)
+    _note_parts(upload)
     if upload.size != size:
         raise Conflict(
             f"Upload {upload.public_id} of the same sha256 has a size of {upload.size} bytes, not {size}.",
@@ -87,7 +89,9 @@ def begin_upload(
 def get_upload(*, actor: Actor, project: Project, upload_id: str) -> Upload:
     """An upload of the project, completed or not. Raises Missing."""
     require(actor, project, Right.WRITE)
-    return _found(Upload.objects.all(), project, upload_id)
+    upload = _found(Upload.objects.all(), project, upload_id)
+    _note_parts(upload)
+    return upload
 
 
 def put_part(
@@ -115,12 +119,46 @@ def put_part(
     return upload
 
 
+def sends_direct() -> bool:
+    """Whether clients put parts into the bucket themselves, as settings.UPLOADS says."""
+    return bool(settings.UPLOADS == "presign")
+
+
+def part_addresses(
+    *, actor: Actor, project: Project, upload_id: str, numbers: Sequence[int]
+) -> list[tuple[int, int, str]]:
+    """(number, size in bytes, address) of these parts: who puts exactly so many bytes there needs no token.
+
+    Each is good for ADDRESS_SECONDS. Raises Conflict where parts go through this server, and when the upload is
+    completed; Invalid for a number that the upload does not have.
+    """
+    require(actor, project, Right.WRITE)
+    upload = _found(Upload.objects.all(), project, upload_id)
+    store = blob_store()
+    if not sends_direct() or not isinstance(store, S3Store):
+        raise Conflict(
+            "Parts go through this server, not straight to its storage.",
+            f"Send them to blobs/uploads/{upload.public_id}/parts/{{number}}.",
+            code="no_direct_uploads",
+        )
+    _check_open(upload)
+    for number in numbers:
+        _check_number(upload, number)
+    Upload.objects.filter(pk=upload.pk).update(touched_at=timezone.now())
+    draft = draft_of(upload)
+    sizes = [(number, upload.length_of(number)) for number in numbers]
+    return [
+        (number, size, store.part_address(draft, number, size, ADDRESS_SECONDS)) for number, size in sizes
+    ]
+
+
 def complete_upload(*, actor: Actor, project: Project, upload_id: str) -> Blob:
     """Puts the parts together and makes a blob of them; completed before, it answers the same.
 
     Raises Conflict when parts are missing, Busy while another request does it, DigestMismatch when they are
     other bytes and DraftLost when the store has lost some: then the upload is gone.
     """
+    get_upload(actor=actor, project=project, upload_id=upload_id)
     upload, tags = _take(actor, project, upload_id)
     if upload.completed_at is not None:
         return _completed(upload)
@@ -278,10 +316,32 @@ def _check_not_busy(upload: Upload) -> None:
         raise Busy(message, "Ask again in some seconds.", code="upload_busy", retry_after=2)
 
 
-def _check_part(upload: Upload, number: int, size: int) -> None:
+def _note_parts(upload: Upload) -> None:
+    """Takes down which parts the bucket has got from clients; one of another length has not come."""
+    store = blob_store()
+    if upload.completed_at is not None or not sends_direct() or not isinstance(store, S3Store):
+        return
+    release_connection()
+    came = [
+        UploadPart(upload=upload, number=number, tag=tag)
+        for number, size, tag in store.parts(draft_of(upload))
+        if number <= upload.part_count and size == upload.length_of(number)
+    ]
+    with transaction.atomic():
+        if Upload.objects.select_for_update(no_key=True).filter(pk=upload.pk, completed_at=None).exists():
+            UploadPart.objects.bulk_create(
+                came, update_conflicts=True, unique_fields=["upload", "number"], update_fields=["tag"]
+            )
+
+
+def _check_number(upload: Upload, number: int) -> None:
     if not 1 <= number <= upload.part_count:
         message = f"number is {number}; {upload.public_id} has the parts 1 to {upload.part_count}."
         raise Invalid.field("number", message)
+
+
+def _check_part(upload: Upload, number: int, size: int) -> None:
+    _check_number(upload, number)
     if size != upload.length_of(number):
         raise Invalid.field(
             "size",

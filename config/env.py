@@ -72,6 +72,7 @@ class Env:
     serving_engine_token: str
     no_gpu: str
     downloads: str
+    uploads: str
     gpu_types: tuple[str, ...]
     log_level: str
     demo: bool
@@ -344,6 +345,13 @@ SETTINGS: tuple[Setting, ...] = (
         "presign the bucket by an address that is good for minutes (S3).",
     ),
     Setting(
+        "UPLOADS",
+        "app",
+        _one_of("app", "presign"),
+        "Who takes large files: app is the web server, presign the bucket itself, each part at an address that is "
+        "good for an hour (S3; clients must reach the bucket).",
+    ),
+    Setting(
         "GPU_TYPES",
         "T4,L4,V100,A10,A10G,L40S,A100,H100,H200",
         _list(_GPU_TYPE, "names with commas between them, such as T4,A10,H100"),
@@ -495,6 +503,8 @@ def _together(values: Mapping[str, Any]) -> list[str]:
     on_s3 = values["storage_url"].startswith("s3:")
     if values["downloads"] == "presign" and not on_s3:
         wrong.append("DOWNLOADS=presign needs a bucket: set STORAGE_URL to s3://….")
+    if values["uploads"] == "presign" and not on_s3:
+        wrong.append("UPLOADS=presign needs a bucket: set STORAGE_URL to s3://….")
     if values["downloads"] == "nginx" and on_s3:
         wrong.append(
             "DOWNLOADS=nginx needs files on local disk: leave STORAGE_URL out, or set DOWNLOADS=presign."

@@ -231,6 +231,7 @@ TRAINING_DIR = VAR_DIR / "training"
 SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
 DOWNLOADS = ENV.downloads
+UPLOADS = ENV.uploads
 GPU_TYPES = ENV.gpu_types
 
 UNFOLD = {

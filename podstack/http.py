@@ -73,6 +73,11 @@ class BearerAuth(AuthBase):
         return request
 
 
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps a ~/.netrc from adding what the address did not ask for."""
+    return request
+
+
 def path_of(*parts: object) -> str:
     """URL path of nouns and names, each name quoted; ValidationError for a name that no URL can carry."""
     for part in parts:
@@ -174,6 +179,38 @@ class Http:
                 response.close()
             time.sleep(pause)
 
+    def put_elsewhere(self, address: str, body: Body) -> int:
+        """Puts bytes at an address that needs no token, and sends none there; the status of the last answer.
+
+        Tried again while that can help; ConnectionFailed when no answer came.
+        """
+        started, pauses = time.monotonic(), self.retries.pauses()
+        while True:
+            response, failure = self._put(address, body)
+            if response is not None and response.status_code not in RETRIED | {500}:
+                return response.status_code
+            pause = _pause_asked_for(response, next(pauses))
+            if pause > self.retries.patience - (time.monotonic() - started):
+                if response is not None:
+                    return response.status_code
+                raise self.connection_failed(failure, urlsplit(address).netloc)
+            time.sleep(pause)
+
+    def _put(self, address: str, body: Body) -> tuple[requests.Response | None, Exception | None]:
+        try:
+            response = self._session().put(
+                address,
+                data=body.open(),
+                timeout=self.timeout,
+                auth=_no_auth,
+                allow_redirects=False,
+            )
+        except requests.exceptions.RequestException as error:
+            if _is_hopeless(error):
+                raise self.connection_failed(error, urlsplit(address).netloc) from error
+            return None, error
+        return response, None
+
     def _try(
         self,
         method: str,
@@ -245,11 +282,15 @@ class Http:
     def _give_up(self, response: requests.Response | None, failure: Exception | None) -> Exception:
         return self.error_of(response) if response is not None else self.connection_failed(failure)
 
-    def connection_failed(self, failure: Exception | None) -> ConnectionFailed:
-        """The sentence for a request that got no answer."""
+    def connection_failed(self, failure: Exception | None, storage: str = "") -> ConnectionFailed:
+        """The sentence for a request that got no answer, of the server or of its `storage`."""
+        hint = (
+            "The server has its clients send large files straight to its storage: this machine must reach it."
+            if storage
+            else "Check that the server runs and that PODSTACK_API_ENDPOINT is its address."
+        )
         error = ConnectionFailed(
-            f"No answer from {self.endpoint} ({_reason(failure)}).",
-            hint="Check that the server runs and that PODSTACK_API_ENDPOINT is its address.",
+            f"No answer from {storage or self.endpoint} ({_reason(failure)}).", hint=hint
         )
         error.__cause__ = failure
         return error

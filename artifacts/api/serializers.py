@@ -24,6 +24,9 @@ class MissingSerializer(serializers.Serializer):
     """The digests whose bytes have to be uploaded."""
 
     missing = serializers.ListField(child=serializers.CharField())
+    direct = serializers.BooleanField(
+        help_text="whether large ones are put straight into the server's storage"
+    )
 
 
 class StoredSerializer(serializers.Serializer):
@@ -56,9 +59,33 @@ class UploadSerializer(serializers.Serializer):
     created_at = serializers.DateTimeField()
     touched_at = serializers.DateTimeField(help_text="when it was begun again or a part came last")
     completed_at = serializers.DateTimeField(allow_null=True)
+    direct = serializers.SerializerMethodField(
+        help_text="whether parts are put straight into the storage, at what `addresses` gives"
+    )
+
+    def get_direct(self, upload: Upload) -> bool:
+        return uploads.sends_direct()
 
     def get_parts(self, upload: Upload) -> list[int]:
         return uploads.parts_of(upload)
+
+
+class PartNumbersInput(serializers.Serializer):
+    numbers = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=uploads.MAX_PARTS), min_length=1, max_length=100
+    )
+
+
+class PartAddressSerializer(serializers.Serializer):
+    """Where a part is put by PUT, without a token, for an hour; its body has exactly `size` bytes."""
+
+    number = serializers.IntegerField()
+    size = serializers.IntegerField(help_text="bytes")
+    url = serializers.CharField()
+
+
+class PartAddressesSerializer(serializers.Serializer):
+    addresses = PartAddressSerializer(many=True)
 
 
 class PartSerializer(serializers.Serializer):

@@ -9,7 +9,14 @@ from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from artifacts import uploads
-from artifacts.api.serializers import BlobSerializer, PartSerializer, UploadInput, UploadSerializer
+from artifacts.api.serializers import (
+    BlobSerializer,
+    PartAddressesSerializer,
+    PartNumbersInput,
+    PartSerializer,
+    UploadInput,
+    UploadSerializer,
+)
 from artifacts.api.views import announced_size
 from artifacts.filters import UploadFilter
 from common.api.filters import filtered
@@ -78,6 +85,24 @@ class PartView(ProjectView):
             size=size,
         )
         return Response(PartSerializer({"number": number, "size": size}).data)
+
+
+class PartAddressesView(ProjectView):
+    answers_kept = False  # an address is good for a while only
+
+    @extend_schema(
+        operation_id="part_addresses",
+        summary="Where parts are put straight into the storage, without a token",
+        request=PartNumbersInput,
+        responses=PartAddressesSerializer,
+    )
+    def post(self, request: Request, project: str, upload_id: str) -> Response:
+        numbers = self.data(PartNumbersInput)["numbers"]
+        found = uploads.part_addresses(
+            actor=self.actor, project=self.project, upload_id=upload_id, numbers=numbers
+        )
+        addresses = [{"number": number, "size": size, "url": url} for number, size, url in found]
+        return Response({"addresses": addresses})
 
 
 class CompleteUploadView(ProjectView):

@@ -23,7 +23,7 @@ class MissingBlobsView(ProjectView):
     def post(self, request: Request, project: str) -> Response:
         digests = self.data(DigestsInput)["sha256"]
         missing = services.missing_blobs(actor=self.actor, project=self.project, digests=digests)
-        return Response({"missing": missing})
+        return Response({"missing": missing, "direct": uploads.sends_direct()})
 
 
 class BlobView(ProjectView):

@@ -105,6 +105,19 @@ class S3Store:
                 answer = self.client.upload_part(**self._upload(draft), PartNumber=number, Body=part)
         return str(answer["ETag"])
 
+    def part_address(self, draft: Draft, number: int, size: int, seconds: int) -> str:
+        """Where exactly `size` bytes can be put as part `number` without keys for so many seconds."""
+        asked = {**self._upload(draft), "PartNumber": number, "ContentLength": size}
+        return str(self.client.generate_presigned_url("upload_part", Params=asked, ExpiresIn=seconds))
+
+    def parts(self, draft: Draft) -> list[tuple[int, int, str]]:
+        """(number, size in bytes, tag) of each part that came, whoever sent it; none when the draft is gone."""
+        pages = self.client.get_paginator("list_parts").paginate(**self._upload(draft))
+        with trouble(), suppress(self.client.exceptions.NoSuchUpload):
+            came = [part for page in pages for part in page.get("Parts", ())]
+            return [(part["PartNumber"], part["Size"], part["ETag"]) for part in came]
+        return []
+
     def complete(self, draft: Draft, tags: Sequence[str], sha256: str, alive: Callable[[], None]) -> None:
         """A bucket knows an object's digest only once it is whole: it is put together under another name first."""
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]

@@ -9,18 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from podstack.config import API_PREFIX
-from podstack.errors import PodstackError
+from podstack.errors import ConnectionFailed, PodstackError
 from podstack.files.local import HashedFile, changed, open_file
 from podstack.files.pieces import OCTETS, FilePieces
 from podstack.files.threads import in_parallel
 from podstack.http import Body, Http
 
 LARGE = 256 << 20
+LARGE_DIRECT = 32 << 20
 PART_SIZE = 64 << 20
 MOST_PARTS = 10_000
 SLOWEST = 10 << 20  # bytes that a server reads in a second, at least, to check them
 GONE = ("upload_lost", "upload_not_found")
 TRIES = 3
+REFUSED = 403  # an address whose hour is over
+NO_SUCH_UPLOAD = 404
 
 
 def send_in_parts(http: Http, project_path: str, file: HashedFile) -> None:
@@ -55,7 +58,38 @@ def begin(http: Http, project_path: str, file: HashedFile) -> Any:
 def _send_missing(http: Http, project_path: str, file: HashedFile, upload: Any) -> None:
     came = set(upload["parts"])
     missing = [number for number in range(1, upload["part_count"] + 1) if number not in came]
-    in_parallel(lambda number: _put_part(http, project_path, file, upload, number), missing)
+    put = _put_direct if upload.get("direct") else _put_part
+    in_parallel(lambda number: put(http, project_path, file, upload, number), missing)
+
+
+def _put_direct(http: Http, project_path: str, file: HashedFile, upload: Any, number: int) -> None:
+    """Straight into the server's storage, at an address that the server gives for this part."""
+    start, status = (number - 1) * upload["part_size"], 0
+    size = min(upload["part_size"], file.size - start)
+    with open_file(file.source) as opened:
+        body = Body(lambda: FilePieces(opened, file, start, size), OCTETS)
+        for _ in range(TRIES):
+            try:
+                address = _address(http, project_path, upload, number)
+            except PodstackError as error:
+                if error.code == "upload_completed":
+                    return
+                raise
+            status = http.put_elsewhere(address, body)
+            if status < 300:
+                return
+            if status not in (REFUSED, NO_SUCH_UPLOAD):
+                break
+    raise ConnectionFailed(
+        f"The server's storage refused part {number} of {file.path} ({status}).",
+        hint="Tell an operator: with UPLOADS=presign clients must reach the bucket at its endpoint.",
+        status=status,
+    )
+
+
+def _address(http: Http, project_path: str, upload: Any, number: int) -> str:
+    path = f"{project_path}/blobs/uploads/{upload['id']}/addresses"
+    return str(http.call("POST", path, json={"numbers": [number]})["addresses"][0]["url"])
 
 
 def _put_part(http: Http, project_path: str, file: HashedFile, upload: Any, number: int) -> None:

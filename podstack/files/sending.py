@@ -10,7 +10,7 @@ from podstack.errors import ConnectionFailed, PodstackError, ValidationError
 from podstack.files.batches import SMALL, framed, in_batches
 from podstack.files.digests import digests_of
 from podstack.files.local import HashedFile, LocalFile, changed, open_file
-from podstack.files.parts import LARGE, is_begun, send_in_parts
+from podstack.files.parts import LARGE, LARGE_DIRECT, is_begun, send_in_parts
 from podstack.files.pieces import OCTETS, FilePieces
 from podstack.files.threads import in_chunks, in_parallel
 from podstack.http import RETRIED, Body, Http
@@ -50,12 +50,17 @@ def _commit(http: Http, run_path: str, files: Sequence[HashedFile]) -> None:
 
 def _send_missing(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
     by_digest = {file.sha256: file for file in files}
-    missing = _missing(http, project_path, list(by_digest))
-    send(http, project_path, [by_digest[digest] for digest in missing])
+    missing, direct = _missing(http, project_path, list(by_digest))
+    send(http, project_path, [by_digest[digest] for digest in missing], direct)
 
 
-def send(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
-    """Sends these bytes, whether the server has them or not."""
+def send(http: Http, project_path: str, files: Sequence[HashedFile], direct: bool = False) -> None:
+    """Sends these bytes, whether the server has them or not; large ones to its storage where it is `direct`."""
+    if direct:
+        for file in files:
+            if file.size >= LARGE_DIRECT:
+                send_in_parts(http, project_path, file)
+        files = [file for file in files if file.size < LARGE_DIRECT]
     small = [file for file in files if file.size <= SMALL]
     large = [file for file in files if file.size > SMALL]
     if len(small) < 2:
@@ -72,12 +77,15 @@ def _put_batch(http: Http, project_path: str, files: Sequence[HashedFile]) -> No
     http.send("POST", f"{API_PREFIX}{project_path}/blobs/batch", body=Body(lambda: body, OCTETS))
 
 
-def _missing(http: Http, project_path: str, digests: Sequence[str]) -> list[str]:
+def _missing(http: Http, project_path: str, digests: Sequence[str]) -> tuple[list[str], bool]:
+    """The digests that the server lacks, and whether it has large files sent straight to its storage."""
     missing: list[str] = []
+    direct = False
     for chunk in in_chunks(digests, ASKED_AT_ONCE):
         answer = http.call("POST", f"{project_path}/blobs/missing", json={"sha256": list(chunk)})
         missing.extend(sorted(set(answer["missing"]) & set(chunk)))
-    return missing
+        direct = answer.get("direct", False)
+    return missing, direct
 
 
 def _put(http: Http, project_path: str, file: HashedFile, patience: float | None = None) -> None:

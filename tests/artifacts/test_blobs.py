@@ -48,10 +48,10 @@ def drafts() -> list[str]:
 
 def test_bytes_are_missing_until_they_were_uploaded(ann: Person) -> None:
     content = os.urandom(3_000_000)
-    assert missing(ann, sha(content)).json() == {"missing": [sha(content)]}
+    assert missing(ann, sha(content)).json()["missing"] == [sha(content)]
     answer = put(ann, content)
     assert (answer.status_code, answer.json()) == (200, {"sha256": sha(content), "size": 3_000_000})
-    assert missing(ann, sha(content)).json() == {"missing": []}
+    assert missing(ann, sha(content)).json()["missing"] == []
     with services.open_blob(Blob.objects.get(sha256=sha(content))) as file:
         assert file.read() == content
 
@@ -151,7 +151,7 @@ def test_more_than_a_thousand_digests_at_once_are_refused(ann: Person) -> None:
 def test_knowing_a_digest_of_another_project_gives_nothing(ann: Person) -> None:
     secret = b"weights of beta"
     assert put(make_person(make_project("beta")), secret).status_code == 200
-    assert missing(ann, sha(secret)).json() == {"missing": [sha(secret)]}
+    assert missing(ann, sha(secret)).json()["missing"] == [sha(secret)]
     assert services.held_blobs(ann.project, [sha(secret)]) == {}
     lie = put(ann, b"x", sha(secret))
     assert lie.json()["code"] == "digest_mismatch"

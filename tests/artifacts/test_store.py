@@ -22,9 +22,10 @@ import pytest
 import requests
 
 from artifacts.errors import BytesLost, DigestMismatch, DraftLost, StoreFull
-from artifacts.store import PART, BlobStore, Draft, LocalStore, S3Store, key_of, s3, store_at
+from artifacts.store import PART, BlobStore, Draft, LocalStore, S3Store, blob_store, key_of, s3, store_at
 from common.errors import Busy
 from podstack import MLOpsClient
+from podstack.files import parts, sending
 from tests.factories import make_person, make_project, make_run
 
 NOWHERE = "s3://blobs/p?endpoint_url=http://127.0.0.1:1&region=us-east-1"
@@ -434,3 +435,89 @@ def test_the_sdk_downloads_from_the_bucket_and_keeps_its_token_to_itself(
     assert (tmp_path / "down" / "weights.bin").read_bytes() == content
     outside = [told for url, told in asked if not url.startswith(live_server.url)]
     assert outside == [False]
+
+
+@pytest.fixture
+def direct(
+    s3_url: str, settings: Any, live_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Any:
+    """A server whose clients put large files into the bucket themselves, "large" being from one byte on."""
+    settings.STORAGE_URL, settings.UPLOADS = s3_url, "presign"
+    monkeypatch.setenv("PODSTACK_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(sending, "LARGE_DIRECT", 1)
+    monkeypatch.setattr(parts, "PART_SIZE", 5 << 20)
+    return live_server
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
+    """(method, address, whether a token went along) of each request that the SDK sends."""
+    seen: list[tuple[str, str, bool]] = []
+    plain = requests.Session.send
+
+    def send(session: Any, request: Any, **options: Any) -> Any:
+        seen.append((request.method, request.url, "Authorization" in request.headers))
+        return plain(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_the_sdk_puts_large_files_into_the_bucket_itself_and_keeps_its_token_to_itself(
+    direct: Any, asked: list[tuple[str, str, bool]], tmp_path: Path
+) -> None:
+    ann = make_person(make_project("alpha"))
+    content = os.urandom((12 << 20) + 7)
+    (tmp_path / "weights.bin").write_bytes(content)
+    client = MLOpsClient(ann.token, direct.url, "alpha")
+    with client.start_run("exp") as run:
+        run.log_artifact(tmp_path / "weights.bin")
+    put = [(url.startswith(direct.url), token) for method, url, token in asked if method == "PUT"]
+    assert put == [(False, False)] * 3
+    client.download_artifacts(run.id, tmp_path / "down")
+    assert (tmp_path / "down" / "weights.bin").read_bytes() == content
+    assert leftovers(blob_store()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_parts_that_came_into_the_bucket_are_not_sent_again_by_another_process(
+    direct: Any, asked: list[tuple[str, str, bool]], tmp_path: Path
+) -> None:
+    ann = make_person(make_project("alpha"))
+    content = os.urandom(12 << 20)
+    (tmp_path / "weights.bin").write_bytes(content)
+    body = {"sha256": sha(content), "size": len(content), "part_size": 5 << 20}
+    upload = ann.api.post(f"{ann.base}/blobs/uploads", body, format="json").json()
+    path = f"{ann.base}/blobs/uploads/{upload['id']}"
+    found = ann.api.post(f"{path}/addresses", {"numbers": [1, 2]}, format="json").json()["addresses"]
+    assert requests.put(found[0]["url"], content[: 5 << 20], timeout=30).status_code == 200
+    assert requests.put(found[1]["url"], b"too short", timeout=30).status_code >= 400
+    assert ann.api.get(path).json()["parts"] == [1]
+    answer = ann.api.post(f"{path}/complete")
+    assert (answer.status_code, answer.json()["items"]) == (409, ["2", "3"])
+    del asked[:]
+    client = MLOpsClient(ann.token, direct.url, "alpha")
+    with client.start_run("exp") as run:
+        run.log_artifact(tmp_path / "weights.bin")
+    assert len([url for method, url, _ in asked if method == "PUT"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_other_bytes_put_into_the_bucket_become_no_blob(direct: Any) -> None:
+    ann = make_person(make_project("alpha"))
+    body = {"sha256": sha(b"a" * 1000), "size": 1000, "part_size": 5 << 20}
+    upload = ann.api.post(f"{ann.base}/blobs/uploads", body, format="json").json()
+    path = f"{ann.base}/blobs/uploads/{upload['id']}"
+    (address,) = ann.api.post(f"{path}/addresses", {"numbers": [1]}, format="json").json()["addresses"]
+    assert address["size"] == 1000
+    assert requests.put(address["url"], b"b" * 1000, timeout=30).status_code == 200
+    answer = ann.api.post(f"{path}/complete")
+    assert (answer.status_code, answer.json()["code"]) == (400, "digest_mismatch")
+    assert requests.put(address["url"], b"a" * 1000, timeout=30).status_code == 404
+    for numbers in ([0], [2], [], list(range(1, 200))):
+        answer = ann.api.post(f"{path}/addresses", {"numbers": numbers}, format="json")
+        assert answer.status_code in (400, 404)

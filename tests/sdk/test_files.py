@@ -103,13 +103,14 @@ def test_a_file_that_changes_meanwhile_is_told(
     file = tmp_path / "log"
     file.write_bytes(b"before")
     monkeypatch.setattr(
-        "podstack.files.sending._missing", lambda *a: file.write_bytes(b"AFTER!") and [sha(b"before")]
+        "podstack.files.sending._missing",
+        lambda *a: file.write_bytes(b"AFTER!") and ([sha(b"before")], False),
     )
     with client.start_run("exp") as run:
         with pytest.raises(ValidationError, match="changed while it was being uploaded"):
             run.log_artifact(file)
         monkeypatch.setattr(
-            "podstack.files.sending._missing", lambda *a: file.write_bytes(b"") or [sha(b"AFTER!")]
+            "podstack.files.sending._missing", lambda *a: file.write_bytes(b"") or ([sha(b"AFTER!")], False)
         )
         with pytest.raises(ValidationError, match="changed while it was being uploaded"):
             run.log_artifact(file)

@@ -31,6 +31,7 @@ CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 QUARANTINED = 2
 METHODS = ("get", "put", "post", "delete", "patch")
+NEEDS_A_BUCKET = {"part_addresses"}  # tests/artifacts/test_store.py has it work
 LIST_QUERY = {"page_size": "5"}
 
 
@@ -224,6 +225,7 @@ def make_world() -> World:
             "store_blobs": f"{SHA256} {len(CONTENT)}\n".encode() + CONTENT,
         },
         bodies={
+            "part_addresses": {"numbers": [1]},
             "bulk": {
                 "action": "set_version_tag",
                 "items": [{"model_name": "iris", "version": 1, "value": "x"}],

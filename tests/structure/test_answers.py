@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from django.db import transaction
 
-from tests.structure.operations import Operation, World, operations
+from tests.structure.operations import NEEDS_A_BUCKET, Operation, World, operations
 from tests.structure.test_openapi import schema
 from tests.structure.test_rights import world  # noqa: F401
 
@@ -45,6 +45,8 @@ def test_each_answer_is_as_described(world: World) -> None:  # noqa: F811
     described["components"] = as_json_schema(described["components"])
     faults = []
     for operation in operations():
+        if operation.name in NEEDS_A_BUCKET:
+            continue
         with transaction.atomic():
             answer = world.send(world.person.api, operation)
             transaction.set_rollback(True)
