@@ -6,8 +6,9 @@ The parts prove nothing; only `complete_upload` reads all bytes, and makes a blo
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -30,7 +31,7 @@ from artifacts.services import (
     store_blob,
     too_large,
 )
-from artifacts.store import Draft, S3Store, blob_store
+from artifacts.store import Draft, S3Store, blob_store, mismatch
 from common.checks import shorten
 from common.errors import Busy, Conflict, Invalid, Missing
 from common.ids import new_id
@@ -95,11 +96,19 @@ def get_upload(*, actor: Actor, project: Project, upload_id: str) -> Upload:
 
 
 def put_part(
-    *, actor: Actor, project: Project, upload_id: str, number: int, stream: Readable, size: int
+    *,
+    actor: Actor,
+    project: Project,
+    upload_id: str,
+    number: int,
+    stream: Readable,
+    size: int,
+    sha256: str = "",
 ) -> Upload:
     """Reads `stream`, `size` bytes, as part `number` (from 1 on) and keeps it; the same again replaces it.
 
-    Raises BodyIncomplete, Invalid for a number or a size that the upload does not have, Conflict when it is
+    A part whose digest is not the `sha256` that is given is not kept: DigestMismatch. Raises
+    BodyIncomplete, Invalid for a number or a size that the upload does not have, Conflict when it is
     completed, DraftLost when the store has lost it: then it has to be begun again.
     """
     upload = get_upload(actor=actor, project=project, upload_id=upload_id)
@@ -107,7 +116,7 @@ def put_part(
     _check_part(upload, number, size)
     release_connection()
     try:
-        tag = blob_store().put_part(draft_of(upload), number, exactly(stream, size))
+        tag = blob_store().put_part(draft_of(upload), number, _checked(exactly(stream, size), sha256))
     except DraftLost:
         _forget(upload)
         raise
@@ -332,6 +341,17 @@ def _note_parts(upload: Upload) -> None:
             UploadPart.objects.bulk_create(
                 came, update_conflicts=True, unique_fields=["upload", "number"], update_fields=["tag"]
             )
+
+
+def _checked(chunks: Iterator[bytes], sha256: str) -> Iterator[bytes]:
+    """The bytes as they come; DigestMismatch after the last one when their digest is another."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        if sha256:
+            digest.update(chunk)
+        yield chunk
+    if sha256 and digest.hexdigest() != sha256:
+        raise mismatch(sha256, digest.hexdigest())
 
 
 def _check_number(upload: Upload, number: int) -> None:

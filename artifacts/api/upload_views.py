@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -20,6 +22,8 @@ from artifacts.api.serializers import (
 from artifacts.api.views import announced_size
 from artifacts.filters import UploadFilter
 from common.api.filters import filtered
+from common.checks import shorten
+from common.errors import Invalid
 
 
 class UploadsView(ProjectView):
@@ -63,6 +67,29 @@ class UploadView(ProjectView):
         return Response(status=204)
 
 
+def content_digest(request: Request) -> str:
+    """The sha256 that Content-Digest announces, as hex digits; "" when it announces none.
+
+    Source of the form: RFC 9530, with the byte sequences of RFC 8941.
+    """
+    header = request.headers.get("Content-Digest", "")
+    for item in header.split(","):
+        name, _, value = item.strip().partition("=")
+        if name.lower() != "sha-256":
+            continue
+        try:
+            digest = base64.b64decode(value.strip(":"), validate=True)
+        except ValueError:
+            digest = b""
+        if len(digest) != 32 or not (value.startswith(":") and value.endswith(":")):
+            message = (
+                f"Content-Digest is {shorten(header)}; sha-256 must be 32 bytes in base64 between colons."
+            )
+            raise Invalid.field("Content-Digest", message)
+        return digest.hex()
+    return ""
+
+
 class PartView(ProjectView):
     """Takes the body as it comes, as BlobView does."""
 
@@ -71,6 +98,14 @@ class PartView(ProjectView):
     @extend_schema(
         operation_id="put_part",
         summary="Upload one part, in any order, again if need be",
+        parameters=[
+            OpenApiParameter(
+                "Content-Digest",
+                str,
+                OpenApiParameter.HEADER,
+                description="`sha-256=:<base64>:` (RFC 9530): a part that came with other bytes is refused",
+            )
+        ],
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses={200: PartSerializer},
     )
@@ -83,6 +118,7 @@ class PartView(ProjectView):
             number=number,
             stream=request._request,
             size=size,
+            sha256=content_digest(request),
         )
         return Response(PartSerializer({"number": number, "size": size}).data)
 

@@ -6,6 +6,8 @@ from any process or machine, sends the parts that are missing.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from podstack.config import API_PREFIX
@@ -98,8 +100,12 @@ def _put_part(http: Http, project_path: str, file: HashedFile, upload: Any, numb
     size = min(upload["part_size"], file.size - start)
     with open_file(file.source) as opened:
         body = Body(lambda: FilePieces(opened, file, start, size), OCTETS)
+        digest = hashlib.sha256()
+        for piece in body.open():
+            digest.update(piece)
+        checked = {"Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}
         try:
-            http.send("PUT", path, body=body, patience=_patience(http, file))
+            http.send("PUT", path, body=body, headers=checked, patience=_patience(http, file))
         except PodstackError as error:
             # Another process had all parts put together meanwhile: there is nothing left to send.
             if error.code != "upload_completed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -168,6 +169,26 @@ def test_a_part_of_another_length_is_refused(ann: Person) -> None:
         answer = put(ann, upload_id, number, PARTS[0])
         assert (answer.status_code, list(answer.json()["errors"])) == (400, ["number"])
     assert not UploadPart.objects.exists()
+
+
+def test_a_part_is_checked_against_its_own_digest(ann: Person) -> None:
+    upload_id = begun(ann)
+    path = f"{ann.base}/blobs/uploads/{upload_id}/parts/1"
+
+    def sent(content: bytes, header: str):
+        kind = "application/octet-stream"
+        return ann.api.generic("PUT", path, content, content_type=kind, HTTP_CONTENT_DIGEST=header)
+
+    right = f"md5=:x:, sha-256=:{base64.b64encode(hashlib.sha256(PARTS[0]).digest()).decode()}:"
+    damaged = PARTS[0][:-1] + bytes([PARTS[0][-1] ^ 1])
+    answer = sent(damaged, right)
+    assert (answer.status_code, answer.json()["code"]) == (400, "digest_mismatch")
+    assert get(ann, upload_id).json()["parts"] == []
+    for header in ("sha-256=abc", "sha-256=::", "sha-256=:AAAA:", "sha-256=:é:"):
+        answer = sent(PARTS[0], header)
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["Content-Digest"])
+    assert sent(PARTS[0], right).status_code == 200
+    assert get(ann, upload_id).json()["parts"] == [1]
 
 
 def test_a_part_that_breaks_off_is_not_kept_and_can_be_sent_again(ann: Person) -> None:
