@@ -24,6 +24,7 @@ class Right(TextChoices):
 
     READ = "read", "read"
     PREDICT = "predict", "ask endpoints for predictions"
+    REVIEW = "review", "review requests"
     WRITE = "write", "change things"
     MAINTAIN = "maintain", "delete things and set rules"
     ADMIN = "admin", "manage members and tokens"

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROLE_RIGHTS: Mapping[str, frozenset[Right]] = {
-    Role.VIEWER: frozenset({Right.READ, Right.PREDICT}),
-    Role.CONTRIBUTOR: frozenset({Right.READ, Right.PREDICT, Right.WRITE}),
-    Role.MAINTAINER: frozenset({Right.READ, Right.PREDICT, Right.WRITE, Right.MAINTAIN}),
+    # Whom a policy names may review, whatever the role.
+    Role.VIEWER: frozenset({Right.READ, Right.PREDICT, Right.REVIEW}),
+    Role.CONTRIBUTOR: frozenset({Right.READ, Right.PREDICT, Right.REVIEW, Right.WRITE}),
+    Role.MAINTAINER: frozenset(set(Right) - {Right.ADMIN}),
     Role.ADMIN: frozenset(Right),
 }
 SCOPE_RIGHTS: Mapping[str, frozenset[Right]] = {
     Scope.READ: frozenset({Right.READ}),
     Scope.PREDICT: frozenset({Right.PREDICT}),
-    Scope.WRITE: frozenset({Right.READ, Right.PREDICT, Right.WRITE, Right.MAINTAIN}),
+    Scope.WRITE: frozenset(set(Right) - {Right.ADMIN}),
     Scope.ADMIN: frozenset(Right),
 }
 SYSTEM_USERNAME = "system"

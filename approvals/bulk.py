@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
+from approvals.models import ApprovalRequest
 from approvals.services import transition_stage
 from common.checks import shorten
 from common.errors import DomainError, Invalid
@@ -31,7 +32,10 @@ class Action:
 
 
 ACTIONS: dict[str, Action] = {
-    "transition_stage": Action(transition_stage, words={"stage": True, "note": False}),
+    "transition_stage": Action(
+        transition_stage,
+        words={"stage": True, "note": False, "archive_previous": False, "bypass_reason": False},
+    ),
     "set_alias": Action(aliases.set_alias, version="version", words={"alias": True}),
     "delete_alias": Action(aliases.delete_alias, version=None, words={"alias": True}),
     "set_version_tag": Action(services.set_version_tag, words={"key": True, "value": True}),
@@ -48,11 +52,12 @@ ACTIONS: dict[str, Action] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: done, or the refusal."""
+    """What became of one item: done, or the refusal; `approval` is the id of the request that it waits for."""
 
     model_name: str
     version: str | int | None
     error: DomainError | None
+    approval: str | None = None
 
 
 def bulk(
@@ -92,7 +97,7 @@ def _done(action: Action, actor: Actor, project: Project, arguments: dict[str, A
     name, version = arguments[action.model], arguments.get(action.version or "")
     try:
         with transaction.atomic():
-            action.verb(actor=actor, project=project, **arguments)
+            done = action.verb(actor=actor, project=project, **arguments)
     except DomainError as error:
         return Outcome(name, version, error)
-    return Outcome(name, version, None)
+    return Outcome(name, version, None, done.public_id if isinstance(done, ApprovalRequest) else None)

@@ -217,6 +217,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "Hand on what a dead worker held": {"task": "common.reap_jobs", "schedule": 5.0},
     "Start what schedules have due": {"task": "scheduling.tick", "schedule": 1.0},
+    "Look after every approval request": {"task": "approvals.look_after_requests", "schedule": 10.0},
     "Look after every execution": {"task": "scheduling.look_after_executions", "schedule": 5.0},
     "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},

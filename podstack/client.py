@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from podstack.approvals import ApprovalCalls
 from podstack.bundles import BundleCalls
 from podstack.care import CareCalls
 from podstack.config import load_settings
@@ -24,6 +25,7 @@ class MLOpsClient(
     SeriesCalls,
     BundleCalls,
     CareCalls,
+    ApprovalCalls,
     ScheduleCalls,
     DeploymentCalls,
     PeopleCalls,

@@ -235,15 +235,26 @@ class RegistryCalls(Calls):
     # Stages
 
     def transition_model_version_stage(
-        self, model_name: str, version: int | str, stage: str, note: str = ""
+        self,
+        model_name: str,
+        version: int | str,
+        stage: str,
+        note: str = "",
+        archive_previous: bool | None = None,
+        bypass_reason: str = "",
     ) -> StageTransition:
         """Moves a version to None, Staging, Production or Archived.
 
-        Where the project asks for approval, the answer's `status` is "pending_approval" and `approval` the
-        request; else it is "applied".
+        Where a policy asks for approval, the answer's `status` is "pending_approval" and `approval` the request;
+        else it is "applied". archive_previous: what stands in Production is archived; None is as the project
+        says. bypass_reason moves at once where the policy lets maintainers do so. ConflictError when a check of
+        the policy fails: its `items` say what was found and what would be right.
         """
+        body: dict[str, Any] = {"stage": stage, "note": note, "bypass_reason": bypass_reason}
+        if archive_previous is not None:
+            body["archive_previous"] = archive_previous
         path = self._version_path(model_name, version, "transition")
-        return StageTransition.from_json(self.http.call("POST", path, json={"stage": stage, "note": note}))
+        return StageTransition.from_json(self.http.call("POST", path, json=body))
 
     def list_transitions(
         self, model_name: str, version: int | str | None = None

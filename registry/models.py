@@ -142,6 +142,8 @@ class ModelVersion(models.Model):
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     stage = models.CharField(max_length=16, choices=Stage, default=Stage.NONE)
+    # Set while it stands in Production of a project that wants one at most: the index below keeps it so.
+    is_sole = models.BooleanField(default=False, editable=False)
     status = models.CharField(max_length=16, choices=VersionStatus, default=VersionStatus.PENDING)
     status_reason = models.TextField(blank=True)
     description = models.TextField(blank=True)
@@ -176,6 +178,11 @@ class ModelVersion(models.Model):
             models.UniqueConstraint(fields=["model", "number"], name="version_number_once_per_model"),
             models.CheckConstraint(condition=models.Q(stage__in=Stage.values), name="version_stage_known"),
             models.CheckConstraint(condition=models.Q(number__gte=1), name="version_number_from_one"),
+            models.UniqueConstraint(
+                fields=["model"],
+                condition=models.Q(stage="Production", is_sole=True, deleted_at=None),
+                name="one_sole_production_version",
+            ),
         ]
         indexes = [
             models.Index(fields=["model", "-number"], name="versions_of_model"),
@@ -252,7 +259,11 @@ class VersionTag(models.Model):
 
 
 class StageTransition(models.Model):
-    """One move of one version between stages; never changed, never removed."""
+    """One move of one version between stages; never changed, never removed.
+
+    Where a policy covered it, `approval` is the request's id, `approved_by` who approved, on which `evidence`;
+    a bypassed policy leaves `bypass_reason`.
+    """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="transitions")
     from_stage = models.CharField(max_length=16, choices=Stage)
@@ -260,6 +271,10 @@ class StageTransition(models.Model):
     note = models.TextField(blank=True)
     actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     door = models.CharField(max_length=16, choices=Door)
+    approval = models.CharField(max_length=40, blank=True)
+    approved_by = ArrayField(models.CharField(max_length=150), default=list, blank=True)
+    evidence = models.CharField(max_length=64, blank=True)
+    bypass_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from accounts.audit import record
 from accounts.choices import Right, Role
+from accounts.groups import find_groups
 from accounts.models import Project
 from accounts.permissions import Actor, require
 from common import sql
@@ -100,7 +100,7 @@ def protect(
     require(actor, project, Right.MAINTAIN)
     wanted = Protected(_check_kind(kind))
     name = _check_name(wanted, name)
-    known = _check_groups(groups)
+    known = find_groups(groups)
     roles = _check_roles(roles)
     if not roles and not known:
         raise Invalid.field("roles", "roles and groups are empty: nobody could move it any more.")
@@ -158,13 +158,3 @@ def _check_roles(roles: Sequence[str]) -> list[str]:
             "roles", f"roles is {shorten(list(roles))}; it must be a list of {', '.join(Role.values)}."
         )
     return sorted({str(role) for role in roles})
-
-
-def _check_groups(names: Sequence[str]) -> list[Group]:
-    found = {group.name: group for group in Group.objects.filter(name__in=list(names))}
-    for name in names:
-        if name not in found:
-            raise Invalid.field(
-                "groups", f"There is no group {shorten(name)}.", "An operator makes groups in the admin."
-            )
-    return [found[name] for name in dict.fromkeys(names)]

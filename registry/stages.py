@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 from django.utils import timezone
 
 from accounts.audit import record
@@ -11,12 +14,41 @@ from registry.choices import Stage
 from registry.models import ModelVersion, StageTransition
 
 
-def move(*, actor: Actor, version: ModelVersion, stage: Stage, note: str) -> StageTransition:
-    """Moves a locked version to `stage`, with its history and audit rows; the caller holds the transaction."""
+@dataclass(frozen=True)
+class Warrant:
+    """What let a move pass its policy; empty where no policy covered it."""
+
+    approval: str = ""
+    approved_by: Sequence[str] = field(default_factory=list)
+    evidence: str = ""
+    bypass_reason: str = ""
+
+
+NO_POLICY = Warrant()
+
+
+def move(
+    *,
+    actor: Actor,
+    version: ModelVersion,
+    stage: Stage,
+    note: str,
+    is_sole: bool = False,
+    warrant: Warrant = NO_POLICY,
+) -> StageTransition:
+    """Moves a locked version to `stage`, with its history and audit rows; the caller holds the transaction.
+
+    `is_sole`: whether the model may have one version in Production at most.
+    """
     now = timezone.now()
     origin = version.stage
-    sql.save(version, stage=stage, updated_at=now)
+    sql.save(version, stage=stage, is_sole=is_sole and stage == Stage.PRODUCTION, updated_at=now)
     sql.save(version.model, updated_at=now)
+    after: dict[str, object] = {"stage": stage, "note": note}
+    if warrant.approval:
+        after |= {"approval": warrant.approval, "approved_by": list(warrant.approved_by)}
+    if warrant.bypass_reason:
+        after["bypass_reason"] = warrant.bypass_reason
     record(
         actor,
         "transition_stage",
@@ -24,10 +56,19 @@ def move(*, actor: Actor, version: ModelVersion, stage: Stage, note: str) -> Sta
         f"{version.model.name}/{version.number}",
         project=version.model.project,
         before={"stage": origin},
-        after={"stage": stage, "note": note},
+        after=after,
     )
     moved = StageTransition(
-        version=version, from_stage=origin, to_stage=stage, note=note, actor=actor.user, door=actor.door
+        version=version,
+        from_stage=origin,
+        to_stage=stage,
+        note=note,
+        actor=actor.user,
+        door=actor.door,
+        approval=warrant.approval,
+        approved_by=list(warrant.approved_by),
+        evidence=warrant.evidence,
+        bypass_reason=warrant.bypass_reason,
     )
     sql.insert(moved)
     return moved

@@ -21,6 +21,10 @@ class StoodInStage:
     by: str
     door: str
     note: str
+    approval_id: str = ""
+    approved_by: tuple[str, ...] = ()
+    evidence: str = ""
+    bypass_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,16 @@ def _stood(version: ModelVersion, move: StageTransition | None) -> StoodInStage:
         by, door = version.created_by.username, version.created_by_door
         return StoodInStage(version.number, Stage.NONE, version.created_at, by, door, "")
     return StoodInStage(
-        version.number, move.to_stage, move.created_at, move.actor.username, move.door, move.note
+        version.number,
+        move.to_stage,
+        move.created_at,
+        move.actor.username,
+        move.door,
+        move.note,
+        move.approval,
+        tuple(move.approved_by),
+        move.evidence,
+        move.bypass_reason,
     )
 
 

@@ -33,6 +33,10 @@ PILLS = {
     "Queued": "busy",
     "Succeeded": "good",
     "Skipped": "",
+    "Approved": "good",
+    "Rejected": "bad",
+    "Expired": "warn",
+    "Bypassed": "warn",
     "Missed": "warn",
     "Degraded": "warn",
     "Quarantined": "bad",
@@ -84,6 +88,12 @@ def duration(value: timedelta) -> str:
     ]
     shown = [f"{count} {unit}" for count, unit in parts if count]
     return " ".join(shown[:2])
+
+
+@register.filter
+def changed_rows(rows: Iterable[Any]) -> list[Any]:
+    """The rows of a comparison that differ."""
+    return [row for row in rows if row.differs]
 
 
 @register.filter

@@ -8,6 +8,7 @@ words.py     how things are written: versions as NAME/3, NAME@alias or NAME 3, p
 
 from podstack.cli import (
     aliases,
+    approvals,
     bulk,
     bundles,
     care,
@@ -34,6 +35,7 @@ root = Root(
         models.models,
         bundles.versions,
         aliases.aliases,
+        approvals.approvals,
         schedules.schedules,
         deployments.deployments,
         care.protections,

@@ -125,6 +125,16 @@ def delete_model(door: Door, name: str, confirmed: str | None, yes: bool) -> Non
     door.done(f"Deleted {name}.")
 
 
+@models.command("rollback")
+@click.argument("name")
+@click.option("--note", default="", help="Why.")
+@click.option("--bypass-reason", default="", help="Move at once where a policy lets maintainers do so.")
+@pass_door
+def rollback(door: Door, name: str, note: str, bypass_reason: str) -> None:
+    """Give Production back to the version that stood there before, by the same policy."""
+    door.show(door.client.rollback_model(name, note, bypass_reason))
+
+
 @models.command("restore")
 @click.argument("name")
 @click.option("--as", "as_name", metavar="NAME", help="A new name, where the old one is taken.")

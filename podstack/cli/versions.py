@@ -124,11 +124,29 @@ def update_version(door: Door, model_name: str, version: str, description: str |
 @versions.command("transition")
 @versioned("stage")
 @click.option("--note", default="", help="Why.")
+@click.option(
+    "--archive-previous/--keep-previous",
+    default=None,
+    help="What happens to what stands in Production; else as the project says.",
+)
+@click.option("--bypass-reason", default="", help="Move at once where a policy lets maintainers do so.")
 @pass_door
-def transition_version(door: Door, model_name: str, version: str, stage: str, note: str) -> None:
-    """Move a version to STAGE: None, Staging, Production or Archived."""
+def transition_version(
+    door: Door,
+    model_name: str,
+    version: str,
+    stage: str,
+    note: str,
+    archive_previous: bool | None,
+    bypass_reason: str,
+) -> None:
+    """Move a version to STAGE: None, Staging, Production or Archived; a policy may have it wait for approval."""
     wanted = STAGES.convert(stage, None, click.get_current_context())
-    door.show(door.client.transition_model_version_stage(model_name, version, wanted, note))
+    door.show(
+        door.client.transition_model_version_stage(
+            model_name, version, wanted, note, archive_previous, bypass_reason
+        )
+    )
 
 
 @versions.command("history")

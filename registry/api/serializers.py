@@ -158,6 +158,9 @@ class TransitionSerializer(serializers.Serializer):
     actor = serializers.CharField(source="actor.username")
     door = serializers.CharField()
     created_at = serializers.DateTimeField()
+    approved_by = serializers.ListField(child=serializers.CharField())
+    bypass_reason = serializers.CharField()
+    approval_id = serializers.CharField(source="approval", help_text="of the request; empty without a policy")
     approval = serializers.SerializerMethodField()
 
     @extend_schema_field({"type": "string", "enum": ["applied", "pending_approval"]})
@@ -230,6 +233,10 @@ class StoodInStageSerializer(serializers.Serializer):
     by = serializers.CharField()
     door = serializers.CharField()
     note = serializers.CharField()
+    approval_id = serializers.CharField(help_text="of the request; empty without a policy")
+    approved_by = serializers.ListField(child=serializers.CharField())
+    evidence = serializers.CharField(help_text="SHA-256 of what reviewers judged")
+    bypass_reason = serializers.CharField()
 
 
 class PointedToSerializer(serializers.Serializer):

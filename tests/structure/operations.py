@@ -12,6 +12,9 @@ from urllib.parse import quote, urlencode
 
 from accounts.choices import Role, Scope
 from accounts.services import create_token, set_member
+from approvals.models import ApprovalPolicy, ApprovalRequest
+from approvals.policies import set_approval_policy
+from approvals.services import transition_stage
 from artifacts.uploads import begin_upload, put_part
 from deployments.services import deploy
 from registry import services as registry_verbs
@@ -134,6 +137,32 @@ def _begun(person: Person, content: bytes) -> str:
     return upload.public_id
 
 
+def _asked(person: Person) -> tuple[ApprovalRequest, ApprovalPolicy]:
+    """A contributor's request that waits for the project's maintainers."""
+    bob = make_person(person.project, Role.CONTRIBUTOR)
+    make_version(bob, "guarded")
+    policy = set_approval_policy(actor=person.actor, project=person.project, model_name="guarded")
+    request = transition_stage(
+        actor=bob.actor, project=bob.project, model_name="guarded", ref=1, stage="Production"
+    )
+    assert isinstance(request, ApprovalRequest)
+    return request, policy
+
+
+def _rolled(person: Person) -> None:
+    """A model whose second version took the first one's place in Production."""
+    for number in (1, 2):
+        make_version(person, "rolled")
+        transition_stage(
+            actor=person.actor,
+            project=person.project,
+            model_name="rolled",
+            ref=number,
+            stage="Production",
+            archive_previous=True,
+        )
+
+
 def make_world() -> World:
     """A project with an admin, a member, runs, versions (the second Quarantined), an alias, endpoints, a token."""
     ann = make_person(make_project("alpha"), username="ann")
@@ -165,6 +194,8 @@ def make_world() -> World:
         actor=ann.actor, project=ann.project, name="spare", scopes=[Scope.READ], expires_in_days=3
     )
     upload, completed, aborted = (_begun(ann, content) for content in (CONTENT, b"complete", b"abort"))
+    request, policy = _asked(ann)
+    _rolled(ann)
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
     source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
@@ -187,11 +218,14 @@ def make_world() -> World:
             "protection_id": str(protection.pk),
             "endpoint": "down",
             "upload_id": upload,
+            "approval": request.public_id,
+            "policy_id": str(policy.pk),
             "schedule": "nightly",
             "execution": execution.public_id,
         },
         by_operation={
             "release_version": {"ref": "2"},
+            "rollback_model": {"name": "rolled"},
             "delete_model": {"name": "spare"},
             "restore_model": {"name": "gone"},
             "delete_version": {"name": "iris", "ref": "2"},
@@ -226,6 +260,23 @@ def make_world() -> World:
         },
         bodies={
             "part_addresses": {"numbers": [1]},
+            "approve": {"comment": "fine"},
+            "reject": {"comment": "too slow"},
+            "cancel_approval": {"comment": "later"},
+            "comment_approval": {"text": "why?"},
+            "rollback_model": {"note": "worse", "bypass_reason": ""},
+            "set_promotion_rules": {"one_production": True, "archive_previous": True},
+            "set_approval_policy": {
+                "stage": "Staging",
+                "model_name": "iris",
+                "approvals_needed": 1,
+                "reviewers": ["ray"],
+                "groups": [],
+                "own_review": False,
+                "bypass": True,
+                "expires_days": 7,
+                "checks": [{"check": "metric_at_least", "metric": "accuracy", "value": 0.9}],
+            },
             "bulk": {
                 "action": "set_version_tag",
                 "items": [{"model_name": "iris", "version": 1, "value": "x"}],
@@ -334,7 +385,12 @@ def make_world() -> World:
                 "code_version": "abc",
                 "environment": {"system": {"python": "3.12.1"}},
             },
-            "transition_stage": {"stage": "Staging", "note": "n"},
+            "transition_stage": {
+                "stage": "Staging",
+                "note": "n",
+                "archive_previous": True,
+                "bypass_reason": "",
+            },
             "update_deployment": {
                 "version": 1,
                 "gpu_type": "",

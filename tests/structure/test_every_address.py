@@ -30,6 +30,8 @@ VALUES = {
     "endpoint": "e",
     "upload_id": "up-000000000000",
     "schedule": "nightly",
+    "approval": "apr-000000000000",
+    "policy_id": "1",
     "execution": "exec-000000000000",
 }
 OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/static/")

@@ -1,0 +1,25 @@
+"""Filters of approval requests, for REST and the page alike."""
+
+from __future__ import annotations
+
+import django_filters
+
+from approvals.choices import RequestState
+from approvals.models import ApprovalRequest
+from registry.choices import Stage
+
+
+class RequestFilter(django_filters.FilterSet):
+    """`status`, `stage`, `model`, `version`, `requester`, and from when to when they were made."""
+
+    status = django_filters.ChoiceFilter(field_name="state", choices=RequestState.choices)
+    stage = django_filters.ChoiceFilter(field_name="to_stage", choices=Stage.choices)
+    model = django_filters.CharFilter(field_name="version__model__name", label="a model's name")
+    version = django_filters.NumberFilter(field_name="version__number", label="a version's number")
+    requester = django_filters.CharFilter(field_name="requested_by__username", label="who asked")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = ApprovalRequest
+        fields: tuple[str, ...] = ()

@@ -1,0 +1,60 @@
+"""Who may review: people and groups that a policy names, else the project's maintainers and admins."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+
+from accounts.choices import Role
+from accounts.models import Membership, Project, User
+from approvals.models import ApprovalPolicy, ApprovalRequest
+from common import sql
+
+USUAL_ROLES = (Role.MAINTAINER, Role.ADMIN)
+
+# Open requests of a project that wait for the word of one person.
+WAITING = """
+    SELECT q.id FROM approvals_approvalrequest q
+    JOIN approvals_approvalpolicy p ON p.id = q.policy_id
+    JOIN registry_modelversion v ON v.id = q.version_id
+    JOIN accounts_membership m ON m.project_id = q.project_id AND m.user_id = %(user)s
+    WHERE q.project_id = %(project)s AND q.state = 'Pending' AND q.expires_at > now()
+      AND (p.own_review OR (q.requested_by_id <> %(user)s AND v.created_by_id <> %(user)s))
+      AND (EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r
+                   WHERE r.approvalpolicy_id = p.id AND r.user_id = %(user)s)
+           OR EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g
+                      JOIN accounts_user_groups ug ON ug.group_id = g.group_id
+                      WHERE g.approvalpolicy_id = p.id AND ug.user_id = %(user)s)
+           OR (m.role IN ('maintainer', 'admin')
+               AND NOT EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r WHERE r.approvalpolicy_id = p.id)
+               AND NOT EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g WHERE g.approvalpolicy_id = p.id)))
+      AND NOT EXISTS (SELECT 1 FROM approvals_review w
+                      WHERE w.request_id = q.id AND w.reviewer_id = %(user)s AND w.evidence = q.evidence)
+"""
+
+
+def reviewers_of(policy: ApprovalPolicy) -> QuerySet[User]:
+    """The members of the project who may review under this policy."""
+    members = Membership.objects.filter(project=policy.project_id, user__is_active=True)
+    people = list(policy.reviewers.values_list("pk", flat=True))
+    groups = list(policy.groups.values_list("pk", flat=True))
+    if people or groups:
+        members = members.filter(Q(user__in=people) | Q(user__groups__in=groups))
+    else:
+        members = members.filter(role__in=USUAL_ROLES)
+    return User.objects.filter(pk__in=members.values("user")).order_by("username")
+
+
+def reviewers_for(request: ApprovalRequest, policy: ApprovalPolicy) -> QuerySet[User]:
+    """Those of them who may review this request."""
+    found = reviewers_of(policy)
+    if policy.own_review:
+        return found
+    return found.exclude(pk__in=[request.requested_by_id, request.version.created_by_id])
+
+
+def waiting_for(project: Project, user: User) -> list[int]:
+    """The ids of the open requests that wait for this person's word."""
+    statement = WAITING.replace("%(user)s", "%s").replace("%(project)s", "%s")
+    names = [part.split(")")[0] for part in WAITING.split("%(")[1:]]
+    values = {"user": user.pk, "project": project.pk}
+    return [found[0] for found in sql.rows(statement, [values[name] for name in names])]
