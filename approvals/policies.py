@@ -23,6 +23,7 @@ from common import sql
 from common.checks import shorten
 from common.errors import Conflict, Invalid, Missing
 from registry.choices import Stage
+from registry.locks import lock_version
 from registry.models import ModelVersion, RegisteredModel
 from registry.queries import find_model
 
@@ -84,6 +85,7 @@ def delete_approval_policy(*, actor: Actor, project: Project, policy_id: int) ->
     """Moves that it covered apply at once again; requests that no other policy covers are Superseded."""
     require(actor, project, Right.MAINTAIN)
     with transaction.atomic():
+        requests = _locked_requests(policy_id)
         rows = ApprovalPolicy.objects.select_for_update(of=("self",)).select_related("model", "project")
         policy = rows.filter(project=project, pk=policy_id).first()
         if policy is None:
@@ -91,15 +93,27 @@ def delete_approval_policy(*, actor: Actor, project: Project, policy_id: int) ->
                 f"There is no approval policy {policy_id} in {project.slug}.", code="policy_not_found"
             )
         before, name = facts(policy), label(policy)
-        requests = list(
-            ApprovalRequest.objects.select_for_update(of=("self",))
-            .filter(policy=policy, state=RequestState.PENDING)
-            .select_related("version__model")
-        )
+        if _waiting(policy_id).exclude(pk__in=[request.pk for request in requests]).exists():
+            raise Conflict("Somebody asked for approval this moment.", "Try again.", code="policy_in_use")
         policy.delete()
         for request in requests:
             _follow(request, actor)
         record(actor, "delete_approval_policy", "policy", name, project=project, before=before)
+
+
+def _waiting(policy_id: int) -> QuerySet[ApprovalRequest]:
+    return ApprovalRequest.objects.filter(policy=policy_id, state=RequestState.PENDING)
+
+
+def _locked_requests(policy_id: int) -> list[ApprovalRequest]:
+    """The policy's open requests, locked after their models and versions, in the order that reviews take."""
+    found = []
+    for pk, version_id in _waiting(policy_id).order_by("version_id").values_list("pk", "version_id"):
+        if ModelVersion.objects.alive().filter(pk=version_id).exists():
+            lock_version(version_id)
+        rows = _waiting(policy_id).select_for_update(of=("self",)).select_related("version__model")
+        found += list(rows.filter(pk=pk))
+    return found
 
 
 def _follow(request: ApprovalRequest, actor: Actor) -> None:

@@ -12,6 +12,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
+from accounts.permissions import require
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from approvals import policies, services
 from approvals.choices import RequestState
@@ -229,8 +230,11 @@ class Policies(FormPage):
 
     form_class = RulesForm
     template = "approvals/policies.html"
-    right = Right.READ
     success_message = "The rules are saved."
+
+    def enter(self) -> None:
+        right = Right.MAINTAIN if self.request.method == "POST" else Right.READ
+        require(self.actor, self.project, right)
 
     def initial(self) -> dict[str, Any]:
         return policies.rule_facts(policies.promotion_rules(self.project))

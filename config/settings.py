@@ -191,6 +191,9 @@ SPECTACULAR_SETTINGS = {
         "VersionStatusEnum": "registry.choices.VersionStatus",
         "EndpointStateEnum": "deployments.choices.EndpointState",
         "ExecutionStateEnum": "scheduling.choices.ExecutionState",
+        "RequestStateEnum": "approvals.choices.RequestState",
+        "VoteEnum": "approvals.choices.Vote",
+        "MoveStatusEnum": ["applied", "pending_approval"],
     },
 }
 

@@ -13,6 +13,11 @@ from common import sql
 from registry.choices import Stage
 from registry.models import ModelVersion, StageTransition
 
+MOVE = """
+    WITH moved AS (UPDATE registry_modelversion SET stage = %s, is_sole = %s, updated_at = %s WHERE id = %s)
+    UPDATE registry_registeredmodel SET updated_at = %s WHERE id = %s
+"""
+
 
 @dataclass(frozen=True)
 class Warrant:
@@ -42,8 +47,9 @@ def move(
     """
     now = timezone.now()
     origin = version.stage
-    sql.save(version, stage=stage, is_sole=is_sole and stage == Stage.PRODUCTION, updated_at=now)
-    sql.save(version.model, updated_at=now)
+    version.stage, version.is_sole = stage, is_sole and stage == Stage.PRODUCTION
+    version.updated_at = version.model.updated_at = now
+    sql.rows(MOVE, [str(stage), version.is_sole, now, version.pk, now, version.model_id])
     after: dict[str, object] = {"stage": stage, "note": note}
     if warrant.approval:
         after |= {"approval": warrant.approval, "approved_by": list(warrant.approved_by)}

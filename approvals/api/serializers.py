@@ -52,7 +52,7 @@ class ReviewSerializer(serializers.Serializer):
         return review.evidence == request.evidence
 
 
-class EventSerializer(serializers.Serializer):
+class RequestEventSerializer(serializers.Serializer):
     """A comment (`author` set), or something that happened."""
 
     kind = serializers.CharField()
@@ -89,7 +89,7 @@ class ApprovalSerializer(serializers.Serializer):
     evidence = serializers.CharField(help_text="SHA-256 over files, metrics, annotations and check results")
     checks = FindingSerializer(many=True, source="findings")
     reviews = serializers.SerializerMethodField()
-    events = EventSerializer(many=True)
+    events = RequestEventSerializer(many=True)
     reason = serializers.CharField(help_text="why it ended as it did")
     decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
     decided_at = serializers.DateTimeField(allow_null=True)

@@ -143,11 +143,11 @@ class CommentsView(ApprovalView):
         operation_id="comment_approval",
         summary="Say something to a request",
         request=s.TextInput,
-        responses={201: s.EventSerializer},
+        responses={201: s.RequestEventSerializer},
     )
     def post(self, request: Request, project: str, approval: str) -> Response:
         said = services.comment_approval(**self.where, **self.data(s.TextInput))
-        return Response(s.EventSerializer(said).data, status=201)
+        return Response(s.RequestEventSerializer(said).data, status=201)
 
 
 class PoliciesView(ProjectView):

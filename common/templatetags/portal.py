@@ -10,7 +10,7 @@ from typing import Any
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.forms import BoundField, RadioSelect, Select
+from django.forms import BoundField, CheckboxInput, RadioSelect, Select
 from django.http import QueryDict
 from django.templatetags.static import static
 from django.utils.html import format_html
@@ -133,12 +133,19 @@ def ago(moment: Any) -> SafeString:
 
 
 @register.filter
+def is_checkbox(field: BoundField) -> bool:
+    """Whether its label stands behind the box."""
+    return isinstance(field.field.widget, CheckboxInput)
+
+
+DRESSES = ((RadioSelect, ""), (CheckboxInput, "form-check-input"), (Select, "form-select"))
+
+
+@register.filter
 def control(field: BoundField) -> SafeString:
     """A form field in the portal's dress, with its error announced."""
     widget = field.field.widget
-    dress = (
-        "form-select" if type(widget) is Select else "" if isinstance(widget, RadioSelect) else "form-control"
-    )
+    dress = next((dress for kind, dress in DRESSES if isinstance(widget, kind)), "form-control")
     attrs: dict[str, str | bool] = {"class": dress}
     if field.errors:
         attrs = {"class": f"{dress} is-invalid".strip(), "aria-invalid": "true"}

@@ -41,9 +41,47 @@ class Platform:
             api_token=token or self.token, api_endpoint=self.url, project=self.env["PODSTACK_PROJECT"]
         )
 
+    def member(self, name: str, role: str) -> MLOpsClient:
+        """The client of a new member with this role, whose password is `<name>-password-1`."""
+        self.manage("shell", "-c", f"from tests.e2e.conftest import add_person; add_person({name!r})")
+        admin = self.client()
+        admin.set_member(name, role)
+        token = self.manage(
+            "shell", "-c", f"from tests.e2e.conftest import token_of; print(token_of({name!r}))"
+        )
+        return self.client(token.split()[-1])
+
+    def manage(self, *words: str) -> str:
+        """What a management command of this platform prints."""
+        (pid, *_) = self.processes("manage.py", "dispatch_jobs")
+        environ = dict(
+            line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
+        )
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def processes(self, *words: str) -> list[int]:
         """Living processes below the launcher whose command line holds all of `words`."""
         return [pid for pid in _descendants(self.process.pid) if all(w in _command(pid) for w in words)]
+
+
+def add_person(name: str) -> None:
+    """Runs inside the platform: a user who can sign in."""
+    from accounts.models import User
+
+    User.objects.create_user(name, password=f"{name}-password-1")
+
+
+def token_of(name: str) -> str:
+    """Runs inside the platform: a new token of this user."""
+    from accounts.choices import Door, Scope
+    from accounts.models import User
+    from accounts.permissions import Actor
+    from accounts.services import create_token
+
+    actor = Actor(user=User.objects.get(username=name), door=Door.COMMAND)
+    return create_token(actor=actor, name="tests", scopes=[Scope.WRITE])[1]
 
 
 def _descendants(root: int) -> list[int]:

@@ -114,7 +114,7 @@ def test_versions_are_compared_and_the_stage_changes_with_a_note(
     no_barrier(page)
     page.goto(f"{flowers}versions/2/")
     page.get_by_role("link", name="Change Stage").click()
-    page.get_by_label("Production").check()
+    page.get_by_label("Production", exact=True).check()
     page.get_by_label("Transition note").fill("Better than the first")
     no_barrier(page)
     page.get_by_role("button", name="Change Stage").click()

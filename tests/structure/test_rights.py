@@ -134,7 +134,8 @@ TABLE = {
     "list_alias_moves": READ,
     "list_training_code": READ,
     "upload_training_code": WRITE,
-    "rollback_model": WRITE,
+    # What stands in Production is archived, and that stage is protected here.
+    "rollback_model": MAINTAIN,
     "list_approvals": READ,
     "get_approval": READ,
     # The policy names nobody, so that maintainers and admins review.
