@@ -30,6 +30,25 @@ class Right(TextChoices):
     ADMIN = "admin", "manage members and tokens"
 
 
+class Notice(TextChoices):
+    """What people are told of."""
+
+    APPROVAL_REQUESTED = "approval_requested", "A request waits for my review"
+    APPROVAL_REMINDER = "approval_reminder", "A request that waits for my review expires soon"
+    APPROVAL_STALE = "approval_stale", "What I approved has changed"
+    APPROVAL_COMMENT = "approval_comment", "Somebody comments on a request of mine"
+    APPROVAL_DECIDED = "approval_decided", "My request is decided"
+    POLICY_BYPASSED = "policy_bypassed", "A policy that I review for was bypassed"
+    SCHEDULE_FAILED = "schedule_failed", "An execution of my schedule failed"
+    RUN_ALERT = "run_alert", "An alert on my run fired"
+    ENDPOINT_FAILED = "endpoint_failed", "My endpoint failed or is degraded"
+    WEBHOOK_OFF = "webhook_off", "A webhook was switched off"
+
+
+# Those that come by e-mail too, unless a person chooses otherwise.
+MAILED = frozenset(Notice) - {Notice.APPROVAL_COMMENT, Notice.APPROVAL_STALE, Notice.RUN_ALERT}
+
+
 class Door(TextChoices):
     SDK = "sdk", "SDK"
     CLI = "cli", "command line"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import django_filters
 
-from accounts.models import AuditEntry
+from accounts.choices import Notice
+from accounts.models import AuditEntry, Notification
 from common.filters import MomentFilter
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 class AuditFilter(django_filters.FilterSet):
@@ -16,3 +22,19 @@ class AuditFilter(django_filters.FilterSet):
     class Meta:
         model = AuditEntry
         fields = ("verb", "object_type", "object_id", "door")
+
+
+class NotificationFilter(django_filters.FilterSet):
+    """`unread`: true or false; `kind`."""
+
+    unread = django_filters.ChoiceFilter(
+        choices=(("true", "unread"), ("false", "read")), method="by_unread", label="true or false"
+    )
+    kind = django_filters.ChoiceFilter(choices=Notice.choices)
+
+    class Meta:
+        model = Notification
+        fields: tuple[str, ...] = ()
+
+    def by_unread(self, rows: QuerySet[Notification], name: str, value: str) -> QuerySet[Notification]:
+        return rows.filter(read_at__isnull=value == "true")

@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from accounts.choices import Door, Role, Scope
+from accounts.choices import Door, Notice, Role, Scope
 
 
 class User(AbstractUser):
@@ -123,3 +123,47 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.object_type} {self.object_id}"
+
+
+class Notification(models.Model):
+    """One person told of one thing, written in the transaction of what it tells. `path`: where to look."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notifications")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="notifications")
+    kind = models.CharField(max_length=32, choices=Notice)
+    text = models.CharField(max_length=500)
+    path = models.CharField(max_length=500)
+    in_inbox = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    read_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = [
+            models.Index(fields=["user", "project", "-id"], name="inbox"),
+            models.Index(
+                fields=["user", "project"],
+                condition=models.Q(read_at=None, in_inbox=True),
+                name="unread_inbox",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.text}"
+
+
+class NotificationChoice(models.Model):
+    """Where one person wants one kind of notice; without a row it is as usual."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notification_choices")
+    kind = models.CharField(max_length=32, choices=Notice)
+    inbox = models.BooleanField(default=True)
+    email = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("kind",)
+        constraints = [models.UniqueConstraint(fields=["user", "kind"], name="one_choice_per_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.kind}"

@@ -12,7 +12,7 @@ from accounts.models import Project, User
 
 @dataclass(frozen=True)
 class Section:
-    """One line below MLOps.
+    """One line below MLOps, or with `in_bar` an icon of the bar on top.
 
     `count` is the SQL of its figure, in which %(project)s and %(user)s stand for their ids; it stands on every page
     and must cost next to nothing. `counted` says in words what the figure counts.
@@ -26,6 +26,7 @@ class Section:
     count: str = ""
     counted: str = ""
     warns: bool = False
+    in_bar: bool = False
 
 
 @dataclass(frozen=True)

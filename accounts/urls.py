@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import project_views, settings_views, views
+from accounts import notification_views, project_views, settings_views, views
 
 app_name = "accounts"
 PROJECT = "projects/<slug:project>/"
@@ -16,6 +16,17 @@ urlpatterns = [
     path(f"{PROJECT}members/<str:username>/", project_views.ChangeRole.as_view(), name="member"),
     path(
         f"{PROJECT}members/<str:username>/remove/", project_views.RemoveMember.as_view(), name="member_remove"
+    ),
+    path(f"{PROJECT}notifications/", notification_views.Inbox.as_view(), name="inbox"),
+    path(
+        f"{PROJECT}notifications/choices/",
+        notification_views.NotificationChoices.as_view(),
+        name="notification_choices",
+    ),
+    path(
+        f"{PROJECT}notifications/<int:notification_id>/",
+        notification_views.OpenNotification.as_view(),
+        name="notification",
     ),
     path(f"{PROJECT}audit/", project_views.AuditTrail.as_view(), name="audit"),
     path(f"{PROJECT}audit/export/", project_views.ExportAudit.as_view(), name="audit_export"),

@@ -15,6 +15,7 @@ from accounts.choices import Right
 from accounts.groups import find_groups
 from accounts.models import Project, User
 from accounts.permissions import Actor, require
+from approvals.announcements import tell_of_end
 from approvals.checks import check_rules
 from approvals.choices import RequestState
 from approvals.models import ApprovalPolicy, ApprovalRequest, PromotionRules
@@ -111,7 +112,8 @@ def _locked_requests(policy_id: int) -> list[ApprovalRequest]:
     for pk, version_id in _waiting(policy_id).order_by("version_id").values_list("pk", "version_id"):
         if ModelVersion.objects.alive().filter(pk=version_id).exists():
             lock_version(version_id)
-        rows = _waiting(policy_id).select_for_update(of=("self",)).select_related("version__model")
+        rows = _waiting(policy_id).select_for_update(of=("self",))
+        rows = rows.select_related("version__model", "requested_by", "project")
         found += list(rows.filter(pk=pk))
     return found
 
@@ -127,6 +129,7 @@ def _follow(request: ApprovalRequest, actor: Actor) -> None:
     request.reason = "The policy was removed: ask again, and it applies at once."
     request.decided_by, request.decided_at = actor.user, timezone.now()
     request.save(update_fields=["state", "reason", "decided_by", "decided_at"])
+    tell_of_end(request)
 
 
 def set_promotion_rules(

@@ -12,6 +12,7 @@ from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project, User
 from accounts.permissions import Actor, may, require
+from approvals import announcements
 from approvals.checks import Evidence, evidence_of
 from approvals.choices import EventKind, RequestState, Vote
 from approvals.models import ApprovalPolicy, ApprovalRequest, RequestEvent, Review
@@ -181,6 +182,7 @@ def comment_approval(*, actor: Actor, project: Project, request_id: str, text: s
         record(
             actor, "comment_approval", "approval", request.public_id, project=project, after={"text": text}
         )
+        announcements.tell_of_comment(said)
     return said
 
 
@@ -195,7 +197,7 @@ def refresh_request(*, actor: Actor, request_pk: int) -> None:
         elif not _supersede_if_moved(request, actor):
             policy = _policy_of(request)
             _note_evidence(request, evidence_of(request.version, policy.checks))
-            _remind(request)
+            _remind(request, policy)
 
 
 def _around(version: ModelVersion, target: Stage) -> Around:
@@ -303,6 +305,7 @@ def _bypass(
     request.save()
     after = {"reason": reason, "stage": target, "version": f"{version.model.name}/{version.number}"}
     record(actor, "bypass_policy", "approval", request.public_id, project=version.model.project, after=after)
+    announcements.tell_of_bypass(request, policy)
     return moved
 
 
@@ -332,6 +335,7 @@ def _ask(
     record(
         actor, "request_approval", "approval", request.public_id, project=version.model.project, after=after
     )
+    announcements.tell_of_request(request, policy)
     return request
 
 
@@ -538,6 +542,7 @@ def _end(request: ApprovalRequest, state: RequestState, reason: str, actor: Acto
             project=request.project,
             after={"state": state, "reason": reason},
         )
+    announcements.tell_of_end(request)
 
 
 ENDINGS = {
@@ -553,7 +558,8 @@ def _note_evidence(request: ApprovalRequest, evidence: Evidence) -> None:
     """Takes down evidence that is another than at the last look: votes on the old one count no more."""
     if request.evidence == evidence.digest:
         return
-    stale = Review.objects.filter(request=request, evidence=request.evidence).count()
+    before = request.evidence
+    stale = Review.objects.filter(request=request, evidence=before).count()
     request.evidence, request.findings = evidence.digest, evidence.as_json()
     request.save(update_fields=["evidence", "findings"])
     told = f" {stale} vote{'s' if stale != 1 else ''} must be given again." if stale else ""
@@ -562,12 +568,13 @@ def _note_evidence(request: ApprovalRequest, evidence: Evidence) -> None:
         kind=EventKind.EVIDENCE,
         text=f"The version's metrics, annotations or checks changed.{told}",
     )
+    announcements.tell_of_evidence(request, before)
 
 
 REMINDED_BEFORE = timedelta(days=2)
 
 
-def _remind(request: ApprovalRequest) -> None:
+def _remind(request: ApprovalRequest, policy: ApprovalPolicy) -> None:
     """Once, when less than two days, and less than half of the time, are left."""
     left = request.expires_at - timezone.now()
     if request.reminded_at or left > min(REMINDED_BEFORE, (request.expires_at - request.created_at) / 2):
@@ -577,3 +584,4 @@ def _remind(request: ApprovalRequest) -> None:
     RequestEvent.objects.create(
         request=request, kind=EventKind.REMINDER, text="Reviewers were reminded: it expires soon."
     )
+    announcements.tell_of_reminder(request, policy)

@@ -73,6 +73,8 @@ class Env:
     no_gpu: str
     downloads: str
     uploads: str
+    email_url: str
+    email_from: str
     gpu_types: tuple[str, ...]
     log_level: str
     demo: bool
@@ -197,6 +199,11 @@ def _http_url(value: str) -> str:
     if value and (urlsplit(value).query or urlsplit(value).fragment):
         raise ValueError(right)
     return _url(value, ("http", "https"), right).rstrip("/")
+
+
+def _email_url(value: str) -> str:
+    right = "empty for files below VAR_DIR/mail, console:, or smtp://user:password@host:587"
+    return value if value == "console:" else _url(value, ("smtp", "smtps"), right)
 
 
 def _storage_url(value: str) -> str:
@@ -351,6 +358,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Who takes large files: app is the web server, presign the bucket itself, each part at an address that is "
         "good for an hour (S3; clients must reach the bucket).",
     ),
+    Setting(
+        "EMAIL_URL",
+        "",
+        _email_url,
+        "Server that e-mail goes through: smtp://user:password@host:587 (with STARTTLS), smtps://user:password@host:465, "
+        "or console: for the log.",
+        "files below VAR_DIR/mail",
+    ),
+    Setting("EMAIL_FROM", "Model Registry <registry@localhost>", _text, "Sender of e-mail."),
     Setting(
         "GPU_TYPES",
         "T4,L4,V100,A10,A10G,L40S,A100,H100,H200",

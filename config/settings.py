@@ -127,7 +127,18 @@ ACCOUNT_PREVENT_ENUMERATION = True
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+_email = urlsplit(ENV.email_url)
+EMAIL_BACKENDS = {"": "filebased", "console": "console"}
+EMAIL_BACKEND = f"django.core.mail.backends.{EMAIL_BACKENDS.get(_email.scheme, 'smtp')}.EmailBackend"
+EMAIL_FILE_PATH = ENV.var_dir / "mail"
+EMAIL_HOST, EMAIL_PORT = (
+    _email.hostname or "localhost",
+    _email.port or (465 if _email.scheme == "smtps" else 587),
+)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_email.username or ""), unquote(_email.password or "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = _email.scheme == "smtp" and bool(_email.username), _email.scheme == "smtps"
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -192,6 +203,7 @@ SPECTACULAR_SETTINGS = {
         "EndpointStateEnum": "deployments.choices.EndpointState",
         "ExecutionStateEnum": "scheduling.choices.ExecutionState",
         "RequestStateEnum": "approvals.choices.RequestState",
+        "NoticeEnum": "accounts.choices.Notice",
         "VoteEnum": "approvals.choices.Vote",
         "MoveStatusEnum": ["applied", "pending_approval"],
     },

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import record
+from accounts.choices import Notice
+from accounts.notifications import notify
 from accounts.permissions import Actor
+from common.checks import shorten
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
 from deployments.queries import standing
+
+TROUBLED = (EndpointState.FAILED, EndpointState.DEGRADED)
 
 
 def lock_deployment(deployment_id: int) -> Deployment:
@@ -55,9 +61,22 @@ def settle(
     changed = (found.state, found.reason) != (deployment.state, deployment.reason)
     if not (changed or values or message):
         return
+    was_asked_for_now = deployment.state == EndpointState.PENDING
     deployment.state, deployment.reason, deployment.updated_at = found.state, found.reason, timezone.now()
     deployment.save(update_fields=[*values, "state", "reason", "updated_at"])
+    if changed and found.state in TROUBLED and not was_asked_for_now:
+        _tell_of_trouble(deployment)
     tell(deployment, message or found.reason or f"The endpoint is {found.state}.", revision)
+
+
+def _tell_of_trouble(deployment: Deployment) -> None:
+    notify(
+        [deployment.created_by],
+        Notice.ENDPOINT_FAILED,
+        f"The endpoint {deployment.endpoint_name} is {deployment.state}: {shorten(deployment.reason, 300)}",
+        project=deployment.project,
+        path=reverse("deployments:detail", args=[deployment.project.slug, deployment.endpoint_name]),
+    )
 
 
 def complain(deployment: Deployment, problem: str) -> None:

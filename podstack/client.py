@@ -13,6 +13,7 @@ from podstack.errors import ValidationError
 from podstack.experiments import ExperimentCalls
 from podstack.http import Http, Retries
 from podstack.models import Me
+from podstack.notifications import NotificationCalls
 from podstack.people import PeopleCalls
 from podstack.runs import RunCalls
 from podstack.schedules import ScheduleCalls
@@ -28,6 +29,7 @@ class MLOpsClient(
     ApprovalCalls,
     ScheduleCalls,
     DeploymentCalls,
+    NotificationCalls,
     PeopleCalls,
 ):
     """The model registry from Python.

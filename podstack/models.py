@@ -302,6 +302,28 @@ class Inspection(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notification(Answer):
+    """What you were told; `path` is the portal's page to look at."""
+
+    id: int = 0
+    kind: str = ""
+    text: str = ""
+    path: str = ""
+    created_at: datetime | None = _time()
+    read_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationChoice(Answer):
+    """Where one kind of notice reaches you, in all projects."""
+
+    kind: str = ""
+    label: str = ""
+    inbox: bool = True
+    email: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Review(Answer):
     """A vote, "approve" or "reject"; once the evidence changed it is not fresh and counts no more."""
 

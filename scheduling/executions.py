@@ -13,12 +13,15 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 from django.utils import timezone
 
-from accounts.choices import Door
+from accounts.choices import Door, Notice
+from accounts.notifications import notify
 from accounts.permissions import Actor
 from accounts.services import create_run_token, revoke_run_tokens
 from artifacts.services import make_manifest, materialize, store_bytes
+from common.checks import shorten
 from common.errors import DomainError
 from common.jobs import Again, enqueue
 from common.models import Job, JobState
@@ -240,8 +243,22 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
         )
         again.save(force_insert=True)
         start_soon(again)
+    elif state == ExecutionState.FAILED:
+        _tell_of_failure(execution)
     for waiting in schedule.executions.filter(state=ExecutionState.QUEUED).exclude(pk=execution.pk)[:1]:
         start_soon(waiting)
+
+
+def _tell_of_failure(execution: ScheduleExecution) -> None:
+    schedule = execution.schedule
+    people = [schedule.created_by, *([execution.created_by] if execution.created_by else [])]
+    notify(
+        people,
+        Notice.SCHEDULE_FAILED,
+        f"{schedule.name} failed: {shorten(execution.reason, 300)}",
+        project=schedule.project,
+        path=reverse("scheduling:execution", args=[schedule.project.slug, execution.public_id]),
+    )
 
 
 def give_up(execution_id: int, error: str) -> None:

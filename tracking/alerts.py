@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import record
-from accounts.choices import Door, Right
+from accounts.choices import Door, Notice, Right
 from accounts.models import Project
+from accounts.notifications import notify
 from accounts.permissions import Actor, require, system_actor
 from common.checks import NON_FINITE, check_text, plain_number, shorten
 from common.errors import Conflict, Invalid
@@ -169,3 +171,10 @@ def _fire(project: Project, run: Run, alert: RunAlert, value: float, step: int) 
     if alert.message:
         after["message"] = alert.message
     record(system_actor(Door.JOB), "fire_alert", "run", run.public_id, project=project, after=after)
+    notify(
+        [alert.created_by, run.created_by],
+        Notice.RUN_ALERT,
+        f"{alert.condition} on {run.public_id}: {alert.key} is {value:g} at step {step}. {alert.message}".strip(),
+        project=project,
+        path=reverse("tracking:run", args=[project.slug, run.public_id]),
+    )

@@ -1,12 +1,15 @@
 from django.urls import path
 
-from accounts.api import views
+from accounts.api import notifications, views
 
 urlpatterns = [
     path("tokens", views.TokensView.as_view()),
     path("tokens/<str:prefix>", views.TokenView.as_view()),
     path("members", views.MembersView.as_view()),
     path("members/<str:username>", views.MemberView.as_view()),
+    path("notifications", notifications.NotificationsView.as_view()),
+    path("notifications/read", notifications.ReadNotificationsView.as_view()),
+    path("notification-choices", notifications.NotificationChoicesView.as_view()),
     path("audit", views.AuditView.as_view()),
     path("audit/export", views.ExportAuditView.as_view()),
 ]

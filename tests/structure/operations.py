@@ -260,6 +260,8 @@ def make_world() -> World:
         },
         bodies={
             "part_addresses": {"numbers": [1]},
+            "read_notifications": {"ids": [1]},
+            "set_notification_choice": {"kind": "approval_requested", "inbox": True, "email": False},
             "approve": {"comment": "fine"},
             "reject": {"comment": "too slow"},
             "cancel_approval": {"comment": "later"},

@@ -32,6 +32,7 @@ VALUES = {
     "schedule": "nightly",
     "approval": "apr-000000000000",
     "policy_id": "1",
+    "notification_id": "1",
     "execution": "exec-000000000000",
 }
 OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/static/")

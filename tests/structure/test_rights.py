@@ -33,6 +33,7 @@ READ = f"{NOT_IN} 2xx 2xx 2xx 2xx 2xx 403 2xx"
 WRITE = f"{NOT_IN} 403 2xx 2xx 2xx 403 403 2xx"
 MAINTAIN = f"{NOT_IN} 403 403 2xx 2xx 403 403 2xx"
 ADMIN = f"{NOT_IN} 403 403 403 2xx 403 403 403"
+ONESELF = f"{NOT_IN} 2xx 2xx 2xx 2xx 403 403 2xx"
 READ_TRAIL = f"{NOT_IN} 403 403 2xx 2xx 403 403 2xx"
 # The endpoint of the table does not run: 503 says that the caller got past the door.
 PREDICT = f"{NOT_IN} 503 503 503 503 403 503 503"
@@ -136,13 +137,17 @@ TABLE = {
     "upload_training_code": WRITE,
     # What stands in Production is archived, and that stage is protected here.
     "rollback_model": MAINTAIN,
+    "list_notifications": READ,
+    "read_notifications": ONESELF,
+    "get_notification_choices": READ,
+    "set_notification_choice": ONESELF,
     "list_approvals": READ,
     "get_approval": READ,
     # The policy names nobody, so that maintainers and admins review.
     "approve": MAINTAIN,
     "reject": MAINTAIN,
     "cancel_approval": MAINTAIN,
-    "comment_approval": f"{NOT_IN} 2xx 2xx 2xx 2xx 403 403 2xx",
+    "comment_approval": ONESELF,
     "list_approval_policies": READ,
     "set_approval_policy": MAINTAIN,
     "delete_approval_policy": MAINTAIN,
