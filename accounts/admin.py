@@ -14,10 +14,20 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import services
+from accounts import services, webhooks
 from accounts.audit import record
 from accounts.choices import Door
-from accounts.models import ApiToken, AuditEntry, Membership, Project, User
+from accounts.models import (
+    ApiToken,
+    AuditEntry,
+    Membership,
+    Notification,
+    NotificationChoice,
+    Project,
+    User,
+    Webhook,
+    WebhookDelivery,
+)
 from accounts.permissions import Actor
 from common.admin import ReadOnlyAdmin
 from common.api.problems import request_id_of
@@ -175,3 +185,51 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     search_fields = ("object_id", "actor__username", "request_id")
     list_select_related = ("actor", "project")
     date_hierarchy = "at"
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    list_display = ("user", "project", "kind", "text", "created_at", "read_at", "mailed_at")
+    list_filter = ("kind", "project")
+    search_fields = ("user__username", "text")
+    list_select_related = ("user", "project")
+
+
+@admin.register(NotificationChoice)
+class NotificationChoiceAdmin(ReadOnlyAdmin):
+    list_display = ("user", "kind", "inbox", "email")
+    list_filter = ("kind",)
+    search_fields = ("user__username",)
+    list_select_related = ("user",)
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin):
+    list_display = ("name", "public_id", "project", "url", "format", "is_active", "off_reason")
+    list_filter = ("is_active", "format", "project")
+    search_fields = ("name", "public_id", "url")
+    list_select_related = ("project",)
+    exclude = ("secret",)
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("message_id", "webhook", "event", "state", "attempts", "status", "error", "created_at")
+    list_filter = ("state", "webhook__project")
+    search_fields = ("message_id", "event", "webhook__name")
+    list_select_related = ("webhook",)
+    actions = ("redeliver",)
+
+    @admin.action(description="Redeliver", permissions=["view"])
+    def redeliver(self, request: HttpRequest, rows: QuerySet[WebhookDelivery]) -> None:
+        for each in rows.select_related("webhook__project"):
+            try:
+                webhooks.redeliver(
+                    actor=admin_actor(request),
+                    project=each.webhook.project,
+                    webhook_id=each.webhook.public_id,
+                    message_id=each.message_id,
+                )
+                messages.success(request, f"{each.message_id} is sent once more.")
+            except DomainError as error:
+                messages.error(request, error.message)

@@ -49,6 +49,21 @@ class Notice(TextChoices):
 MAILED = frozenset(Notice) - {Notice.APPROVAL_COMMENT, Notice.APPROVAL_STALE, Notice.RUN_ALERT}
 
 
+class HookFormat(TextChoices):
+    """What a webhook's receiver understands."""
+
+    STANDARD = "standard", "JSON, signed (Standard Webhooks)"
+    SLACK = "slack", "Slack"
+    TEAMS = "teams", "Microsoft Teams"
+    DISCORD = "discord", "Discord"
+
+
+class DeliveryState(TextChoices):
+    WAITING = "Waiting", "Waiting"
+    DELIVERED = "Delivered", "Delivered"
+    FAILED = "Failed", "Failed"
+
+
 class Door(TextChoices):
     SDK = "sdk", "SDK"
     CLI = "cli", "command line"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import django_filters
 
-from accounts.choices import Notice
-from accounts.models import AuditEntry, Notification
+from accounts.choices import DeliveryState, Notice
+from accounts.models import AuditEntry, Notification, WebhookDelivery
 from common.filters import MomentFilter
 
 if TYPE_CHECKING:
@@ -38,3 +38,14 @@ class NotificationFilter(django_filters.FilterSet):
 
     def by_unread(self, rows: QuerySet[Notification], name: str, value: str) -> QuerySet[Notification]:
         return rows.filter(read_at__isnull=value == "true")
+
+
+class DeliveryFilter(django_filters.FilterSet):
+    """`state` and `event`."""
+
+    state = django_filters.ChoiceFilter(choices=DeliveryState.choices)
+    event = django_filters.CharFilter(field_name="event")
+
+    class Meta:
+        model = WebhookDelivery
+        fields: tuple[str, ...] = ()

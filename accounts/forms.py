@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from accounts.choices import Role, Scope
+from accounts.choices import HookFormat, Role, Scope
 from accounts.models import Project
 
 SCOPES = {
@@ -96,3 +96,28 @@ class ProjectForm(forms.Form):
 
 class SureForm(forms.Form):
     """Nothing to fill in: the button is the answer."""
+
+
+class EventNames(forms.CharField):
+    """Names of events with commas or spaces between them, as a list."""
+
+    def clean(self, value: Any) -> Any:
+        return super().clean(value).replace(",", " ").split()
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else ", ".join(value or ())
+
+
+class WebhookForm(forms.Form):
+    name = forms.CharField(label="Name", max_length=120)
+    url = forms.CharField(
+        label="Address", max_length=2000, widget=forms.TextInput(attrs={"placeholder": "https://"})
+    )
+    format = forms.ChoiceField(label="Format", choices=HookFormat.choices, initial=HookFormat.STANDARD)
+    events = EventNames(
+        label="Events",
+        required=False,
+        max_length=2000,
+        help_text="Such as version.transition_stage, approval.*; empty for all that concern models, approvals, "
+        "schedules and endpoints.",
+    )

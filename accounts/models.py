@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from accounts.choices import Door, Notice, Role, Scope
+from accounts.choices import DeliveryState, Door, HookFormat, Notice, Role, Scope
 
 
 class User(AbstractUser):
@@ -167,3 +167,57 @@ class NotificationChoice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.kind}"
+
+
+class Webhook(models.Model):
+    """An address that is told of what happens in a project. `events`: names such as version.transition_stage, or
+    version.* for all of a kind; empty for all that concern models, approvals, schedules and endpoints.
+    """
+
+    public_id = models.CharField(max_length=40, unique=True, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="webhooks")
+    name = models.CharField(max_length=120)
+    url = models.CharField(max_length=2000)
+    secret = models.CharField(max_length=100, editable=False)
+    format = models.CharField(max_length=16, choices=HookFormat, default=HookFormat.STANDARD)
+    events = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    is_active = models.BooleanField(default=True)
+    off_reason = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("name", "id")
+        indexes = [
+            models.Index(fields=["project"], condition=models.Q(is_active=True), name="active_webhooks")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+
+class WebhookDelivery(models.Model):
+    """One event for one webhook: its receiver finds the same `message_id` in each attempt."""
+
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    message_id = models.CharField(max_length=40, unique=True)
+    event = models.CharField(max_length=100)
+    payload = models.JSONField()
+    state = models.CharField(max_length=16, choices=DeliveryState, default=DeliveryState.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    tried_at = models.DateTimeField(null=True)
+    request = models.TextField(blank=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    response = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    duration_ms = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name_plural = "webhook deliveries"
+        indexes = [models.Index(fields=["webhook", "-id"], name="deliveries_of_webhook")]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.message_id}"

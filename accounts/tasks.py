@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from accounts import notifications
-from common.jobs import job
+from accounts import notifications, webhooks
+from common.jobs import Again, job
 
 
 @job("accounts.mail_notification", max_attempts=20)
 def mail_notification(*, notification_id: int) -> None:
     """One e-mail."""
     notifications.mail_notification(notification_id)
+
+
+@job("accounts.deliver_webhook", max_attempts=20)
+def deliver_webhook(*, delivery_id: int) -> Again | None:
+    """One attempt to tell a webhook."""
+    return webhooks.deliver(delivery_id)

@@ -1,9 +1,10 @@
 from django.urls import path
 
-from accounts import notification_views, project_views, settings_views, views
+from accounts import notification_views, project_views, settings_views, views, webhook_views
 
 app_name = "accounts"
 PROJECT = "projects/<slug:project>/"
+WEBHOOK = f"{PROJECT}webhooks/<str:webhook>/"
 
 urlpatterns = [
     path("projects/", views.ProjectList.as_view(), name="projects"),
@@ -28,6 +29,14 @@ urlpatterns = [
         notification_views.OpenNotification.as_view(),
         name="notification",
     ),
+    path(f"{PROJECT}webhooks/", webhook_views.WebhookList.as_view(), name="webhooks"),
+    path(f"{PROJECT}new-webhook/", webhook_views.NewWebhook.as_view(), name="webhook_new"),
+    path(WEBHOOK, webhook_views.WebhookDetail.as_view(), name="webhook"),
+    path(f"{WEBHOOK}edit/", webhook_views.EditWebhook.as_view(), name="webhook_edit"),
+    path(f"{WEBHOOK}delete/", webhook_views.DeleteWebhook.as_view(), name="webhook_delete"),
+    path(f"{WEBHOOK}ping/", webhook_views.Ping.as_view(), name="webhook_ping"),
+    path(f"{WEBHOOK}switch/", webhook_views.Switch.as_view(), name="webhook_switch"),
+    path(f"{WEBHOOK}redeliver/<str:message>/", webhook_views.Redeliver.as_view(), name="webhook_redeliver"),
     path(f"{PROJECT}audit/", project_views.AuditTrail.as_view(), name="audit"),
     path(f"{PROJECT}audit/export/", project_views.ExportAudit.as_view(), name="audit_export"),
 ]

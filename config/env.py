@@ -73,6 +73,7 @@ class Env:
     no_gpu: str
     downloads: str
     uploads: str
+    webhooks_to_private: bool
     email_url: str
     email_from: str
     gpu_types: tuple[str, ...]
@@ -357,6 +358,12 @@ SETTINGS: tuple[Setting, ...] = (
         _one_of("app", "presign"),
         "Who takes large files: app is the web server, presign the bucket itself, each part at an address that is "
         "good for an hour (S3; clients must reach the bucket).",
+    ),
+    Setting(
+        "WEBHOOKS_TO_PRIVATE",
+        "0",
+        _flag,
+        "1 lets webhooks go to private and loopback addresses too; only for networks where every member is trusted.",
     ),
     Setting(
         "EMAIL_URL",

@@ -138,6 +138,7 @@ EMAIL_HOST, EMAIL_PORT = (
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_email.username or ""), unquote(_email.password or "")
 EMAIL_USE_TLS, EMAIL_USE_SSL = _email.scheme == "smtp" and bool(_email.username), _email.scheme == "smtps"
 EMAIL_TIMEOUT = 20
+WEBHOOKS_TO_PRIVATE = ENV.webhooks_to_private
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 
 SESSION_COOKIE_HTTPONLY = True

@@ -18,6 +18,7 @@ from podstack.people import PeopleCalls
 from podstack.runs import RunCalls
 from podstack.schedules import ScheduleCalls
 from podstack.series import SeriesCalls
+from podstack.webhooks import WebhookCalls
 
 
 class MLOpsClient(
@@ -30,6 +31,7 @@ class MLOpsClient(
     ScheduleCalls,
     DeploymentCalls,
     NotificationCalls,
+    WebhookCalls,
     PeopleCalls,
 ):
     """The model registry from Python.

@@ -302,6 +302,41 @@ class Inspection(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Webhook(Answer):
+    """An address that is told of what happens in the project; `secret` is there only when it was just made."""
+
+    id: str = ""
+    name: str = ""
+    url: str = ""
+    events: list[str] = field(default_factory=list)
+    format: str = "standard"
+    is_active: bool = True
+    off_reason: str = ""
+    secret: str = field(default="", repr=False)
+    created_by: str = ""
+    created_at: datetime | None = _time()
+    updated_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDelivery(Answer):
+    """One event for one webhook, and what became of its last attempt: Waiting, Delivered or Failed."""
+
+    message_id: str = ""
+    event: str = ""
+    payload: dict[str, Any] = _dict()
+    state: str = ""
+    attempts: int = 0
+    created_at: datetime | None = _time()
+    tried_at: datetime | None = _time()
+    request: str = ""
+    status: int | None = None
+    response: str = ""
+    error: str = ""
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notification(Answer):
     """What you were told; `path` is the portal's page to look at."""
 

@@ -16,9 +16,10 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.audit import record
 from accounts.choices import Door, Notice
 from accounts.notifications import notify
-from accounts.permissions import Actor
+from accounts.permissions import Actor, system_actor
 from accounts.services import create_run_token, revoke_run_tokens
 from artifacts.services import make_manifest, materialize, store_bytes
 from common.checks import shorten
@@ -229,6 +230,14 @@ def _end_its_run(execution: ScheduleExecution, state: ExecutionState, sentence: 
 
 def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
     schedule = execution.schedule
+    record(
+        system_actor(),
+        "end_execution",
+        "schedule",
+        schedule.name,
+        project=schedule.project,
+        after={"execution": execution.public_id, "state": state, "reason": execution.reason},
+    )
     if state == ExecutionState.SUCCEEDED and schedule.model_name:
         enqueue("scheduling.register_result", key=f"register:{execution.pk}", execution_id=execution.pk)
     may_again = execution.attempt < schedule.max_attempts and schedule.deleted_at is None

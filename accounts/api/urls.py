@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts.api import notifications, views
+from accounts.api import notifications, views, webhooks
 
 urlpatterns = [
     path("tokens", views.TokensView.as_view()),
@@ -10,6 +10,11 @@ urlpatterns = [
     path("notifications", notifications.NotificationsView.as_view()),
     path("notifications/read", notifications.ReadNotificationsView.as_view()),
     path("notification-choices", notifications.NotificationChoicesView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view()),
+    path("webhooks/<str:webhook>", webhooks.OneWebhookView.as_view()),
+    path("webhooks/<str:webhook>/ping", webhooks.PingView.as_view()),
+    path("webhooks/<str:webhook>/deliveries", webhooks.DeliveriesView.as_view()),
+    path("webhooks/<str:webhook>/deliveries/<str:message>/redeliver", webhooks.RedeliverView.as_view()),
     path("audit", views.AuditView.as_view()),
     path("audit/export", views.ExportAuditView.as_view()),
 ]

@@ -34,6 +34,8 @@ PILLS = {
     "Succeeded": "good",
     "Skipped": "",
     "Approved": "good",
+    "Waiting": "busy",
+    "Delivered": "good",
     "Rejected": "bad",
     "Expired": "warn",
     "Bypassed": "warn",
@@ -88,6 +90,12 @@ def duration(value: timedelta) -> str:
     ]
     shown = [f"{count} {unit}" for count, unit in parts if count]
     return " ".join(shown[:2])
+
+
+@register.filter
+def split(text: str) -> list[str]:
+    """Words with blanks between them."""
+    return text.split()
 
 
 @register.filter

@@ -20,6 +20,7 @@ from podstack.cli import (
     people,
     runs,
     schedules,
+    webhooks,
 )
 from podstack.cli.door import Root
 
@@ -43,6 +44,7 @@ root = Root(
         care.trash,
         bulk.bulk,
         notifications.notifications,
+        webhooks.webhooks,
         people.members,
         people.tokens,
         people.audit,

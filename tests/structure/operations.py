@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from accounts.choices import Role, Scope
 from accounts.services import create_token, set_member
+from accounts.webhooks import create_webhook, ping_webhook
 from approvals.models import ApprovalPolicy, ApprovalRequest
 from approvals.policies import set_approval_policy
 from approvals.services import transition_stage
@@ -196,6 +197,9 @@ def make_world() -> World:
     upload, completed, aborted = (_begun(ann, content) for content in (CONTENT, b"complete", b"abort"))
     request, policy = _asked(ann)
     _rolled(ann)
+    hook = create_webhook(actor=ann.actor, project=ann.project, name="hook", url="https://example.com/hook")
+    message = ping_webhook(actor=ann.actor, project=ann.project, webhook_id=hook.public_id).message_id
+    hook.deliveries.update(state="Failed")
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
     source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
@@ -220,6 +224,8 @@ def make_world() -> World:
             "upload_id": upload,
             "approval": request.public_id,
             "policy_id": str(policy.pk),
+            "webhook": hook.public_id,
+            "message": message,
             "schedule": "nightly",
             "execution": execution.public_id,
         },
@@ -260,6 +266,19 @@ def make_world() -> World:
         },
         bodies={
             "part_addresses": {"numbers": [1]},
+            "create_webhook": {
+                "name": "ci",
+                "url": "https://ci.example.com/hook",
+                "events": ["version.*"],
+                "format": "slack",
+            },
+            "update_webhook": {
+                "name": "ci",
+                "url": "https://ci.example.com/other",
+                "events": [],
+                "format": "teams",
+                "is_active": False,
+            },
             "read_notifications": {"ids": [1]},
             "set_notification_choice": {"kind": "approval_requested", "inbox": True, "email": False},
             "approve": {"comment": "fine"},

@@ -33,6 +33,8 @@ VALUES = {
     "approval": "apr-000000000000",
     "policy_id": "1",
     "notification_id": "1",
+    "webhook": "hook-000000000000",
+    "message": "msg_0",
     "execution": "exec-000000000000",
 }
 OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/static/")

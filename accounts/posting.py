@@ -1,0 +1,172 @@
+"""One event on its way out: its body, its signature, and a connection to no other address than the checked one.
+
+Signatures are those of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over
+"<webhook-id>.<webhook-timestamp>.<body>", in base64 after "v1,".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from django.conf import settings
+
+from accounts.choices import HookFormat
+from accounts.models import WebhookDelivery
+from common.version import VERSION
+
+TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
+KEPT = 2000  # characters of an answer
+MOST_READ = 64 << 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt: the answer, or why there is none. `duration_ms` in milliseconds."""
+
+    request: str = ""
+    status: int | None = None
+    response: str = ""
+    error: str = ""
+    duration_ms: int | None = None
+
+
+def post(delivery: WebhookDelivery) -> Outcome:
+    """Sends the event; redirects are not followed."""
+    body = body_of(delivery)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"model-registry/{VERSION}",
+        **signed(delivery.webhook.secret, delivery.message_id, int(time.time()), body),
+    }
+    sent = "\n".join(f"{name}: {value}" for name, value in headers.items()) + f"\n\n{body.decode()}"
+    begun = time.monotonic()
+    try:
+        status, answer = _send(delivery.webhook.url, headers, body)
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        return Outcome(sent, None, "", _sentence(error), _since(begun))
+    return Outcome(sent, status, answer[:KEPT].replace("\0", ""), "", _since(begun))
+
+
+def signed(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers that prove where it comes from; `secret` is whsec_ and base64, `timestamp` seconds."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    content = f"{message_id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
+def body_of(delivery: WebhookDelivery) -> bytes:
+    """The event in the form that the receiver understands."""
+    payload = delivery.payload
+    form = FORMS.get(delivery.webhook.format)
+    said = payload if form is None else form(sentence_of(payload))
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sentence_of(payload: Mapping[str, Any]) -> str:
+    """The event as people read it: "ann: transition_stage version iris/3 (Staging → Production)"."""
+    data = payload["data"]
+    words = f"{data.get('actor') or 'somebody'}: {payload['type'].rpartition('.')[2].replace('_', ' ')}"
+    what = " ".join(filter(None, [data.get("object_type"), data.get("object_id")]))
+    before, after = data.get("before") or {}, data.get("after") or {}
+    moved = f" ({before['stage']} → {after['stage']})" if "stage" in before and "stage" in after else ""
+    return f"[{data.get('project')}] {words} {what}{moved}".strip()
+
+
+FORMS: Mapping[str, Callable[[str], Any]] = {
+    HookFormat.SLACK: lambda text: {"text": _plain(text)},
+    HookFormat.TEAMS: lambda text: {
+        "type": "message",
+        "attachments": [
+            {
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "content": {
+                    "type": "AdaptiveCard",
+                    "version": "1.4",
+                    "body": [{"type": "TextBlock", "wrap": True, "text": text}],
+                },
+            }
+        ],
+    },
+    HookFormat.DISCORD: lambda text: {"content": text[:2000], "allowed_mentions": {"parse": []}},
+}
+
+
+def _plain(text: str) -> str:
+    """Text in which Slack sees neither links nor mentions."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    address = _checked_address(host, port)
+    pool: urllib3.HTTPConnectionPool
+    if secure:
+        context = ssl.create_default_context()
+        pool = urllib3.HTTPSConnectionPool(
+            address, port, ssl_context=context, server_hostname=host, assert_hostname=host, timeout=TIMEOUT
+        )
+    else:
+        pool = urllib3.HTTPConnectionPool(address, port, timeout=TIMEOUT)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    with pool:
+        answer = pool.request(
+            "POST",
+            target,
+            body=body,
+            headers={**headers, "Host": parts.netloc},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+        )
+        try:
+            return answer.status, answer.read(MOST_READ, decode_content=True).decode(errors="replace")
+        finally:
+            answer.close()
+
+
+def _checked_address(host: str, port: int) -> str:
+    """The address that the name means, resolved this once; ValueError when any that it means is not public."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(each[4][0]) for each in found]
+    for address in addresses:
+        if not settings.WEBHOOKS_TO_PRIVATE and not is_public(address):
+            raise ValueError(f"{host} means {address}, which is no public address")
+    return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    """Whether anybody on the internet may have it: neither private, nor loopback, nor of this link, nor reserved."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
+    return inner.is_global and not (inner.is_multicast or inner.is_reserved)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return f"{error}."
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"No answer: {reason.rpartition('>: ')[2][:300]}."
+
+
+def _since(begun: float) -> int:
+    return int((time.monotonic() - begun) * 1000)
