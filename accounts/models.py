@@ -125,6 +125,26 @@ class AuditEntry(models.Model):
         return f"{self.verb} {self.object_type} {self.object_id}"
 
 
+class AuditSeal(models.Model):
+    """One link of a chain of entries: `hash` is the SHA-256, in hex, over the hash before it and its entry.
+
+    The database writes it when the entry's transaction commits. `chain` is a project's id, or 0 for entries of no
+    project; `position` counts from 1 without a gap.
+    """
+
+    entry = models.OneToOneField(AuditEntry, on_delete=models.PROTECT, related_name="seal")
+    chain = models.BigIntegerField()
+    position = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ("chain", "position")
+        constraints = [models.UniqueConstraint(fields=["chain", "position"], name="one_link_per_position")]
+
+    def __str__(self) -> str:
+        return f"{self.chain}/{self.position}"
+
+
 class Notification(models.Model):
     """One person told of one thing, written in the transaction of what it tells. `path`: where to look."""
 
