@@ -11,6 +11,7 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts import sign_ins  # noqa: F401  its receivers
         from accounts.sections import Section, add_section
 
         bell = Section(

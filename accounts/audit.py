@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Project
 from accounts.permissions import Actor
 from common import sql
+from common.errors import DomainError
 
 # What concerns people and single runs goes only to webhooks that name it.
-NOT_BY_ITSELF = ("token", "member", "user", "webhook", "run", "experiment")
+NOT_BY_ITSELF = ("token", "member", "user", "webhook", "run", "experiment", "request")
 RECORD = f"""
     WITH entry AS (
         INSERT INTO accounts_auditentry
@@ -81,6 +82,19 @@ def record(
             list(NOT_BY_ITSELF),
         ],
     )
+
+
+def record_refusal(actor: Actor, project: Project, what: str, error: DomainError) -> None:
+    """Writes that a member was refused, in a transaction of its own: the verb's is gone."""
+    with transaction.atomic():
+        record(
+            actor,
+            "refuse",
+            "request",
+            what,
+            project=project,
+            after={"code": error.code, "message": error.message},
+        )
 
 
 def _json(value: Mapping[str, Any] | None) -> Any:

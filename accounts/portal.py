@@ -18,13 +18,14 @@ from django.shortcuts import redirect, render
 from django.utils.functional import SimpleLazyObject
 from django.views import View
 
+from accounts.audit import record_refusal
 from accounts.choices import Door, Right
 from accounts.context_processors import LAST_PROJECT
 from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import DomainError
+from common.errors import Denied, DomainError
 
 PER_PAGE = 50
 
@@ -93,6 +94,11 @@ class ProjectPage(PersonPage):
     @cached_property
     def project(self) -> Project:
         return find_project(self.actor, self.kwargs["project"])
+
+    def refuse(self, error: DomainError) -> HttpResponse:
+        if isinstance(error, Denied):
+            record_refusal(self.actor, self.project, f"{self.request.method} {self.request.path}", error)
+        return super().refuse(error)
 
     def may(self, right: Right) -> bool:
         return may(self.actor, self.project, right)

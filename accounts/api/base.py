@@ -15,6 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from accounts.api.permissions import SignedIn
+from accounts.audit import record_refusal
 from accounts.choices import Door, Right
 from accounts.models import ApiToken, Project, User
 from accounts.permissions import Actor, find_project, require
@@ -109,6 +110,11 @@ class ProjectView(ApiView):
         require(self.actor, self.project, self.right)
         if self.actor.token is not None and self.actor.token.only_run:
             check_only_run(request, self.actor.token.only_run)
+
+    def handle_exception(self, error: Exception) -> Response:
+        if isinstance(error, Denied) and isinstance(self.request.user, User):
+            record_refusal(self.actor, self.project, f"{self.request.method} {self.request.path}", error)
+        return super().handle_exception(error)
 
 
 def check_only_run(request: Request, run_id: str) -> None:

@@ -17,7 +17,7 @@ from tests.factories import make_person, make_project, run_jobs
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-PAGES = ("registry.md", "portal.md", "files.md", "approvals.md")
+PAGES = ("registry.md", "portal.md", "files.md", "approvals.md", "webhooks.md")
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

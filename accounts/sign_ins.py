@@ -1,0 +1,40 @@
+"""Sign-ins in the audit trail: Django and allauth tell of them by signals alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from accounts.audit import record
+from accounts.choices import Door
+from accounts.models import User
+from accounts.permissions import Actor, system_actor
+from common.api.problems import request_id_of
+
+
+@receiver(user_logged_in)
+def note_sign_in(request: HttpRequest, user: User, **more: Any) -> None:
+    record(_actor(request, user), "sign_in", "user", user.username)
+
+
+@receiver(user_logged_out)
+def note_sign_out(request: HttpRequest, user: User | None, **more: Any) -> None:
+    if user is not None:
+        record(_actor(request, user), "sign_out", "user", user.username)
+
+
+@receiver(user_login_failed)
+def note_failure(credentials: dict[str, Any], **more: Any) -> None:
+    """By which name somebody tried; the password is no part of it."""
+    named = credentials.get("username") or credentials.get("email") or credentials.get("login") or ""
+    record(
+        system_actor(Door.PORTAL), "refuse_sign_in", "user", "".join(c for c in str(named) if c.isprintable())
+    )
+
+
+def _actor(request: HttpRequest, user: User) -> Actor:
+    door = Door.ADMIN if request.path.startswith("/admin/") else Door.PORTAL
+    return Actor(user=user, door=door, request_id=request_id_of(request))
