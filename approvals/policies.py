@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -48,7 +48,7 @@ def set_approval_policy(
     own_review: bool = False,
     bypass: bool = False,
     expires_days: int = 14,
-    checks: Iterable[Any] = (),
+    checks: Sequence[Any] = (),
 ) -> ApprovalPolicy:
     """From now on a move to `stage` waits for so many approvals: of one model, or of all models of the project.
 
@@ -62,7 +62,7 @@ def set_approval_policy(
         "expires_days": _whole("expires_days", expires_days, 1, MOST_DAYS),
         "own_review": bool(own_review),
         "bypass": bool(bypass),
-        "checks": check_rules(list(checks) if not isinstance(checks, str) else checks),
+        "checks": check_rules(checks),
         "updated_at": timezone.now(),
     }
     people, known = _people(project, reviewers), _groups(groups)
