@@ -81,7 +81,7 @@ openapi: $(DEV_STAMP) ## Write the API's description that a test compares with
 soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races, faults, bad networks and bad input
 	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 SOAK_NETWORK=1000 SOAK_INPUT=1 SOAK_SCHEDULES=1000 \
 		SOAK_APPROVALS=200 exec $(PY) -m pytest -v \
-		tests/e2e/test_races.py tests/e2e/test_faults.py tests/e2e/test_bad_network.py \
+		tests/e2e/test_races.py tests/e2e/test_faults.py tests/e2e/test_telling.py tests/e2e/test_bad_network.py \
 		tests/structure/test_bad_input.py tests/structure/test_schemathesis.py \
 		tests/scheduling/test_simulation.py tests/approvals/test_races.py
 

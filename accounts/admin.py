@@ -20,6 +20,7 @@ from accounts.choices import Door
 from accounts.models import (
     ApiToken,
     AuditEntry,
+    Invitation,
     Membership,
     Notification,
     NotificationChoice,
@@ -233,3 +234,11 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
                 messages.success(request, f"{each.message_id} is sent once more.")
             except DomainError as error:
                 messages.error(request, error.message)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("email", "project", "role", "created_by", "expires_at", "accepted_by", "revoked_at")
+    list_filter = ("role", "project")
+    search_fields = ("email",)
+    list_select_related = ("project", "created_by", "accepted_by")

@@ -121,3 +121,20 @@ class WebhookForm(forms.Form):
         help_text="Such as version.transition_stage, approval.*; empty for all that concern models, approvals, "
         "schedules and endpoints.",
     )
+
+
+class InvitationForm(forms.Form):
+    email = forms.CharField(label="E-mail", max_length=254, widget=forms.EmailInput())
+    role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.CONTRIBUTOR)
+
+
+class JoinForm(forms.Form):
+    username = forms.CharField(
+        label="User name", max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username"})
+    )
+    password = forms.CharField(
+        label="Password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts import notifications, webhooks
+from accounts import invitations, notifications, webhooks
 from common.jobs import Again, job
 
 
@@ -10,6 +10,12 @@ from common.jobs import Again, job
 def mail_notification(*, notification_id: int) -> None:
     """One e-mail."""
     notifications.mail_notification(notification_id)
+
+
+@job("accounts.mail_invitation", max_attempts=20)
+def mail_invitation(*, invitation_id: int) -> None:
+    """One letter with a link."""
+    invitations.mail_invitation(invitation_id)
 
 
 @job("accounts.deliver_webhook", max_attempts=20)

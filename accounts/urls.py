@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import notification_views, project_views, settings_views, views, webhook_views
+from accounts import invitation_views, notification_views, project_views, settings_views, views, webhook_views
 
 app_name = "accounts"
 PROJECT = "projects/<slug:project>/"
@@ -28,6 +28,13 @@ urlpatterns = [
         f"{PROJECT}notifications/<int:notification_id>/",
         notification_views.OpenNotification.as_view(),
         name="notification",
+    ),
+    path("invitations/<str:link>/", invitation_views.AcceptInvitation.as_view(), name="invitation"),
+    path(f"{PROJECT}invitations/", invitation_views.Invite.as_view(), name="invitations"),
+    path(
+        f"{PROJECT}invitations/<int:invitation_id>/revoke/",
+        invitation_views.RevokeInvitation.as_view(),
+        name="invitation_revoke",
     ),
     path(f"{PROJECT}webhooks/", webhook_views.WebhookList.as_view(), name="webhooks"),
     path(f"{PROJECT}new-webhook/", webhook_views.NewWebhook.as_view(), name="webhook_new"),

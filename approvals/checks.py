@@ -92,10 +92,11 @@ def check_rules(rules: object) -> list[dict[str, Any]]:
 
 def _rule(index: int, rule: object) -> dict[str, Any]:
     at = f"checks.{index}"
-    if not isinstance(rule, Mapping) or rule.get("check") not in CHECKS:
+    named = rule.get("check") if isinstance(rule, Mapping) else None
+    if not isinstance(rule, Mapping) or not isinstance(named, str) or named not in CHECKS:
         known = ", ".join(CHECKS)
         raise Invalid.field(at, f"{at} is {shorten(rule)}; it needs a check, one of {known}.")
-    words = CHECKS[rule["check"]].words
+    words = CHECKS[named].words
     for name in rule:
         if name != "check" and name not in words:
             raise Invalid.field(at, f"{at}.{shorten(str(name))} is no word of the check {rule['check']}.")
@@ -196,9 +197,13 @@ def _value(at: str, value: object) -> str:
 
 
 def _number(at: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        found = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
         raise Invalid.field(at, f"{at} is {shorten(value)}; it must be a number.")
-    return float(value)
+    return found
 
 
 def _tolerance(at: str, value: object) -> float:

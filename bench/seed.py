@@ -21,10 +21,10 @@ OURS = """
     INSERT INTO registry_modelversion
         (model_id, number, stage, status, status_reason, description, source_run_id, artifact_path, origin, relation,
          manifest_id, format, framework, servable, servable_reason, created_by_id, created_by_door, created_at,
-         updated_at, former_aliases)
+         updated_at, former_aliases, is_sole)
     SELECT m.id, n, CASE WHEN n = 2 AND m.id %% %(staged)s = 0 THEN 'Production' ELSE 'None' END, 'Ready', '', '',
            r.id, 'weights.txt', '{}', '', f.id, '', '', false, '', m.created_by_id, 'rest', m.created_at,
-           m.created_at, '{}'
+           m.created_at, '{}', false
     FROM registry_registeredmodel m, generate_series(1, 3) n,
          (SELECT id FROM tracking_run LIMIT 1) r, (SELECT id FROM artifacts_manifest LIMIT 1) f, accounts_project p
     WHERE m.project_id = p.id AND p.slug = %(project)s AND m.name LIKE 'seed-%%';
@@ -43,9 +43,9 @@ OURS_LONG = """
     INSERT INTO registry_modelversion
         (model_id, number, stage, status, status_reason, description, source_run_id, artifact_path, origin, relation,
          manifest_id, format, framework, servable, servable_reason, created_by_id, created_by_door, created_at,
-         updated_at, former_aliases)
+         updated_at, former_aliases, is_sole)
     SELECT m.id, n, 'None', 'Ready', '', '', r.id, 'weights.txt', '{}', '', f.id, '', '', false, '',
-           m.created_by_id, 'rest', m.created_at, m.created_at, '{}'
+           m.created_by_id, 'rest', m.created_at, m.created_at, '{}', false
     FROM registry_registeredmodel m, generate_series(1, %(count)s) n,
          (SELECT id FROM tracking_run LIMIT 1) r, (SELECT id FROM artifacts_manifest LIMIT 1) f
     WHERE m.name = 'long';

@@ -302,6 +302,18 @@ class Inspection(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Invitation(Answer):
+    """Somebody who was asked by e-mail to join, and has not yet."""
+
+    id: int = 0
+    email: str = ""
+    role: str = ""
+    created_by: str = ""
+    created_at: datetime | None = _time()
+    expires_at: datetime | None = _time()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook(Answer):
     """An address that is told of what happens in the project; `secret` is there only when it was just made."""
 

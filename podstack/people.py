@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from podstack.calls import Calls, given, moment
-from podstack.models import AuditEntry, Member, Token
+from podstack.models import AuditEntry, Invitation, Member, Token
 
 
 class PeopleCalls(Calls):
@@ -24,6 +24,19 @@ class PeopleCalls(Calls):
     def remove_member(self, username: str) -> None:
         """Takes a member out. The last admin stays: ConflictError."""
         self.http.call("DELETE", self.path("members", username))
+
+    def invite_member(self, email: str, role: str = "contributor") -> Invitation:
+        """Sends a link by which one person joins within a week; for admins."""
+        body = {"email": email, "role": role}
+        return Invitation.from_json(self.http.call("POST", self.path("invitations"), json=body))
+
+    def list_invitations(self) -> Iterator[Invitation]:
+        """Who was invited and has not joined yet; for admins."""
+        return self.listed(Invitation.from_json, ("invitations",))
+
+    def revoke_invitation(self, invitation_id: int) -> None:
+        """Its link is good for nothing from now on."""
+        self.http.call("DELETE", self.path("invitations", invitation_id))
 
     def list_tokens(self) -> Iterator[Token]:
         """Your own tokens that are bound to this project, the newest first, revoked ones too."""

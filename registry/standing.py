@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db.models import Q
 
+from common.checks import shorten
+from common.errors import Invalid
 from registry.choices import Stage
 from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
 
@@ -102,3 +104,17 @@ def _aliases(model: RegisteredModel, moment: datetime) -> tuple[PointedTo, ...]:
         for move in moves
         if move.to_version is not None
     )
+
+
+def moment_of(text: str | None) -> datetime:
+    """A time from the query string, UTC where it names no zone; now without it."""
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        # A plus sign of a zone arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        raise Invalid.field(
+            "as_of", f"as_of is {shorten(text)}; it must be a time such as 2026-03-01T14:00:00Z."
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -7,6 +7,7 @@ VERSION = "models/<str:name>/versions/<int:number>"
 
 urlpatterns = [
     path("search/", lookup_views.Search.as_view(), name="search"),
+    path("versions/", views.VersionList.as_view(), name="version_list"),
     path("models/", views.ModelList.as_view(), name="model_list"),
     path("register-model/", views.RegisterModel.as_view(), name="model_register"),
     path("models/<str:name>/", views.ModelDetail.as_view(), name="model"),
@@ -16,6 +17,9 @@ urlpatterns = [
     path("models/<str:name>/compare/", views.Compare.as_view(), name="compare"),
     path(f"{VERSION}/", views.VersionDetail.as_view(), name="version"),
     path(f"{VERSION}/delete/", views.DeleteVersion.as_view(), name="version_delete"),
+    path("models/<str:name>/standing/", views.ModelStanding.as_view(), name="standing"),
+    path(f"{VERSION}/download/", views.DownloadVersion.as_view(), name="version_download"),
+    path(f"{VERSION}/preview/<path:path>", views.VersionPreview.as_view(), name="version_preview"),
     path(f"{VERSION}/files/<path:path>", views.VersionFile.as_view(), name="version_file"),
     path("runs/<str:run_id>/register/", views.RegisterVersion.as_view(), name="register_version"),
 ]

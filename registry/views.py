@@ -2,68 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import messages
 from django.db.models import QuerySet
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
+from django_filters import FilterSet
 
 from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage, add_refusal
-from artifacts.api.serve import serve_blob
+from artifacts.api.serve import serve_blob, serve_image
 from artifacts.models import ManifestFile
+from artifacts.previews import preview_of
+from artifacts.zips import serve_zip
+from common.api.filters import sorted_by
 from common.errors import Conflict, DomainError, Invalid, Missing
+from common.heads import Head
 from deployments.models import Deployment
 from registry import aliases, holds, queries, services, trash
 from registry.choices import MetricKind, Stage
-from registry.filters import ModelFilter
+from registry.filters import ModelFilter, VersionFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
+from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
+from registry.standing import moment_of, standing_at
+from registry.trends import trend_of
 from tracking.queries import common_metrics, datasets_of, find_run
 
-ORDERINGS = {"name": "Name", "-updated_at": "Last change", "-created_at": "Newest"}
+MODEL_FILTERS = ("search", "stage", "tag", "any_tag", "filter", "alias", "author", "live_endpoint")
 HISTORY_ROWS = 20
 KEY_METRICS = 3
+TREND_METRICS = 30  # to choose from
 
 
 class ModelList(ProjectPage):
-    """**MLOps > Model Registry**."""
+    """**MLOps > Model Registry**: searched, filtered and sorted by what stands in the address."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
-        found = ModelFilter(request.GET, queryset=rows)
-        ordering = request.GET.get("ordering", "-updated_at")
-        ordering = ordering if ordering in ORDERINGS else "-updated_at"
-        page = self.page_of(shown_rows(request, found, rows).order_by(ordering, "-id"))
+        shown, error = asked(request, ModelFilter, rows, dict.fromkeys(MODEL_COLUMNS), "-updated_at")
+        page = self.page_of(shown)
         endpoints = holds.live_endpoints([model.pk for model in page])
         for model in page:
             model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
         return self.show(
             "registry/model_list.html",
+            code=422 if error else 200,
             page=page,
-            filter=found,
+            error=error,
             search=request.GET.get("search", ""),
             stage=request.GET.get("stage", ""),
-            tags=request.GET.getlist("tag"),
-            ordering=ordering,
-            orderings=ORDERINGS,
+            condition=request.GET.get("filter", ""),
+            tags=tag_chips(request, "tag"),
+            any_tags=tag_chips(request, "any_tag"),
+            ordering=request.GET.get("ordering", ""),
             stages=Stage.values,
-            filtered=any(request.GET.get(name) for name in ("search", "stage", "tag")),
+            name_head=Head.of(request, "name", "Model"),
+            versions_head=Head.of(request, "version_count", "Versions"),
+            changed_head=Head.of(request, "updated_at", "Last change", usual="-updated_at"),
+            filtered=any(request.GET.get(name) for name in MODEL_FILTERS),
         )
 
 
-def shown_rows(
-    request: HttpRequest, found: ModelFilter, rows: QuerySet[RegisteredModel]
-) -> QuerySet[RegisteredModel]:
-    """What the filter leaves; nothing, with a sentence on the page, where the filter is wrong."""
+class VersionList(ProjectPage):
+    """The versions of all models, filtered by anything that they carry: `metrics.accuracy > 0.9`."""
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        rows = ModelVersion.objects.with_details().alive().filter(model__project=self.project)
+        shown, error = asked(request, VersionFilter, rows, VERSION_COLUMNS, "-created_at", version_sort)
+        page = self.page_of(shown)
+        keys = common_metrics(page, KEY_METRICS)
+        return self.show(
+            "registry/version_list.html",
+            code=422 if error else 200,
+            page=page,
+            error=error,
+            condition=request.GET.get("filter", ""),
+            stage=request.GET.get("stage", ""),
+            ordering=request.GET.get("ordering", ""),
+            stages=Stage.values,
+            metric_keys=keys,
+            heads=[Head.of(request, f"metrics.{key}", key) for key in keys],
+            model_head=Head.of(request, "model", "Version"),
+            stage_head=Head.of(request, "stage", "Stage"),
+            size_head=Head.of(request, "size", "Size"),
+            created_head=Head.of(request, "created_at", "Created", usual="-created_at"),
+            filtered=any(request.GET.get(name) for name in ("filter", "stage")),
+        )
+
+
+def asked(
+    request: HttpRequest,
+    filter_set: type[FilterSet],
+    rows: QuerySet[Any],
+    columns: Mapping[str, str | None],
+    usual: str,
+    by_key: Callable[[str], Combinable | None] = lambda text: None,
+) -> tuple[QuerySet[Any], str]:
+    """The rows that the address asks for, in its order; none, and a sentence, where it is wrong."""
+    paths = {name: path or name for name, path in columns.items()}
     try:
-        return found.qs if found.is_valid() else rows.none()
-    except Invalid as error:
-        messages.error(request, f"{error.message} {error.hint}")
-        return rows.none()
+        found = filter_set(request.GET, queryset=rows)
+        if not found.is_valid():
+            raise Invalid("; ".join(str(each) for errors in found.errors.values() for each in errors))
+        shown, ordering = sorted_by(found.qs, request.GET.get("ordering", ""), paths, usual, by_key)
+        return shown.order_by(*ordering), ""
+    except Invalid as refusal:
+        return rows.none(), " ".join(filter(None, [refusal.message, refusal.hint]))
+
+
+def tag_chips(request: HttpRequest, name: str) -> list[tuple[str, str]]:
+    """Each tag that the address asks for, with the query that leaves it out."""
+    chips = []
+    for tag in request.GET.getlist(name):
+        query = request.GET.copy()
+        query.setlist(name, [each for each in request.GET.getlist(name) if each != tag])
+        query.pop("page", None)
+        if tag:
+            chips.append((tag, query.urlencode()))
+    return chips
 
 
 class RegisterModel(FormPage):
@@ -84,16 +147,25 @@ class ModelDetail(OfModel, ProjectPage):
         page = self.page_of(rows.order_by("-number"))
         histories = StageTransition.objects.filter(version__model=self.model)
         moves = AliasMove.objects.filter(model=self.model)
+        keys = common_metrics(page, TREND_METRICS)
+        chosen = request.GET.get("metric", "").replace("\0", "")[:250] or (keys[0] if keys else "")
         return self.show(
             "registry/model_detail.html",
             model=self.model,
             page=page,
+            trend=self.trend(chosen) if chosen else None,
+            trend_keys=sorted({*keys, chosen} - {""}),
             aliases=self.model.aliases.all(),
-            metric_keys=common_metrics(page, KEY_METRICS),
+            metric_keys=keys[:KEY_METRICS],
             transitions=histories.select_related("version__model", "actor")[:HISTORY_ROWS],
             alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
             deployments=deployments_of(self.model),
         )
+
+    def trend(self, key: str) -> dict[str, Any]:
+        """The chart's data; a point leads to its version's page."""
+        first = reverse("registry:version", args=[self.project.slug, self.model.name, 1])
+        return {**trend_of(self.model, key), "link": first.removesuffix("1/")}
 
 
 def deployments_of(model: RegisteredModel) -> Any:
@@ -287,6 +359,59 @@ class VersionFile(OfVersion, ProjectPage):
         if file is None:
             raise Missing(f"Version {number} has no file {path[:80]!r}.")
         return serve_blob(request, file.blob, path.rsplit("/", 1)[-1])
+
+
+class VersionPreview(OfVersion, ProjectPage):
+    """One file of a version as a page may show it; `?raw` are an image's bytes."""
+
+    def get(self, request: HttpRequest, project: str, name: str, number: int, path: str) -> HttpResponseBase:
+        rows = ManifestFile.objects.filter(manifest=self.version.manifest_id, path=path)
+        file = rows.select_related("blob").first()
+        if file is None:
+            raise Missing(f"Version {number} has no file {path[:80]!r}.")
+        if "raw" in request.GET:
+            return serve_image(file.blob)
+        return self.show(
+            "registry/version_preview.html",
+            model=self.model,
+            version=self.version,
+            file=file,
+            preview=preview_of(file.blob, path),
+        )
+
+
+class DownloadVersion(OfVersion, ProjectPage):
+    """**Download**: the files that `?path=` names, each once, or all, as one zip."""
+
+    def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
+        rows = ManifestFile.objects.filter(manifest=self.version.manifest_id).select_related("blob")
+        asked = request.GET.getlist("path")
+        files = list((rows.filter(path__in=asked) if asked else rows).order_by("path"))
+        missing = set(asked) - {file.path for file in files}
+        if missing:
+            raise Missing(f"Version {number} has no file {min(missing)[:80]!r}.")
+        pairs = [(file.path, file.blob) for file in files]
+        return serve_zip(pairs, f"{self.model.name}-v{number}.zip")
+
+
+class ModelStanding(OfModel, ProjectPage):
+    """What stood in which stage at a moment, who put it there, who approved it and on what evidence."""
+
+    def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        text = request.GET.get("as_of", "").strip()
+        moment, wrong = timezone.now(), ""
+        try:
+            moment = moment_of(text or None)
+        except Invalid as error:
+            wrong = error.message
+        return self.show(
+            "registry/standing.html",
+            code=422 if wrong else 200,
+            model=self.model,
+            standing=standing_at(self.model, moment),
+            as_of=text or moment.strftime("%Y-%m-%dT%H:%M:%S"),
+            wrong=wrong,
+        )
 
 
 class RegisterVersion(FormPage):

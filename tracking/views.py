@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,6 +12,7 @@ from artifacts.api.serve import serve_blob
 from common.api.filters import sorted_by
 from common.checks import plain_number
 from common.errors import Invalid, Missing
+from common.heads import Head
 from tracking import queries
 from tracking.compare import compare_runs
 from tracking.filters import RunFilter
@@ -80,24 +80,6 @@ def asked_runs(request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
         found.qs, request.GET.get("ordering", ""), RUN_COLUMNS, "-started_at", run_sort
     )
     return rows.order_by(*ordering)
-
-
-@dataclass(frozen=True)
-class Head:
-    """A column's head that sorts by it: `query` is what a click asks for, `direction` how it is sorted now."""
-
-    label: str
-    query: str
-    direction: str
-
-    @classmethod
-    def of(cls, request: HttpRequest, column: str, label: str, usual: str = "") -> Head:
-        now = request.GET.get("ordering", "") or usual
-        direction = {column: "ascending", f"-{column}": "descending"}.get(now, "")
-        query = request.GET.copy()
-        query["ordering"] = column if direction == "descending" else f"-{column}"
-        query.pop("page", None)
-        return cls(label, query.urlencode(), direction)
 
 
 class CompareRuns(ProjectPage):

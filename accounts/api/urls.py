@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts.api import notifications, views, webhooks
+from accounts.api import invitations, notifications, views, webhooks
 
 urlpatterns = [
     path("tokens", views.TokensView.as_view()),
@@ -15,6 +15,8 @@ urlpatterns = [
     path("webhooks/<str:webhook>/ping", webhooks.PingView.as_view()),
     path("webhooks/<str:webhook>/deliveries", webhooks.DeliveriesView.as_view()),
     path("webhooks/<str:webhook>/deliveries/<str:message>/redeliver", webhooks.RedeliverView.as_view()),
+    path("invitations", invitations.InvitationsView.as_view()),
+    path("invitations/<int:invitation_id>", invitations.InvitationView.as_view()),
     path("audit", views.AuditView.as_view()),
     path("audit/export", views.ExportAuditView.as_view()),
 ]

@@ -18,6 +18,7 @@ from django.utils.http import content_disposition_header
 
 from artifacts.frames import MAX_BODY, MAX_FRAME, framed_size, write_frames
 from artifacts.models import Blob
+from artifacts.previews import MOST_IMAGE, image_type
 from artifacts.services import open_blob, release_connection
 from artifacts.store import CHUNK, S3Store, blob_store, key_of
 from common.checks import shorten
@@ -60,6 +61,20 @@ def _by_somebody_else(blob: Blob, name: str) -> HttpResponseBase | None:
     if isinstance(store, S3Store):
         return HttpResponseRedirect(store.address_of(blob.sha256, name, ADDRESS_SECONDS))
     return HttpResponse(headers={"X-Accel-Redirect": f"/-/blobs/{key_of(blob.sha256)}"})
+
+
+def serve_image(blob: Blob) -> HttpResponse:
+    """An image's bytes for a page to show; Missing for what is none by its first bytes, or is too large."""
+    with open_blob(blob) as file:
+        content = file.read(MOST_IMAGE + 1)
+    kind = image_type(content)
+    if not kind or len(content) > MOST_IMAGE:
+        raise Missing("This file is no image that a page can show.")
+    response = HttpResponse(content, content_type=kind)
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = CSP
+    response["Cache-Control"] = "private, no-cache"
+    return response
 
 
 def serve_batch(files: Mapping[str, Blob], paths: Sequence[str]) -> HttpResponseBase:

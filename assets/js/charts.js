@@ -1,4 +1,5 @@
-// Line charts of metric series: <figure data-chart="id of a JSON script"> with {key, steps, values}.
+// Line charts of metric series: <figure data-chart="id of a JSON script"> with {key, steps, values}, and, where a point
+// can be opened, {axis, link}: the link ends where the step follows.
 import uPlot from "uplot";
 
 const read = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -25,17 +26,26 @@ function draw(figure) {
     scales: { x: { time: false } },
     axes: [{ ...axis, size: 30 }, axis],
     series: [
-      { label: "step" },
+      { label: data.axis || "step" },
       {
         label: data.key,
         stroke: read("--tblr-primary"),
         width: 2,
-        points: { show: ordered.length < 60, size: 5 },
+        points: { show: ordered.length < (data.link ? 200 : 60), size: data.link ? 7 : 5 },
         spanGaps: true,
       },
     ],
   };
-  return new uPlot(options, [ordered.map((p) => p[0]), ordered.map((p) => p[1])], figure);
+  const chart = new uPlot(options, [ordered.map((p) => p[0]), ordered.map((p) => p[1])], figure);
+  if (data.link) {
+    // A point is a version: a click opens its page.
+    chart.over.classList.add("clickable");
+    chart.over.addEventListener("click", () => {
+      const point = ordered[chart.cursor.idx];
+      if (point) location.assign(`${data.link}${point[0]}/`);
+    });
+  }
+  return chart;
 }
 
 function drawAll() {

@@ -20,6 +20,13 @@ TOKENS: Columns = {
     "EXPIRES": "expires_at",
     "REVOKED": "revoked_at",
 }
+INVITATIONS: Columns = {
+    "ID": "id",
+    "EMAIL": "email",
+    "ROLE": "role",
+    "BY": "created_by",
+    "UNTIL": "expires_at",
+}
 ENTRIES: Columns = {
     "AT": "at",
     "WHO": "actor",
@@ -49,6 +56,32 @@ def list_members(door: Door, limit: int | None) -> None:
 def set_member(door: Door, username: str, role: str) -> None:
     """Add USERNAME, or give them another ROLE; for admins."""
     door.show(door.client.set_member(username, role))
+
+
+@members.command("invite")
+@click.argument("email")
+@click.argument("role", type=ROLES, default="contributor")
+@pass_door
+def invite(door: Door, email: str, role: str) -> None:
+    """Send EMAIL a link to join with ROLE (contributor); for admins."""
+    door.show(door.client.invite_member(email, role))
+
+
+@members.command("invitations")
+@limited
+@pass_door
+def list_invitations(door: Door, limit: int | None) -> None:
+    """List who was invited and has not joined yet; for admins."""
+    door.show_all(door.client.list_invitations(), INVITATIONS, "invitations", limit)
+
+
+@members.command("uninvite")
+@click.argument("invitation_id", metavar="ID", type=int)
+@pass_door
+def uninvite(door: Door, invitation_id: int) -> None:
+    """Withdraw an invitation; for admins."""
+    door.client.revoke_invitation(invitation_id)
+    door.done(f"Invitation {invitation_id} is withdrawn.")
 
 
 @members.command("rm")

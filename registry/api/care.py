@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -12,12 +10,10 @@ from rest_framework.response import Response
 from accounts.api.base import ProjectView
 from accounts.choices import Right
 from common.api.text import JsonText
-from common.checks import shorten
-from common.errors import Invalid
 from registry import protections, services, trash
 from registry.api import serializers as s
 from registry.api.views import RegistryView
-from registry.standing import standing_at
+from registry.standing import moment_of, standing_at
 
 
 class StandingView(RegistryView):
@@ -30,20 +26,6 @@ class StandingView(RegistryView):
     def get(self, request: Request, project: str, name: str) -> Response:
         moment = moment_of(request.query_params.get("as_of"))
         return Response(s.StandingSerializer(standing_at(self.model, moment)).data)
-
-
-def moment_of(text: str | None) -> datetime:
-    """A time from the query string, UTC where it names no zone; now without it."""
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        # A plus sign of a zone arrives as a space.
-        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError:
-        raise Invalid.field(
-            "as_of", f"as_of is {shorten(text)}; it must be a time such as 2026-03-01T14:00:00Z."
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class ValidationMetricsView(RegistryView):

@@ -219,3 +219,18 @@ def test_the_pages_cost_the_same_at_2_and_at_30_requests(ann: Person, max_: Pers
     assert costs[:2] == costs[2:]
     assert costs[0] <= 12, costs
     assert costs[1] <= 24, costs
+
+
+def test_what_stood_in_production_at_a_moment_is_one_page(ann: Person, max_: Person) -> None:
+    request = asked(ann, max_)
+    assert post(max_, f"approvals/{request.public_id}/approve/", comment="fine").status_code == 302
+    page = text(ann, "models/m/standing/")
+    assert "Production" in page
+    assert request.public_id in page
+    assert ">max</a>" in page
+    request.refresh_from_db()
+    assert request.evidence in page
+    assert "There was no version yet" in text(ann, "models/m/standing/?as_of=2020-01-01T00:00:00")
+    wrong = text(ann, "models/m/standing/?as_of=yesterday", 422)
+    assert "it must be a time such as" in wrong
+    assert 'value="yesterday"' in wrong

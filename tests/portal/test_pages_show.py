@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.choices import Role
+from registry import services as registry_verbs
 from registry.models import Inspection, ModelVersion, RegisteredModel
 from tests.factories import Person, make_person, make_project, make_run, make_version
 from tracking.models import Run
@@ -41,6 +42,7 @@ def everything(ann: Person) -> dict[str, str]:
     run = version.source_run
     return {
         "models": "models/",
+        "versions": "versions/",
         "register": "register-model/",
         "model": "models/iris/",
         "edit": "models/iris/edit/",
@@ -215,7 +217,7 @@ def test_a_list_page_costs_the_same_at_3_and_at_40_rows(
         where = path if path != "experiment" else f"experiments/{Run.objects.first().experiment.public_id}/"
         client = browser(ann)
         client.get(f"/projects/alpha/{where}")
-        with django_assert_max_num_queries(17) as counted:
+        with django_assert_max_num_queries(18) as counted:
             assert client.get(f"/projects/alpha/{where}").status_code == 200
         counts.append(len(counted))
     assert counts[0] == counts[1]
@@ -260,3 +262,44 @@ def test_a_version_shows_what_its_files_hold(ann: Person) -> None:
     shown = page(ann, "models/tensors/versions/1/")
     for text in ("1,234 values", "layer.weight", "2 × 617", "batch × ?"):
         assert text in shown
+
+
+def test_versions_of_all_models_are_filtered_and_sorted(ann: Person) -> None:
+    make_version(ann, "iris", accuracy=0.9)
+    make_version(ann, "wine", accuracy=0.7)
+    shown = page(ann, "versions/", filter="metrics.accuracy > 0.8")
+    assert "iris v1" in shown
+    assert "wine v1" not in shown
+    ordered = page(ann, "versions/", ordering="metrics.accuracy")
+    assert ordered.index("wine v1") < ordered.index("iris v1")
+    for query in ({"filter": "metrics.accuracy >"}, {"ordering": "nothing"}, {"stage": "Live"}):
+        answer = browser(ann).get("/projects/alpha/versions/", query)
+        assert answer.status_code == 422, query
+    wrong = browser(ann).get("/projects/alpha/versions/", {"filter": "metrics.accuracy > > 1"})
+    assert 'value="metrics.accuracy &gt; &gt; 1"' in wrong.content.decode()
+
+
+def test_the_model_list_is_filtered_by_several_tags_and_by_an_expression(ann: Person) -> None:
+    for name, tags in (("a", ["nlp", "prod"]), ("b", ["nlp"]), ("c", [])):
+        registry_verbs.register_model(actor=ann.actor, project=ann.project, name=f"model-{name}", tags=tags)
+    both = page(ann, "models/", tag=["nlp", "prod"])
+    assert ("model-a" in both, "model-b" in both) == (True, False)
+    either = page(ann, "models/", any_tag=["nlp", "prod"])
+    assert ("model-b" in either, "model-c" in either) == (True, False)
+    assert "Without the tag nlp" in both
+    some = page(ann, "models/", filter="tag != 'nlp'")
+    assert ("model-c" in some, "model-a" in some) == (True, False)
+    ordered = page(ann, "models/", ordering="name")
+    assert ordered.index("model-a") < ordered.index("model-c")
+    answer = browser(ann).get("/projects/alpha/models/", {"filter": "tag ="})
+    assert answer.status_code == 422
+
+
+def test_the_models_page_draws_a_metric_over_its_versions(ann: Person) -> None:
+    for accuracy in (0.7, 0.8):
+        make_version(ann, "iris", accuracy=accuracy, loss=1 - accuracy)
+    shown = page(ann, "models/iris/")
+    assert '"steps": [1, 2], "values": [0.7, 0.8]' in shown
+    assert '"link": "/projects/alpha/models/iris/versions/"' in shown
+    assert '"values": [0.3' in page(ann, "models/iris/", metric="loss")
+    assert "Metric trend" not in page(ann, "models/iris/", metric="<script>")

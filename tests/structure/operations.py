@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from accounts.choices import Role, Scope
+from accounts.invitations import invite
 from accounts.services import create_token, set_member
 from accounts.webhooks import create_webhook, ping_webhook
 from approvals.models import ApprovalPolicy, ApprovalRequest
@@ -197,6 +198,7 @@ def make_world() -> World:
     upload, completed, aborted = (_begun(ann, content) for content in (CONTENT, b"complete", b"abort"))
     request, policy = _asked(ann)
     _rolled(ann)
+    invitation = invite(actor=ann.actor, project=ann.project, email="asked@example.com", role="viewer")
     hook = create_webhook(actor=ann.actor, project=ann.project, name="hook", url="https://example.com/hook")
     message = ping_webhook(actor=ann.actor, project=ann.project, webhook_id=hook.public_id).message_id
     hook.deliveries.update(state="Failed")
@@ -225,6 +227,7 @@ def make_world() -> World:
             "approval": request.public_id,
             "policy_id": str(policy.pk),
             "webhook": hook.public_id,
+            "invitation_id": str(invitation.pk),
             "message": message,
             "schedule": "nightly",
             "execution": execution.public_id,
@@ -266,6 +269,7 @@ def make_world() -> World:
         },
         bodies={
             "part_addresses": {"numbers": [1]},
+            "invite_member": {"email": "new@example.com", "role": "viewer"},
             "create_webhook": {
                 "name": "ci",
                 "url": "https://ci.example.com/hook",

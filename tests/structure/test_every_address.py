@@ -34,10 +34,12 @@ VALUES = {
     "policy_id": "1",
     "notification_id": "1",
     "webhook": "hook-000000000000",
+    "invitation_id": "1",
+    "link": "1:nothing",
     "message": "msg_0",
     "execution": "exec-000000000000",
 }
-OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/static/")
+OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/invitations/", "/static/")
 OPERATORS = ("/admin/",)
 METHODS = ("get", "post", "put", "patch", "delete")
 

@@ -137,6 +137,9 @@ TABLE = {
     "upload_training_code": WRITE,
     # What stands in Production is archived, and that stage is protected here.
     "rollback_model": MAINTAIN,
+    "list_invitations": f"{NOT_IN} 403 403 403 2xx 403 403 403",
+    "invite_member": ADMIN,
+    "revoke_invitation": ADMIN,
     "list_webhooks": READ_TRAIL,
     "create_webhook": MAINTAIN,
     "get_webhook": READ_TRAIL,
