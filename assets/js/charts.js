@@ -24,7 +24,8 @@ function draw(figure) {
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
     scales: { x: { time: false } },
-    axes: [{ ...axis, size: 30 }, axis],
+    // Steps and versions are whole numbers.
+    axes: [{ ...axis, size: 30, incrs: [1, 2, 5].flatMap((n) => [...Array(12).keys()].map((e) => n * 10 ** e)).sort((a, b) => a - b) }, axis],
     series: [
       { label: data.axis || "step" },
       {
