@@ -1,16 +1,33 @@
-"""The operators' door to jobs, and the base of pages that show and never edit."""
+"""The base of the operators' pages: they show and never edit; actions call verbs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
 from unfold.admin import ModelAdmin
 
-from common import jobs
-from common.models import Job
+from common.errors import DomainError
+
+
+def each(request: HttpRequest, rows: Iterable[Any], verb: Callable[[Any], object], done: str) -> None:
+    """Calls a verb per row and says of each how it went: `done` with the row in it, or the refusal."""
+    for row in rows:
+        try:
+            verb(row)
+            messages.success(request, done.format(row))
+        except DomainError as error:
+            messages.error(request, f"{row}: {error.message}")
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -18,6 +35,18 @@ class ReadOnlyAdmin(ModelAdmin):
 
     show_full_result_count = False
     list_per_page = 50
+
+    def portal(self, row: Any) -> str:
+        """Where the portal shows this row; "" for what it does not show."""
+        return ""
+
+    def view_on_site(self, row: Any) -> str | None:
+        return self.portal(row) or None
+
+    @admin.display(description="Portal")
+    def page(self, row: Any) -> str:
+        address = self.portal(row)
+        return format_html('<a href="{}">Open</a>', address) if address else "–"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -29,14 +58,15 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
-@admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
-    list_display = ("id", "name", "key", "state", "attempts", "run_after", "finished_at", "error")
-    list_filter = ("state", "name")
-    search_fields = ("name", "key", "error")
-    actions = ("requeue",)
+# The clock's ticks are written in the settings; what is edited here would be overwritten or break them.
+for theirs in (ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule):
+    if admin.site.is_registered(theirs):
+        admin.site.unregister(theirs)
 
-    @admin.action(description="Put these failed jobs back into the queue", permissions=["view"])
-    def requeue(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        count = jobs.requeue(list(rows.values_list("pk", flat=True)))
-        self.message_user(request, f"{count} jobs wait in the queue again.")
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(ReadOnlyAdmin):
+    list_display = ("name", "task", "interval", "enabled", "last_run_at", "total_run_count")
+    list_filter = ("enabled",)
+    search_fields = ("name", "task")
+    list_select_related = ("interval",)

@@ -48,6 +48,49 @@ class FileRow:
     def differs(self) -> bool:
         return set(self.changes) != {"same"}
 
+    @property
+    def words(self) -> list[str]:
+        """What each one's column says."""
+        pairs = zip(self.sha256, self.changes, strict=True)
+        return ["–" if sha256 is None and change == "same" else change for sha256, change in pairs]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above a column: a short name, the whole one, and the page that it leads to."""
+
+    name: str
+    title: str
+    link: str
+
+
+def chart_data(
+    headings: Sequence[Heading],
+    metrics: Sequence[MetricRow],
+    params: Sequence[Row],
+    curves: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the charts of a comparison draw: {"items", "axes" with a number or null per item, "curves"}.
+
+    Parameters count where each is a number or missing.
+    """
+    axes = [{"key": row.key, "values": _plain(row.values), "kind": "metric"} for row in metrics]
+    axes += [
+        {"key": row.key, "values": _plain(row.values), "kind": "parameter"}
+        for row in params
+        if all(value is None or _is_number(value) for value in row.values)
+    ]
+    items = [{"name": each.name, "link": each.link} for each in headings]
+    return {"items": items, "axes": axes, "curves": curves}
+
+
+def _plain(values: Sequence[Any]) -> list[float | None]:
+    return [None if value is None or not math.isfinite(float(value)) else float(value) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
 
 def metric_rows(columns: Sequence[Mapping[str, float]]) -> tuple[MetricRow, ...]:
     """A row for each metric, with its differences to the first and which value is better."""

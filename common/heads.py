@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.http import HttpRequest
+
+from common.api.filters import checked_ordering
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,21 @@ class Head:
         query["ordering"] = column if direction == "descending" else f"-{column}"
         query.pop("page", None)
         return cls(label, query.urlencode(), direction)
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """How a list's address sorts it: `heads` by their names in the address, `order` for the query."""
+
+    text: str
+    heads: dict[str, Head]
+    order: tuple[str, str]
+
+    @classmethod
+    def of(cls, request: HttpRequest, columns: Mapping[str, tuple[str, str]], usual: str) -> Sorting:
+        """columns: the name in the address -> the head's label and the ORM's path."""
+        text = request.GET.get("ordering", "")
+        name, tie = checked_ordering(text or usual, columns)
+        sign = "-" if name.startswith("-") else ""
+        heads = {each: Head.of(request, each, label, usual) for each, (label, _) in columns.items()}
+        return cls(text, heads, (sign + columns[name.lstrip("-")][1], tie))

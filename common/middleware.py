@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 CSP = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
-    "form-action 'self'"
+    f"form-action 'self' {settings.SIGN_IN_ORIGIN}".rstrip()  # a form leads on to the provider that people sign in with
 )
 # The admin's theme and the API's documentation page bring styles of their own inside the page.
 LOOSE_CSP = CSP + "; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline' 'unsafe-eval'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -146,6 +147,31 @@ def insert(row: Model, *, unless: str = "") -> bool:
 
 def save(row: Model, **changes: Any) -> None:
     """Writes these fields, named by their attribute (`latest_version_id`), and sets them on `row`."""
+    step = saving(row, **changes)
+    rows(step.statement, step.params)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of several statements that go to the database as one; each gives back an `id`.
+
+    All see the rows as they were before the first; a later one may ask `(SELECT id FROM step0)` for what the first
+    gave.
+    """
+
+    statement: str
+    params: Sequence[Any]
+
+
+def inserting(row: Model) -> Step:
+    """A new row as a step. The caller sets its key."""
+    fields = _written(type(row))
+    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    return Step(_insert(type(row), ""), values)
+
+
+def saving(row: Model, **changes: Any) -> Step:
+    """The same for these fields of a row, which are set on `row` at once."""
     model = type(row)
     fields = [model._meta.get_field(name.removesuffix("_id")) for name in changes]
     for name, value in changes.items():
@@ -154,7 +180,34 @@ def save(row: Model, **changes: Any) -> None:
         field.get_db_prep_save(value, connection)  # type: ignore[union-attr]
         for field, value in zip(fields, changes.values(), strict=True)
     ]
-    rows(_update(model, tuple(changes)), [*values, row.pk])
+    return Step(_update(model, tuple(changes)), [*values, row.pk])
+
+
+def together(steps: Sequence[Step]) -> Row:
+    """Does all steps by one statement; the id that each gave (of several the lowest), or None."""
+    return rows(_together(tuple(step.statement for step in steps)), params_of(steps))[0]
+
+
+def params_of(steps: Sequence[Step]) -> list[Any]:
+    """The values of all of them, in order."""
+    return [value for step in steps for value in step.params]
+
+
+@cache
+def clauses(statements: tuple[str, ...]) -> str:
+    """Statements as the clauses step0, step1, … of a WITH."""
+    return ", ".join(f"step{number} AS ({text})" for number, text in enumerate(statements))
+
+
+@cache
+def ids(count: int) -> str:
+    """What a SELECT beside those clauses says to get the id that each gave."""
+    return ", ".join(f"(SELECT min(id) FROM step{number})" for number in range(count))  # noqa: S608
+
+
+@cache
+def _together(statements: tuple[str, ...]) -> str:
+    return f"WITH {clauses(statements)} SELECT {ids(len(statements))}"
 
 
 @cache
@@ -175,4 +228,4 @@ def _insert(model: type[Model], unless: str) -> str:
 def _update(model: type[Model], attributes: tuple[str, ...]) -> str:
     columns_of = {field.attname: field.column for field in model._meta.concrete_fields}
     assignments = ", ".join(f'"{columns_of[name]}" = %s' for name in attributes)
-    return f"UPDATE {model._meta.db_table} SET {assignments} WHERE id = %s"  # noqa: S608
+    return f"UPDATE {model._meta.db_table} SET {assignments} WHERE id = %s RETURNING id"  # noqa: S608

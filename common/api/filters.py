@@ -101,3 +101,11 @@ def sorted_by(
         return sorted_rows, (f"{sign}sorted_by", f"{sign}id")
     name, tie = checked_ordering(text, columns)
     return rows, (sign + columns[name.lstrip("-")], tie)
+
+
+def only(request: Request, known: Collection[str]) -> None:
+    """Refuses query parameters that mean nothing here."""
+    for name in sorted(set(request.query_params) - set(known)):
+        raise Invalid.field(
+            name[:80], f"{shorten(name)} is no parameter of this address.", f"There are: {', '.join(known)}."
+        )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from common.errors import TooLarge
+from common.errors import Invalid, TooLarge
+
+TOO_DEEP = 500
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.S)
 
 
 class StrictJSONParser(BaseParser):
@@ -31,17 +36,57 @@ class StrictJSONParser(BaseParser):
                 "Send it in several requests.",
             )
         try:
-            return json.loads(raw.decode(), parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
+            text = raw.decode()
+            return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
         except UnicodeDecodeError as error:
             raise ParseError("The body is not UTF-8.") from error
         except RecursionError as error:
-            raise ParseError("The body is nested too deeply.") from error
+            raise _refusal(text, "is nested too deeply") from error
+        except Unfit as error:
+            raise _refusal(text, f"is not JSON: {error}") from error
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
 
 
+class Unfit(ValueError):
+    """JSON by its form, but nothing that the API takes."""
+
+
+def _refusal(text: str, said: str) -> Exception:
+    """Names the body's field at fault: the first whose value cannot be taken by itself."""
+    with contextlib.suppress(ValueError):  # no object at all, or no JSON further on
+        for field, value in _fields(text):
+            try:
+                json.loads(value, parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
+            except (ValueError, RecursionError):
+                return Invalid.field(field, f"{field} {said}.")
+    return ParseError(f"The body {said}.")
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    """The names and the unread values of an object's fields; nothing of what is no object."""
+    depth, begin, name = 0, 0, ""
+    for match in TOKEN.finditer(text):
+        sign = match[0]
+        if sign in "{[":
+            depth += 1
+            if depth == 1:
+                begin = match.end()
+            elif depth == TOO_DEEP:
+                yield str(json.loads(name)), text[begin : match.end()]
+                return
+        elif sign == ":" and depth == 1:
+            name, begin = text[begin : match.start()].strip(), match.end()
+        elif (sign == "," and depth == 1) or (sign in "}]" and depth == 1):
+            if name.startswith('"'):
+                yield str(json.loads(name)), text[begin : match.start()]
+            name, begin = "", match.end()
+        if sign in "}]":
+            depth -= 1
+
+
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f'{name} is no JSON number; send it as the text "{name}"')
+    raise Unfit(f'{name} is no JSON number; send it as the text "{name}"')
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -49,5 +94,5 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:80]!r} stands there twice")
+        raise Unfit(f"the key {twice[:80]!r} stands there twice")
     return found

@@ -12,8 +12,9 @@ from django.http import HttpResponse
 class JsonText(HttpResponse):
     """An answer whose text is JSON; `data` is what it says."""
 
-    def __init__(self, text: str, status: int = 200) -> None:
-        super().__init__(text.encode(), content_type="application/json", status=status)
+    def __init__(self, text: str | bytes, status: int = 200) -> None:
+        raw = text.encode() if isinstance(text, str) else text
+        super().__init__(raw, content_type="application/json", status=status)
 
     @property
     def data(self) -> Any:

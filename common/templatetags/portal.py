@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -52,7 +53,14 @@ PILLS = {
     "Quarantined": "bad",
     "Failed": "bad",
     "Killed": "bad",
+    "Bad": "bad",
 }
+
+
+@register.filter
+def group_name(stored: str) -> str:
+    """A project's own group is kept as `<slug>/<name>`."""
+    return stored.rpartition("/")[2]
 
 
 @register.filter
@@ -125,6 +133,12 @@ def split(text: str) -> list[str]:
 def changed_rows(rows: Iterable[Any]) -> list[Any]:
     """The rows of a comparison that differ."""
     return [row for row in rows if row.differs]
+
+
+@register.filter
+def equal_rows(rows: Iterable[Any]) -> list[Any]:
+    """The rows of a comparison that do not differ."""
+    return [row for row in rows if not row.differs]
 
 
 @register.filter
@@ -212,14 +226,18 @@ def scalar(value: Any) -> str:
 
 
 @register.filter
-def share(value: Any, values: Iterable[Any]) -> str:
-    """How long the bar of `value` is beside those of all `values`: percent of the longest."""
-    longest = max((abs(each) for each in values if _finite(each)), default=0)
-    return f"{100 * abs(value) / longest:.1f}" if longest and _finite(value) else "0"
+def python_text(text: str) -> str:
+    """The text as Python code writes it; what cannot be seen is escaped."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+@register.filter
+def shell_word(text: str) -> str:
+    """The text as one word of a command; what cannot be seen is escaped."""
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = [each if each.isprintable() and each not in "'\\" else f"\\U{ord(each):08x}" for each in text]
+    return f"$'{''.join(plain)}'"
 
 
 @register.filter
