@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -11,6 +14,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -20,19 +26,22 @@ from accounts.choices import Door
 from accounts.models import (
     ApiToken,
     AuditEntry,
+    AuditSeal,
     Invitation,
     Membership,
     Notification,
     NotificationChoice,
     Project,
+    ProjectGroup,
     User,
     Webhook,
     WebhookDelivery,
 )
 from accounts.permissions import Actor
-from common.admin import ReadOnlyAdmin
+from common.admin import ReadOnlyAdmin, each
 from common.api.problems import request_id_of
 from common.errors import DomainError
+from common.models import Job
 
 admin.site.unregister(Group)
 
@@ -68,6 +77,11 @@ class UserAdmin(DjangoUserAdmin, OperatorsOnly):
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "is_system")
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "email" in form.changed_data:
+            services.confirm_address(obj)
+
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         record(admin_actor(request), "create_user", "user", obj.username, after=_standing(obj))
         return super().log_addition(request, obj, message)
@@ -82,13 +96,30 @@ def _standing(user: User) -> dict[str, Any]:
     return {name: getattr(user, name) for name in ("is_active", "is_staff", "is_superuser")}
 
 
+class GroupForm(ModelForm):
+    """A project's own groups are kept as `<slug>/<name>`."""
+
+    class Meta:
+        model = Group
+        fields = ("name",)
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if "/" in name:
+            raise ValidationError("A group's name has no slash.")
+        return name
+
+
 @admin.register(Group)
 class GroupAdmin(OperatorsOnly):
-    """Groups of people whom protections name; who is in one is said on the user's page."""
+    """Groups whom policies and protections of all projects may name; projects' own are made in the portal."""
 
     list_display = ("name",)
     search_fields = ("name",)
-    fields = ("name",)
+    form = GroupForm
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        return super().get_queryset(request).filter(of_project=None)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         record(admin_actor(request), "create_group", "group", obj.name)
@@ -127,9 +158,16 @@ class ProjectForm(ModelForm):
 @admin.register(Project)
 class ProjectAdmin(OperatorsOnly):
     form = ProjectForm
-    list_display = ("slug", "name", "created_at")
+    list_display = ("slug", "name", "created_at", "page")
     search_fields = ("slug", "name")
     inlines = (MembershipInline,)
+
+    @admin.display(description="Portal")
+    def page(self, project: Project) -> str:
+        return format_html('<a href="{}">Open</a>', self.view_on_site(project))
+
+    def view_on_site(self, project: Project) -> str:  # type: ignore[override]
+        return reverse("accounts:members", args=[project.slug])
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("slug",) if obj else ()
@@ -163,29 +201,63 @@ class ProjectAdmin(OperatorsOnly):
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ("name", "prefix", "user", "project", "scopes", "last_used_at", "expires_at", "revoked_at")
-    list_filter = ("project", "revoked_at")
+    list_filter = ("project", ("revoked_at", admin.EmptyFieldListFilter), "expires_at")
     search_fields = ("name", "prefix", "user__username")
     list_select_related = ("user", "project")
     exclude = ("secret_hash",)
     actions = ("revoke",)
 
-    @admin.action(description="Revoke these tokens")
+    @admin.action(description="Revoke these tokens", permissions=["view"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
-        for token in rows:
-            try:
-                services.revoke_token(actor=admin_actor(request), prefix=token.prefix)
-                messages.success(request, f"{token} is revoked.")
-            except DomainError as error:
-                messages.error(request, error.message)
+        actor = admin_actor(request)
+        each(
+            request,
+            rows,
+            lambda token: services.revoke_token(actor=actor, prefix=token.prefix),
+            "{} is revoked.",
+        )
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    """Registered here and not in common: who puts a job back is written into the audit trail."""
+
+    list_display = ("id", "name", "key", "state", "attempts", "run_after", "finished_at", "error")
+    list_filter = ("state", "name")
+    search_fields = ("name", "key", "error")
+    actions = ("retry",)
+
+    @admin.action(description="Try again now", permissions=["view"])
+    def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        actor = admin_actor(request)
+        each(
+            request,
+            rows,
+            lambda job: services.retry_job(actor=actor, job_id=job.pk),
+            "{} is tried again now.",
+        )
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "actor", "door", "verb", "object_type", "object_id", "project")
+    list_display = ("at", "actor", "door", "verb", "object_type", "object_id", "project", "page")
     list_filter = ("door", "verb", "project")
     search_fields = ("object_id", "actor__username", "request_id")
     list_select_related = ("actor", "project")
     date_hierarchy = "at"
+
+    def portal(self, row: AuditEntry) -> str:
+        about = urlencode({"object_type": row.object_type, "object_id": row.object_id})
+        return f"{reverse('accounts:audit', args=[row.project.slug])}?{about}" if row.project else ""
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(ReadOnlyAdmin):
+    list_display = ("chain", "position", "hash", "entry")
+    list_filter = ("entry__project",)
+    search_fields = ("hash", "entry__object_id")
+    list_select_related = ("entry",)
+    ordering = ("-id",)
 
 
 @admin.register(Notification)
@@ -204,41 +276,111 @@ class NotificationChoiceAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
 
 
+@admin.register(ProjectGroup)
+class ProjectGroupAdmin(ReadOnlyAdmin):
+    list_display = ("group", "project", "page")
+    list_filter = ("project",)
+    search_fields = ("group__name",)
+    list_select_related = ("group", "project")
+
+    def portal(self, row: ProjectGroup) -> str:
+        return reverse("accounts:groups", args=[row.project.slug])
+
+
 @admin.register(Webhook)
 class WebhookAdmin(ReadOnlyAdmin):
-    list_display = ("name", "public_id", "project", "url", "format", "is_active", "off_reason")
+    list_display = ("name", "public_id", "project", "url", "format", "is_active", "off_reason", "page")
     list_filter = ("is_active", "format", "project")
     search_fields = ("name", "public_id", "url")
     list_select_related = ("project",)
     exclude = ("secret",)
 
+    def portal(self, row: Webhook) -> str:
+        return reverse("accounts:webhook", args=[row.project.slug, row.public_id])
+
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("message_id", "webhook", "event", "state", "attempts", "status", "error", "created_at")
+    list_display = (
+        *("message_id", "webhook", "event", "state", "attempts", "status", "error", "created_at", "page"),
+    )
     list_filter = ("state", "webhook__project")
     search_fields = ("message_id", "event", "webhook__name")
-    list_select_related = ("webhook",)
+    list_select_related = ("webhook__project",)
     actions = ("redeliver",)
+
+    def portal(self, row: WebhookDelivery) -> str:
+        return reverse("accounts:webhook", args=[row.webhook.project.slug, row.webhook.public_id])
 
     @admin.action(description="Redeliver", permissions=["view"])
     def redeliver(self, request: HttpRequest, rows: QuerySet[WebhookDelivery]) -> None:
-        for each in rows.select_related("webhook__project"):
-            try:
-                webhooks.redeliver(
-                    actor=admin_actor(request),
-                    project=each.webhook.project,
-                    webhook_id=each.webhook.public_id,
-                    message_id=each.message_id,
-                )
-                messages.success(request, f"{each.message_id} is sent once more.")
-            except DomainError as error:
-                messages.error(request, error.message)
+        def again(row: WebhookDelivery) -> None:
+            about = {"webhook_id": row.webhook.public_id, "message_id": row.message_id}
+            webhooks.redeliver(actor=admin_actor(request), project=row.webhook.project, **about)
+
+        each(request, rows.select_related("webhook__project"), again, "{} is sent once more.")
 
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin):
-    list_display = ("email", "project", "role", "created_by", "expires_at", "accepted_by", "revoked_at")
+    list_display = (
+        "email",
+        "project",
+        "role",
+        "created_by",
+        "expires_at",
+        "accepted_by",
+        "revoked_at",
+        "page",
+    )
     list_filter = ("role", "project")
     search_fields = ("email",)
     list_select_related = ("project", "created_by", "accepted_by")
+
+    def portal(self, row: Invitation) -> str:
+        return reverse("accounts:invitations", args=[row.project.slug])
+
+
+for theirs in (EmailAddress, SocialApp, SocialToken, SocialAccount, Authenticator):
+    if admin.site.is_registered(theirs):
+        admin.site.unregister(theirs)
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ReadOnlyAdmin):
+    """Changed on the user's page, or on the person's own profile."""
+
+    list_display = ("email", "user", "verified", "primary")
+    list_filter = ("verified", "primary")
+    search_fields = ("email", "user__username")
+    list_select_related = ("user",)
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(ReadOnlyAdmin):
+    """Who signs in by which account of the provider."""
+
+    list_display = ("user", "provider", "uid", "last_login", "date_joined")
+    list_filter = ("provider",)
+    search_fields = ("user__username", "uid")
+    list_select_related = ("user",)
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ReadOnlyAdmin):
+    """Second factors; who has lost theirs sets it up anew after it was removed."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    search_fields = ("user__username",)
+    list_select_related = ("user",)
+    exclude = ("data",)
+    actions = ("remove",)
+
+    @admin.action(description="Remove, so that the person can set it up anew", permissions=["view"])
+    def remove(self, request: HttpRequest, rows: QuerySet[Authenticator]) -> None:
+        for factor in rows.select_related("user"):
+            before = {"kind": str(factor.type)}
+            record(admin_actor(request), "remove_second_factor", "user", factor.user.username, before=before)
+            factor.delete()
+            messages.success(request, f"The {factor.type} of {factor.user} is removed.")

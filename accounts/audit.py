@@ -6,7 +6,8 @@ misses what did.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -20,7 +21,7 @@ from common.errors import DomainError
 # What concerns people and single runs goes only to webhooks that name it.
 NOT_BY_ITSELF = ("token", "member", "user", "webhook", "run", "experiment", "request")
 RECORD = f"""
-    WITH entry AS (
+    entry AS (
         INSERT INTO accounts_auditentry
             (at, project_id, actor_id, token_prefix, door, verb, object_type, object_id, before, after, request_id)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
@@ -48,7 +49,6 @@ RECORD = f"""
                '', now()
         FROM told
     )
-    SELECT id FROM entry
 """  # noqa: S608
 
 
@@ -61,11 +61,16 @@ def record(
     project: Project | None = None,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes who did `verb` to which object; `before` and `after` hold what changed, as JSON values."""
-    sql.rows(
-        RECORD,
+    along: Sequence[sql.Step] = (),
+) -> sql.Row:
+    """Writes who did `verb` to which object; `before` and `after` hold what changed, as JSON values.
+
+    `along`: the verb's own last steps, done by the same statement; answers the id that each gave, or None.
+    """
+    found = sql.rows(
+        _recording(tuple(step.statement for step in along)),
         [
+            *sql.params_of(along),
             timezone.now(),
             None if project is None else project.pk,
             actor.user.pk,
@@ -82,6 +87,14 @@ def record(
             list(NOT_BY_ITSELF),
         ],
     )
+    return found[0]
+
+
+@cache
+def _recording(steps: tuple[str, ...]) -> str:
+    """The entry after these steps, in one statement."""
+    before, ids = (f"{sql.clauses(steps)},", sql.ids(len(steps))) if steps else ("", "id")
+    return f"WITH {before} {RECORD} SELECT {ids} FROM entry"  # noqa: S608
 
 
 def record_refusal(actor: Actor, project: Project, what: str, error: DomainError) -> None:

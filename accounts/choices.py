@@ -42,6 +42,7 @@ class Notice(TextChoices):
     SCHEDULE_FAILED = "schedule_failed", "An execution of my schedule failed"
     RUN_ALERT = "run_alert", "An alert on my run fired"
     ENDPOINT_FAILED = "endpoint_failed", "My endpoint failed or is degraded"
+    IMPACT = "impact", "Something that I made depends on what turned out wrong"
     WEBHOOK_OFF = "webhook_off", "A webhook was switched off"
 
 

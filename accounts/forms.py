@@ -98,6 +98,31 @@ class SureForm(forms.Form):
     """Nothing to fill in: the button is the answer."""
 
 
+class UserNames(forms.CharField):
+    """Names of users with commas between them, as a list."""
+
+    def clean(self, value: Any) -> Any:
+        return [name.strip() for name in super().clean(value).split(",") if name.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else ", ".join(value or ())
+
+
+class GroupMembersForm(forms.Form):
+    members = UserNames(
+        label="Members",
+        required=False,
+        max_length=20_000,
+        help_text="User names of members of the project, separated by commas.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class GroupForm(GroupMembersForm):
+    name = forms.CharField(label="Name", max_length=80, help_text="Such as risk-reviewers.")
+    field_order = ("name", "members")
+
+
 class EventNames(forms.CharField):
     """Names of events with commas or spaces between them, as a list."""
 

@@ -20,6 +20,7 @@ from accounts.audit import record
 from accounts.choices import Door, Right, Role
 from accounts.models import Invitation, Membership, Project, User
 from accounts.permissions import Actor, require
+from accounts.services import confirm_address
 from common.checks import check_text, shorten
 from common.errors import Conflict, Invalid, Missing
 from common.jobs import enqueue
@@ -104,6 +105,7 @@ def join(*, link: str, username: str, password: str) -> User:
             raise Invalid.field(
                 "username", f"{shorten(username)} is taken.", "Choose another name, or sign in."
             ) from error
+        confirm_address(user)
         accept_invitation(user=user, link=link)
     return user
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
@@ -60,6 +60,29 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.project}: {self.role}"
+
+
+class ProjectGroup(models.Model):
+    """Says that a group is one project's own; its name there is what follows `<slug>/`."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="groups")
+    group = models.OneToOneField(Group, on_delete=models.CASCADE, related_name="of_project")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.group.name
+
+    @property
+    def name(self) -> str:
+        return self.group.name.rpartition("/")[2]
+
+    @property
+    def people(self) -> list[User]:
+        """Who is in it, as it was prefetched."""
+        return list(self.group.user_set.all())
 
 
 class Invitation(models.Model):
@@ -122,6 +145,8 @@ class ApiToken(models.Model):
 
     # Set by authenticate_token: the project asked about, and the user's role in it.
     reached: tuple[Project, str | None] | None = None
+    # Where it was asked for: a text that is another one after each change in that project.
+    state: str = ""
 
     objects = ApiTokenQuerySet.as_manager()
 
@@ -177,6 +202,19 @@ class AuditSeal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chain}/{self.position}"
+
+
+class Change(models.Model):
+    """How often something changed that lists show and no audit entry tells of; `chain` as in AuditSeal.
+
+    The database counts it when the change commits, under the lock of that chain.
+    """
+
+    chain = models.BigIntegerField(primary_key=True)
+    count = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.chain}: {self.count}"
 
 
 class Notification(models.Model):

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from accounts.choices import Door, Right, Role, Scope
+from django.db.models import OuterRef, Subquery
+
+from accounts.choices import Door, Right
 from accounts.models import ApiToken, Membership, Project, User
-from common.errors import Denied, Missing
+from accounts.rights import ROLE_RIGHTS, no_project, role_too_low, scope_missing, scopes_allow
+from common.errors import Missing
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ROLE_RIGHTS: Mapping[str, frozenset[Right]] = {
-    # Whom a policy names may review, whatever the role.
-    Role.VIEWER: frozenset({Right.READ, Right.PREDICT, Right.REVIEW}),
-    Role.CONTRIBUTOR: frozenset({Right.READ, Right.PREDICT, Right.REVIEW, Right.WRITE}),
-    Role.MAINTAINER: frozenset(set(Right) - {Right.ADMIN}),
-    Role.ADMIN: frozenset(Right),
-}
-SCOPE_RIGHTS: Mapping[str, frozenset[Right]] = {
-    Scope.READ: frozenset({Right.READ}),
-    Scope.PREDICT: frozenset({Right.PREDICT}),
-    Scope.WRITE: frozenset(set(Right) - {Right.ADMIN}),
-    Scope.ADMIN: frozenset(Right),
-}
 SYSTEM_USERNAME = "system"
 
 
@@ -78,32 +64,19 @@ def require(actor: Actor, project: Project, right: Right) -> None:
     if role is None:
         raise Missing(f"There is no project {project.slug!r} that you can see.")
     if not _token_allows(actor, right):
-        scopes = ", ".join(actor.token.scopes) if actor.token else ""
-        raise Denied(
-            f"This token may not {right.label}: its scopes are {scopes}.",
-            "Make a token with the scope that this needs.",
-            code="scope_missing",
-        )
-    raise Denied(
-        f"As a {role} of {project.slug} you may not {right.label}.",
-        "Ask an admin of the project for a higher role.",
-        code="role_too_low",
-    )
+        raise scope_missing(actor.token.scopes if actor.token else [], right)
+    raise role_too_low(role, project.slug, right)
 
 
 def _token_allows(actor: Actor, right: Right) -> bool:
-    return actor.token is None or any(right in SCOPE_RIGHTS[scope] for scope in actor.token.scopes)
+    return actor.token is None or scopes_allow(actor.token.scopes, right)
 
 
 def find_project(actor: Actor, slug: str) -> Project:
     """The project with this slug, or Missing: to who is no member it does not exist."""
-    project = _reached(actor, slug) or Project.objects.filter(slug=slug).first()
+    project = _reached(actor, slug) or _looked_up(actor, slug)
     if project is None or not (actor.is_operator or actor.role_in(project)):
-        raise Missing(
-            f"There is no project {slug[:63]!r} that you can see.",
-            "Check the name, or ask one of its admins to add you.",
-            code="project_not_found",
-        )
+        raise no_project(slug)
     return project
 
 
@@ -113,4 +86,15 @@ def _reached(actor: Actor, slug: str) -> Project | None:
     if project is None or project.slug != slug:
         return None
     actor._roles[project.pk] = role
+    return project
+
+
+def _looked_up(actor: Actor, slug: str) -> Project | None:
+    """The project and, where no token limits it, the user's role there, by one query."""
+    mine = (
+        Membership.objects.filter(project=OuterRef("pk"), user=actor.user).order_by("pk").values("role")[:1]
+    )
+    project = Project.objects.filter(slug=slug).annotate(my_role=Subquery(mine)).first()
+    if project is not None and actor.token is None:
+        actor._roles[project.pk] = vars(project)["my_role"]
     return project

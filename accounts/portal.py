@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -28,6 +28,21 @@ from common.api.problems import request_id_of
 from common.errors import Denied, DomainError
 
 PER_PAGE = 50
+DEEP = 1000  # rows passed over
+
+
+class Pages(Paginator):
+    """Pages of rows; deep ones find their keys first, so that what is passed over is not made to be thrown away."""
+
+    def page(self, number: Any) -> Page[Any]:
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        if first < DEEP:
+            return super().page(number)
+        rows = cast("QuerySet[Any]", self.object_list)
+        keys = list(rows.values_list("pk", flat=True)[first : first + self.per_page])
+        found = {row.pk: row for row in rows.filter(pk__in=keys).order_by()}
+        return Page([found[key] for key in keys if key in found], number, self)
 
 
 class PersonPage(LoginRequiredMixin, View):
@@ -78,18 +93,26 @@ class PersonPage(LoginRequiredMixin, View):
     def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:
         return render(self.request, template, self.frame(context), status=code)
 
-    def page_of(self, rows: QuerySet[Any], per_page: int = PER_PAGE) -> Page[Any]:
-        """One page of rows by `?page=`; a number past the end gives the last page."""
-        return Paginator(rows, per_page).get_page(self.request.GET.get("page"))
+    def page_of(self, rows: QuerySet[Any], per_page: int = PER_PAGE, count: int | None = None) -> Page[Any]:
+        """One page of rows by `?page=`; a number past the end gives the last page. `count`: where it is known."""
+        pages = Pages(rows, per_page)
+        if count is not None:
+            pages.count = count
+        return pages.get_page(self.request.GET.get("page"))
 
 
 class ProjectPage(PersonPage):
-    """A page below /projects/{project}/. `right` is what seeing it asks for; verbs ask for their own."""
+    """A page below /projects/{project}/. `right` is what seeing it asks for; verbs ask for their own.
+
+    `post_right` is what sending its form asks for before the form is looked at, where that is more.
+    """
 
     right = Right.READ
+    post_right: Right | None = None
 
     def enter(self) -> None:
-        require(self.actor, self.project, self.right)
+        sends = self.request.method == "POST" and self.post_right
+        require(self.actor, self.project, sends or self.right)
 
     @cached_property
     def project(self) -> Project:

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 
-from accounts import services, trail
+from accounts import groups, services, trail
 from accounts.api.views import trail_file
 from accounts.choices import Door, Right
 from accounts.filters import AuditFilter
@@ -21,7 +21,13 @@ from accounts.models import AuditEntry, Membership
 from accounts.portal import FormPage, ProjectPage
 from common.checks import check_whole
 from common.errors import Invalid, Missing
+from common.heads import Sorting
 
+MEMBER_COLUMNS = {
+    "user": ("User", "user__username"),
+    "role": ("Role", "role"),
+    "created_at": ("Member since", "created_at"),
+}
 ENTRIES = 50
 TRAIL_FILTERS = ("actor", "verb", "object_type", "object_id", "door", "since", "until")
 
@@ -46,14 +52,17 @@ class Members(FormPage):
     form_class = MemberForm
     template = "accounts/members.html"
     right = Right.READ
+    post_right = Right.ADMIN
 
     def extra(self) -> dict[str, Any]:
         rows = Membership.objects.filter(project=self.project).select_related("user")
         query = self.request.GET.get("q", "").replace("\0", "").strip()
         if query:
             rows = rows.filter(user__username__icontains=query)
-        page = self.page_of(rows.prefetch_related("user__groups").order_by("user__username"))
-        return {"page": page, "q": query, "roles": ROLES}
+        rows = rows.prefetch_related(Prefetch("user__groups", groups.groups_seen_in(self.project)))
+        sorting = Sorting.of(self.request, MEMBER_COLUMNS, "user")
+        page = self.page_of(rows.order_by(*sorting.order))
+        return {"page": page, "q": query, "roles": ROLES, "sorting": sorting}
 
     def perform(self, data: dict[str, Any]) -> str:
         known = Membership.objects.filter(project=self.project, user__username=data["username"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -17,22 +15,33 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.choices import Right, Role, Scope
+from accounts.groups import leave_groups
 from accounts.models import ApiToken, Membership, Project, User
 from accounts.permissions import Actor, may, require
-from common import sql
+from accounts.tokens import hash_secret, is_secret, parse_token, token_refused
+from common import jobs, sql
 from common.checks import check_pattern, check_text, check_whole, shorten
-from common.errors import Conflict, Denied, Invalid, Missing, Unauthenticated
+from common.errors import Conflict, Denied, Invalid, Missing
+from common.models import Job
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-TOKEN = re.compile(r"podstack_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 ACCESS = """
-    SELECT m.role, {t}, {u}, {p}
+    SELECT m.role, NULL, {t}, {u}, {p}
     FROM accounts_apitoken t
     JOIN accounts_user u ON u.id = t.user_id AND u.is_active
     LEFT JOIN accounts_project p ON p.slug = %s
     LEFT JOIN accounts_membership m ON m.project_id = p.id AND m.user_id = u.id
     WHERE t.prefix = %s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %s)
 """
+# What was done in the project so far as one text, another one after each change that lists of it could show: the head
+# of the chain of its audit entries, and the counts of what changes without an entry.
+STATE = """(
+    SELECT concat(
+        (SELECT s.hash FROM accounts_auditseal s WHERE s.chain = p.id ORDER BY s.position DESC LIMIT 1), ' ',
+        (SELECT c.count FROM accounts_change c WHERE c.chain = p.id), ' ',
+        (SELECT c.count FROM accounts_change c WHERE c.chain = 0))
+)"""
+ACCESS_WITH_STATE = ACCESS.replace("NULL", STATE, 1)
 LAST_USE_EVERY = timedelta(minutes=1)
 
 
@@ -112,6 +121,17 @@ def _check_new_address(user: User, email: str, password: str) -> None:
     EmailAddress.objects.filter(user=user).exclude(email__iexact=email).delete()
 
 
+def confirm_address(user: User) -> None:
+    """The user's e-mail address is known to be theirs: an operator wrote it, or a letter to it was answered.
+
+    Who comes by the provider with that address then keeps the password; with one that was only claimed it ends.
+    """
+    EmailAddress.objects.filter(user=user).delete()
+    taken = EmailAddress.objects.filter(email__iexact=user.email, verified=True)
+    if user.email and not taken.exists():
+        EmailAddress.objects.create(user=user, email=user.email.lower(), verified=True, primary=True)
+
+
 def set_member(*, actor: Actor, project: Project, username: str, role: str) -> Membership:
     """Adds a member, or gives one another role; a project always keeps at least one admin."""
     require(actor, project, Right.ADMIN)
@@ -150,6 +170,7 @@ def remove_member(*, actor: Actor, project: Project, username: str) -> None:
         if membership.role == Role.ADMIN:
             _keep_one_admin(project, user)
         membership.delete()
+        leave_groups(project, user)
         record(actor, "remove_member", "member", username, project=project, before={"role": membership.role})
 
 
@@ -199,7 +220,7 @@ def create_token(
             project=project,
             name=name,
             prefix=prefix,
-            secret_hash=_hash(secret),
+            secret_hash=hash_secret(secret),
             scopes=wanted,
             expires_at=expires_at,
         )
@@ -220,7 +241,7 @@ def create_run_token(*, actor: Actor, project: Project, run_id: str, expires_at:
             project=project,
             name=f"for {run_id}",
             prefix=prefix,
-            secret_hash=_hash(secret),
+            secret_hash=hash_secret(secret),
             scopes=[Scope.READ, Scope.WRITE],
             only_run=run_id,
             expires_at=expires_at,
@@ -247,26 +268,31 @@ def revoke_token(*, actor: Actor, prefix: str) -> ApiToken:
     return token
 
 
-def authenticate_token(text: str, slug: str = "") -> ApiToken:
+def retry_job(*, actor: Actor, job_id: int) -> Job:
+    """A failed job gets a new round of tries, one that waits for its next try has it now; only operators do this."""
+    if not actor.is_operator:
+        raise Denied(f"Only an operator may have job {job_id} tried again.", "Ask your operator.")
+    with transaction.atomic():
+        job, before = jobs.retry(job_id)
+        record(
+            actor, "retry_job", "job", str(job_id), before=before, after={"name": job.name, "key": job.key}
+        )
+    return job
+
+
+def authenticate_token(text: str, slug: str = "", *, with_state: bool = False) -> ApiToken:
     """The usable token whose text this is, or Unauthenticated. Notes the last use at most once a minute.
 
-    With the slug of a project, `reached` tells that project and the user's role in it, read by the same statement.
+    With the slug of a project, `reached` tells that project and the user's role in it, read by the same statement;
+    `with_state` its `state` too.
     """
-    match = TOKEN.fullmatch(text)
-    if match is None:
-        raise Unauthenticated(
-            "The API token is malformed: it must look like podstack_<prefix>_<secret>.",
-            "Copy it again, or make a new one.",
-            code="token_malformed",
-        )
-    prefix, secret = match.groups()
+    prefix, secret = parse_token(text)
     now = timezone.now()
-    found = sql.row(sql.expand(ACCESS, t=ApiToken, u=User, p=Project), [slug, prefix, now])
+    statement = ACCESS_WITH_STATE if with_state else ACCESS
+    found = sql.row(sql.expand(statement, t=ApiToken, u=User, p=Project), [slug, prefix, now])
     token = None if found is None else _token_of(found)
-    if token is None or not hmac.compare_digest(token.secret_hash, _hash(secret)):
-        raise Unauthenticated(
-            "The API token is unknown, expired or revoked.", "Make a new one.", code="token_refused"
-        )
+    if token is None or not is_secret(secret, token.secret_hash):
+        raise token_refused()
     if token.last_used_at is None or now - token.last_used_at > LAST_USE_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
@@ -274,17 +300,14 @@ def authenticate_token(text: str, slug: str = "") -> ApiToken:
 
 def _token_of(found: sql.Row) -> ApiToken:
     """The token with its user and the project asked about, from one row of the statement above."""
-    user_at = 1 + sql.width(ApiToken)
+    user_at = 2 + sql.width(ApiToken)
     project_at = user_at + sql.width(User)
-    token = sql.instance(ApiToken, found[1:user_at])
+    token = sql.instance(ApiToken, found[2:user_at])
     token.user = sql.instance(User, found[user_at:project_at])
     if found[project_at] is not None:
         token.reached = (sql.instance(Project, found[project_at:]), found[0])
+        token.state = found[1] or ""
     return token
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _check_scopes(scopes: Sequence[str]) -> list[str]:

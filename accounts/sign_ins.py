@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -33,6 +35,25 @@ def note_failure(credentials: dict[str, Any], **more: Any) -> None:
     record(
         system_actor(Door.PORTAL), "refuse_sign_in", "user", "".join(c for c in str(named) if c.isprintable())
     )
+
+
+@receiver(authenticator_added)
+def note_factor(request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
+    record(_actor(request, user), "add_second_factor", "user", user.username, after=_kind(authenticator))
+
+
+@receiver(authenticator_removed)
+def note_factor_gone(request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
+    record(_actor(request, user), "remove_second_factor", "user", user.username, before=_kind(authenticator))
+
+
+@receiver(authenticator_reset)
+def note_new_codes(request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
+    record(_actor(request, user), "renew_second_factor", "user", user.username, after=_kind(authenticator))
+
+
+def _kind(authenticator: Authenticator) -> dict[str, str]:
+    return {"kind": str(authenticator.type)}
 
 
 def _actor(request: HttpRequest, user: User) -> Actor:

@@ -1,6 +1,14 @@
 from django.urls import path
 
-from accounts import invitation_views, notification_views, project_views, settings_views, views, webhook_views
+from accounts import (
+    group_views,
+    invitation_views,
+    notification_views,
+    project_views,
+    settings_views,
+    views,
+    webhook_views,
+)
 
 app_name = "accounts"
 PROJECT = "projects/<slug:project>/"
@@ -18,6 +26,9 @@ urlpatterns = [
     path(
         f"{PROJECT}members/<str:username>/remove/", project_views.RemoveMember.as_view(), name="member_remove"
     ),
+    path(f"{PROJECT}groups/", group_views.Groups.as_view(), name="groups"),
+    path(f"{PROJECT}groups/<str:name>/", group_views.ChangeGroup.as_view(), name="group"),
+    path(f"{PROJECT}groups/<str:name>/delete/", group_views.DeleteGroup.as_view(), name="group_delete"),
     path(f"{PROJECT}notifications/", notification_views.Inbox.as_view(), name="inbox"),
     path(
         f"{PROJECT}notifications/choices/",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
 
 from accounts.context_processors import LAST_PROJECT, last_membership
 from accounts.models import Membership, User
@@ -14,6 +15,7 @@ SHOWN_IN_MENU = 8
 
 
 @login_required
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The model list of the project that the viewer was in last; a page that says so to who has none."""
     assert isinstance(request.user, User)

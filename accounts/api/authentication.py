@@ -23,7 +23,8 @@ class TokenAuthentication(BaseAuthentication):
                 "The Authorization header must be: Bearer podstack_<prefix>_<secret>.", code="token_malformed"
             )
         slug = request.parser_context["kwargs"].get("project", "")
-        token = services.authenticate_token(parts[1].decode("latin-1"), slug)
+        keeps = request.method == "GET" and getattr(request.parser_context["view"], "keeps_pages", False)
+        token = services.authenticate_token(parts[1].decode("latin-1"), slug, with_state=keeps)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

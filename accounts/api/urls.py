@@ -1,12 +1,14 @@
 from django.urls import path
 
-from accounts.api import invitations, notifications, views, webhooks
+from accounts.api import groups, invitations, notifications, views, webhooks
 
 urlpatterns = [
     path("tokens", views.TokensView.as_view()),
     path("tokens/<str:prefix>", views.TokenView.as_view()),
     path("members", views.MembersView.as_view()),
     path("members/<str:username>", views.MemberView.as_view()),
+    path("groups", groups.GroupsView.as_view()),
+    path("groups/<str:name>", groups.GroupView.as_view()),
     path("notifications", notifications.NotificationsView.as_view()),
     path("notifications/read", notifications.ReadNotificationsView.as_view()),
     path("notification-choices", notifications.NotificationChoicesView.as_view()),
