@@ -44,6 +44,25 @@ class BypassForm(ChangeStageForm):
     )
 
 
+class ManyStagesForm(forms.Form):
+    stage = forms.ChoiceField(label="New stage", choices=Stage.choices)
+    note = paragraph("Transition note", "Kept in the history of each.", rows=2)
+
+
+class ManyTagsForm(forms.Form):
+    key = forms.CharField(label="Key", max_length=250)
+    value = forms.CharField(label="Value", max_length=5000, required=False)
+
+
+class ManyDeletedForm(forms.Form):
+    confirm = forms.CharField(label="Type delete to confirm", max_length=20)
+
+    def clean_confirm(self) -> str:
+        if self.cleaned_data["confirm"] != "delete":
+            raise forms.ValidationError("Type delete to confirm; nothing was deleted.")
+        return "delete"
+
+
 class RollbackForm(forms.Form):
     note = paragraph("Note", "Why it goes back. Optional, kept in the history.")
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.choices import Right
-from accounts.groups import find_groups
+from accounts.groups import find_groups, short_name
 from accounts.models import Project, User
 from accounts.permissions import Actor, require
 from approvals.announcements import tell_of_end
@@ -65,7 +65,7 @@ def set_approval_policy(
         "checks": check_rules(checks),
         "updated_at": timezone.now(),
     }
-    people, known = _people(project, reviewers), _groups(groups)
+    people, known = _people(project, reviewers), _groups(project, groups)
     model = find_model(project, model_name) if model_name is not None else None
     with transaction.atomic():
         policy, _ = ApprovalPolicy.objects.update_or_create(
@@ -196,7 +196,7 @@ def facts(policy: ApprovalPolicy) -> dict[str, Any]:
     return {
         "approvals_needed": policy.approvals_needed,
         "reviewers": sorted(user.username for user in policy.reviewers.all()),
-        "groups": sorted(group.name for group in policy.groups.all()),
+        "groups": sorted(short_name(group) for group in policy.groups.all()),
         "own_review": policy.own_review,
         "bypass": policy.bypass,
         "expires_days": policy.expires_days,
@@ -270,9 +270,9 @@ def _people(project: Project, names: Sequence[str]) -> list[User]:
     return list(found.values())
 
 
-def _groups(names: Sequence[str]) -> list[Group]:
+def _groups(project: Project, names: Sequence[str]) -> list[Group]:
     _check_names("groups", names)
-    return find_groups(names)
+    return find_groups(project, names)
 
 
 def _check_names(field: str, names: Sequence[str]) -> None:

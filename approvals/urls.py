@@ -17,5 +17,6 @@ urlpatterns = [
     path(f"{APPROVAL}/withdraw/", views.Withdraw.as_view(), name="withdraw"),
     path(f"{APPROVAL}/comment/", views.Comment.as_view(), name="comment"),
     path("models/<str:name>/versions/<int:number>/stage/", views.ChangeStage.as_view(), name="change_stage"),
+    path("models/<str:name>/many/", views.ManyVersions.as_view(), name="many"),
     path("models/<str:name>/roll-back/", views.RollBack.as_view(), name="roll_back"),
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.forms import Form
@@ -15,11 +16,15 @@ from accounts.choices import Right
 from accounts.permissions import require
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from approvals import policies, services
+from approvals.bulk import MOST_ITEMS, Outcome, bulk
 from approvals.choices import RequestState
 from approvals.forms import (
     BypassForm,
     ChangeStageForm,
     CommentForm,
+    ManyDeletedForm,
+    ManyStagesForm,
+    ManyTagsForm,
     PolicyForm,
     ReviewForm,
     RollbackForm,
@@ -28,12 +33,19 @@ from approvals.forms import (
 from approvals.models import ApprovalPolicy, ApprovalRequest
 from approvals.queries import find_request, side_by_side
 from approvals.reviewers import reviewers_for, waiting_for
-from common.errors import DomainError, Missing
+from common.errors import DomainError, Invalid, Missing
+from common.heads import Sorting
 from registry.choices import Stage
-from registry.models import RegisteredModel
+from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfModel, OfVersion
 
 MOST_MODELS = 500
+APPROVAL_COLUMNS = {
+    "model": ("Version", "version__model__name"),
+    "requester": ("Requester", "requested_by__username"),
+    "expires_at": ("Expires", "expires_at"),
+    "created_at": ("Asked", "created_at"),
+}
 
 
 class ChangeStage(OfVersion, FormPage):
@@ -71,6 +83,55 @@ class ChangeStage(OfVersion, FormPage):
         return self.version_url()
 
 
+class ManyVersions(OfModel, ProjectPage):
+    """One act on the versions that `?v=` names, with what became of each."""
+
+    right = Right.WRITE
+    acts: ClassVar[dict[str, tuple[str, type[Form], Right]]] = {
+        "transition_stage": ("Change Stage", ManyStagesForm, Right.WRITE),
+        "set_version_tag": ("Set annotation", ManyTagsForm, Right.WRITE),
+        "delete_version": ("Delete versions", ManyDeletedForm, Right.MAINTAIN),
+    }
+
+    def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        return self._show({})
+
+    def post(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
+        act = request.POST.get("act", "")
+        if act not in self.acts:
+            raise Invalid.field("act", f"act must be one of {', '.join(self.acts)}.")
+        form = self.acts[act][1](request.POST)
+        if not form.is_valid():
+            return self._show({act: form}, code=422)
+        words = {key: value for key, value in form.cleaned_data.items() if key != "confirm"}
+        items = [{"model_name": self.model.name, "version": version.number} for version in self.versions]
+        outcomes = bulk(actor=self.actor, project=self.project, action=act, items=items, **words)
+        del self.versions  # they may stand in another stage now
+        return self._show({}, outcomes=outcomes)
+
+    @cached_property
+    def versions(self) -> list[ModelVersion]:
+        asked = {int(text[:9]) for text in self.request.GET.getlist("v") if text.isdecimal()}
+        rows = ModelVersion.objects.alive().filter(model=self.model, number__in=asked)
+        return list(rows.order_by("-number")[:MOST_ITEMS])
+
+    def _show(
+        self, filled: dict[str, Form], outcomes: Sequence[Outcome] = (), code: int = 200
+    ) -> HttpResponse:
+        if not self.versions and not outcomes:
+            raise Missing("No version was chosen.", "Check versions on the model's page first.")
+        acts = [(act, *rest) for act, rest in self.acts.items() if self.may(rest[2])] if self.versions else []
+        forms = [(act, label, filled.get(act) or form()) for act, label, form, _ in acts]
+        return self.show(
+            "approvals/many.html",
+            code=code,
+            model=self.model,
+            versions=self.versions,
+            forms=forms,
+            outcomes=outcomes,
+        )
+
+
 class RollBack(OfModel, FormPage):
     """**Roll back** to the version that stood in Production before."""
 
@@ -100,6 +161,7 @@ class ApprovalList(ProjectPage):
         mine = waiting_for(self.project, self.person)
         tab = request.GET.get("show", "mine" if mine else "pending")
         rows = ApprovalRequest.objects.with_details().filter(project=self.project)
+        sorting = Sorting.of(request, APPROVAL_COLUMNS, "-created_at")
         if tab == "mine":
             rows = rows.filter(pk__in=mine)
         elif tab == "decided":
@@ -108,7 +170,8 @@ class ApprovalList(ProjectPage):
             tab, rows = "pending", rows.filter(state=RequestState.PENDING)
         return self.show(
             "approvals/approval_list.html",
-            page=self.page_of(rows.order_by("-id")),
+            page=self.page_of(rows.order_by(*sorting.order)),
+            sorting=sorting,
             tab=tab,
             tabs=self.tabs,
             mine=set(mine),

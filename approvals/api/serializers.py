@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.groups import short_name
 from approvals.choices import RequestState, Vote
 from approvals.models import ApprovalPolicy, ApprovalRequest, Review
 from approvals.policies import MOST_APPROVALS, MOST_DAYS
@@ -168,7 +169,7 @@ class PolicySerializer(serializers.Serializer):
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_groups(self, policy: ApprovalPolicy) -> list[str]:
-        return sorted(group.name for group in policy.groups.all())
+        return sorted(short_name(group) for group in policy.groups.all())
 
 
 class PolicyInput(serializers.Serializer):

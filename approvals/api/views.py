@@ -20,9 +20,9 @@ from approvals.queries import find_request
 from approvals.reviewers import waiting_for
 from common.api.fields import VersionRefField
 from common.api.filters import filtered
-from common.api.problems import body
 from common.checks import shorten
 from common.errors import Invalid
+from common.problems import body
 from registry.choices import Stage
 
 MINE = "waiting_for_me"
