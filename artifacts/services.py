@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -122,6 +123,19 @@ def store_bytes(project: Project, content: bytes) -> Blob:
     sha256 = hashlib.sha256(content).hexdigest()
     blob_store().put([content], sha256, len(content))
     return keep_stored(project, sha256, len(content))
+
+
+def store_stream(project: Project, stream: Readable, size: int) -> Blob:
+    """Keeps `size` bytes of a stream that the platform itself opened; its digest is not known before."""
+    with tempfile.TemporaryFile() as draft:
+        found = hashlib.sha256()
+        for chunk in exactly(stream, size):
+            found.update(chunk)
+            draft.write(chunk)
+        draft.seek(0)
+        sha256 = found.hexdigest()
+        blob_store().put(exactly(draft, size), sha256, size)
+    return keep_stored(project, sha256, size)
 
 
 def store_blobs(*, actor: Actor, project: Project, stream: Readable, size: int) -> list[Blob]:

@@ -31,7 +31,7 @@ from artifacts.services import (
     store_blob,
     too_large,
 )
-from artifacts.store import Draft, S3Store, blob_store, mismatch
+from artifacts.store import DirectStore, Draft, blob_store, mismatch
 from common.checks import shorten
 from common.errors import Busy, Conflict, Invalid, Missing
 from common.ids import new_id
@@ -144,7 +144,7 @@ def part_addresses(
     require(actor, project, Right.WRITE)
     upload = _found(Upload.objects.all(), project, upload_id)
     store = blob_store()
-    if not sends_direct() or not isinstance(store, S3Store):
+    if not sends_direct() or not isinstance(store, DirectStore):
         raise Conflict(
             "Parts go through this server, not straight to its storage.",
             f"Send them to blobs/uploads/{upload.public_id}/parts/{{number}}.",
@@ -328,7 +328,7 @@ def _check_not_busy(upload: Upload) -> None:
 def _note_parts(upload: Upload) -> None:
     """Takes down which parts the bucket has got from clients; one of another length has not come."""
     store = blob_store()
-    if upload.completed_at is not None or not sends_direct() or not isinstance(store, S3Store):
+    if upload.completed_at is not None or not sends_direct() or not isinstance(store, DirectStore):
         return
     release_connection()
     came = [

@@ -20,7 +20,7 @@ from artifacts.frames import MAX_BODY, MAX_FRAME, framed_size, write_frames
 from artifacts.models import Blob
 from artifacts.previews import MOST_IMAGE, image_type
 from artifacts.services import open_blob, release_connection
-from artifacts.store import CHUNK, S3Store, blob_store, key_of
+from artifacts.store import CHUNK, DirectStore, blob_store, key_of
 from common.checks import shorten
 from common.errors import Missing, TooLarge
 
@@ -58,7 +58,7 @@ def _by_somebody_else(blob: Blob, name: str) -> HttpResponseBase | None:
     if settings.DOWNLOADS == "app" or not blob.size:
         return None
     store = blob_store()
-    if isinstance(store, S3Store):
+    if isinstance(store, DirectStore):
         return HttpResponseRedirect(store.address_of(blob.sha256, name, ADDRESS_SECONDS))
     return HttpResponse(headers={"X-Accel-Redirect": f"/-/blobs/{key_of(blob.sha256)}"})
 

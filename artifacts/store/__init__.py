@@ -9,16 +9,30 @@ from urllib.request import url2pathname
 
 from django.conf import settings
 
-from artifacts.store.base import CHUNK, FULL, SHA256, BlobStore, Draft, Stored, key_of, lost, mismatch
+from artifacts.store.azure import AzureStore
+from artifacts.store.base import (
+    CHUNK,
+    FULL,
+    SHA256,
+    BlobStore,
+    DirectStore,
+    Draft,
+    Stored,
+    key_of,
+    lost,
+    mismatch,
+)
 from artifacts.store.local import LocalStore
-from artifacts.store.s3 import PART, S3Store
+from artifacts.store.s3 import GOOGLE, PART, S3Store
 
 __all__ = [
     "CHUNK",
     "FULL",
     "PART",
     "SHA256",
+    "AzureStore",
     "BlobStore",
+    "DirectStore",
     "Draft",
     "LocalStore",
     "S3Store",
@@ -38,8 +52,15 @@ def blob_store() -> BlobStore:
 
 @lru_cache(maxsize=8)
 def store_at(url: str) -> BlobStore:
-    """The store at `file:///folder` or `s3://bucket/prefix?endpoint_url=…&region=…`."""
+    """The store at `file:///folder`, `s3://bucket/prefix?endpoint_url=…&region=…`, `gs://bucket/prefix` (Google's,
+    through the interface that it shares with S3) or `azure://container/prefix`.
+    """
     parts = urlsplit(url)
+    prefix = parts.path.strip("/")
     if parts.scheme == "file":
         return LocalStore(Path(url2pathname(parts.path)))
-    return S3Store(parts.netloc, parts.path.strip("/"), dict(parse_qsl(parts.query)))
+    if parts.scheme == "azure":
+        return AzureStore(parts.netloc, prefix, settings.AZURE_STORAGE_CONNECTION_STRING)
+    if parts.scheme == "gs":
+        return S3Store(parts.netloc, prefix, {"endpoint_url": GOOGLE, "region": "auto"})
+    return S3Store(parts.netloc, prefix, dict(parse_qsl(parts.query)))

@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from artifacts.errors import BytesLost, DigestMismatch, DraftLost
 from common.errors import Busy
 
 CHUNK = 1 << 20
+INCOMING = "incoming/"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -100,6 +101,20 @@ class BlobStore(Protocol):
         """Removes such a draft; nothing happens when it is gone."""
 
 
+@runtime_checkable
+class DirectStore(BlobStore, Protocol):
+    """A store that clients may reach by themselves, at addresses that are good for some time."""
+
+    def address_of(self, sha256: str, name: str, seconds: int) -> str:
+        """Where the bytes can be fetched without keys for so many seconds, as an attachment called `name`."""
+
+    def part_address(self, draft: Draft, number: int, size: int, seconds: int) -> str:
+        """Where part `number`, of `size` bytes, can be put without keys for so many seconds."""
+
+    def parts(self, draft: Draft) -> list[tuple[int, int, str]]:
+        """(number, size in bytes, tag) of each part that came, whoever sent it; none when the draft is gone."""
+
+
 def key_of(sha256: str) -> str:
     """Where a blob lies below the store's root: `ab/cd/abcd…`."""
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
@@ -142,3 +157,19 @@ def away(error: Exception) -> Busy:
         code="storage_away",
         retry_after=5,
     )
+
+
+def in_parts(chunks: Iterable[bytes], part_size: int, digest: Any) -> Iterator[bytearray]:
+    """The bytes in parts of `part_size`, the last one shorter, maybe empty; `digest` sees each byte before it goes out."""
+    part = bytearray()
+    for chunk in chunks:
+        digest.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            taken = rest[: part_size - len(part)]
+            part += taken
+            rest = rest[len(taken) :]
+            if len(part) == part_size:
+                yield part
+                part = bytearray()
+    yield part

@@ -16,12 +16,24 @@ from typing import Any, BinaryIO, cast
 from django.utils.http import content_disposition_header
 
 from artifacts.errors import BytesLost
-from artifacts.store.base import CHUNK, Draft, Stored, away, digest_at, draft_lost, key_of, lost, mismatch
+from artifacts.store.base import (
+    CHUNK,
+    INCOMING,
+    Draft,
+    Stored,
+    away,
+    digest_at,
+    draft_lost,
+    in_parts,
+    key_of,
+    lost,
+    mismatch,
+)
 
 PART = 8 << 20
+GOOGLE = "https://storage.googleapis.com"
 MAX_PARTS = 10_000
 S3_THREADS = 8
-INCOMING = "incoming/"
 COPIED_AT_ONCE = 1 << 30  # bytes; a bucket copies at most 5 GiB at once, and says nothing meanwhile
 
 
@@ -34,6 +46,8 @@ class S3Store:
 
     def __init__(self, bucket: str, prefix: str, options: Mapping[str, str]) -> None:
         self.bucket = bucket
+        # Google's copies objects of any size at once, and knows no copies of parts.
+        self.copied_at_once = math.inf if options.get("endpoint_url") == GOOGLE else COPIED_AT_ONCE
         self.prefix = f"{prefix}/" if prefix else ""
         self.client = _s3_client(bucket, options)
 
@@ -41,7 +55,7 @@ class S3Store:
         """Keeps nothing of what breaks off: its parts belong to another name than a draft's."""
         part_size = max(PART, math.ceil(expected_size / MAX_PARTS))
         digest = hashlib.sha256()
-        parts = _parts(chunks, part_size, digest)
+        parts = in_parts(chunks, part_size, digest)
         with trouble(sha256):
             first = next(parts)
             if len(first) < part_size:
@@ -149,7 +163,7 @@ class S3Store:
     def _copy(self, draft: Draft, sha256: str, alive: Callable[[], None]) -> None:
         """The draft under its digest; the bytes stay in the bucket."""
         where, source = self._where(sha256), self._draft(draft.name)
-        if draft.size <= COPIED_AT_ONCE:
+        if draft.size <= self.copied_at_once:
             self.client.copy_object(**where, CopySource=source)
             return
         upload = {**where, "UploadId": self.client.create_multipart_upload(**where)["UploadId"]}
@@ -235,22 +249,6 @@ class S3Store:
 
     def _where(self, sha256: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key_of(sha256)}
-
-
-def _parts(chunks: Iterable[bytes], part_size: int, digest: Any) -> Iterator[bytearray]:
-    """The bytes in parts of `part_size`, the last one shorter, maybe empty; `digest` sees each byte before it goes out."""
-    part = bytearray()
-    for chunk in chunks:
-        digest.update(chunk)
-        rest = memoryview(chunk)
-        while rest:
-            taken = rest[: part_size - len(part)]
-            part += taken
-            rest = rest[len(taken) :]
-            if len(part) == part_size:
-                yield part
-                part = bytearray()
-    yield part
 
 
 def _s3_client(bucket: str, options: Mapping[str, str]) -> Any:
