@@ -1,6 +1,16 @@
 from django.apps import AppConfig
 
+BAD = "SELECT count(*) FROM tracking_dataset WHERE project_id = %(project)s AND bad_at IS NOT NULL"
+
 
 class LineageConfig(AppConfig):
     name = "lineage"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from accounts.sections import Section, add_section
+
+        section = Section(
+            25, "Datasets", "datasets", "lineage:dataset_list", ("lineage",), BAD, "marked bad", warns=True
+        )
+        add_section(section)

@@ -1,0 +1,116 @@
+"""Acts on all that depends on a thing: tell the owners, quarantine the versions, release them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from accounts.audit import record
+from accounts.choices import Notice, Right
+from accounts.models import Project
+from accounts.notifications import notify
+from accounts.permissions import Actor, require
+from common.checks import check_text, shorten
+from common.errors import Invalid
+from deployments.queries import endpoints_holding
+from deployments.services import let_go
+from lineage.impact import Impact, impact_of, owners_of
+from lineage.things import find_things
+from registry.quarantine import quarantine_versions, release_versions
+from registry.services import version_label
+
+MESSAGE_LENGTH = 1000
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Which versions were moved, as name/number, and which stayed as they were."""
+
+    versions: tuple[str, ...]
+    untouched: int
+
+
+def notify_owners(*, actor: Actor, project: Project, node: str, message: str) -> list[str]:
+    """Tells everybody who owns what depends on the thing; returns their names. For maintainers."""
+    require(actor, project, Right.MAINTAIN)
+    check_text("message", message, max_length=MESSAGE_LENGTH, required=True)
+    impact = impact_of(project, find_things(project, node))
+    people = owners_of(impact)
+    with transaction.atomic():
+        told = f"{_label(impact, node)}: {message}"
+        notify(people, Notice.IMPACT, told, project=project, path=impact_path(project, node))
+        names = sorted(person.username for person in people)
+        record(
+            actor,
+            "notify_owners",
+            "lineage",
+            node[:200],
+            project=project,
+            after={"to": names, "message": message},
+        )
+    return names
+
+
+def quarantine_impact(
+    *, actor: Actor, project: Project, node: str, reason: str, endpoints: str | None = None
+) -> Quarantine:
+    """Quarantines every Ready version that depends on the thing: none is promoted or newly deployed until released.
+
+    `endpoints` says what becomes of those that serve one: "keep" or "undeploy". It may be left out when none does.
+    """
+    require(actor, project, Right.MAINTAIN)
+    impact = impact_of(project, find_things(project, node))
+    _check_endpoints(endpoints, impact)
+    with transaction.atomic():
+        moved = quarantine_versions(
+            actor=actor,
+            project=project,
+            version_ids=impact.version_ids,
+            because=_label(impact, node),
+            reason=reason,
+        )
+        if endpoints == "undeploy":
+            let_go(actor=actor, project=project, version_ids=impact.version_ids)
+    names = tuple(version_label(version) for version in moved)
+    return Quarantine(names, len(impact.version_ids) - len(names))
+
+
+def _check_endpoints(endpoints: str | None, impact: Impact) -> None:
+    if endpoints in ("keep", "undeploy"):
+        return
+    serving = [each.endpoint_name for each in endpoints_holding(impact.version_ids)]
+    if endpoints or serving:
+        raise Invalid.field(
+            "endpoints",
+            f"{', '.join(serving[:10]) or 'No endpoint'} serves what is to be quarantined; endpoints is "
+            f"{shorten(endpoints or 'not given')}; it must be keep or undeploy.",
+            "keep: they go on serving; undeploy: they are taken down.",
+            code="endpoints_undecided",
+        )
+
+
+def release_impact(*, actor: Actor, project: Project, node: str) -> Quarantine:
+    """Releases those versions that `quarantine_impact` of the same thing had quarantined."""
+    require(actor, project, Right.MAINTAIN)
+    impact = impact_of(project, find_things(project, node))
+    moved = release_versions(
+        actor=actor, project=project, version_ids=impact.version_ids, because=_label(impact, node)
+    )
+    names = tuple(version_label(version) for version in moved)
+    return Quarantine(names, len(impact.version_ids) - len(names))
+
+
+def impact_path(project: Project, node: str) -> str:
+    """The address of the thing's Impact page."""
+    return f"{reverse('lineage:impact', args=[project.slug])}?{urlencode({'node': node})}"
+
+
+def _label(impact: Impact, node: str) -> str:
+    """How the thing is called in sentences: the same each time, so that its quarantine is found again."""
+    if node.startswith("model:") or not impact.of:
+        return f"model {node.partition(':')[2]}"
+    of = impact.of[0]
+    return f"{of.kind} {of.name}" + (f" ({of.id})" if of.kind == "dataset" else "")
