@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,7 +15,7 @@ from common import sql
 from common.checks import shorten
 from common.errors import Missing
 from registry.choices import Protected
-from registry.locks import lock_model, lock_version_of
+from registry.locks import lock_model, lock_named_version
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel
 from registry.names import check_alias
 from registry.protections import require_move
@@ -34,15 +36,15 @@ def set_alias(*, actor: Actor, project: Project, model_name: str, alias: str, ve
     require(actor, project, Right.WRITE)
     check_alias(alias)
     with transaction.atomic():
-        model = lock_model(project, model_name)
-        target = lock_version_of(model, version)
+        target = lock_named_version(project, model_name, version)
+        model = target.model
         found = _alias(model, alias)
         if found is not None and found.version_id == target.pk:
             return found
         require_move(actor, model, Protected.ALIAS, [alias])
         row = Alias(model=model, name=alias, version=target, updated_at=timezone.now())
-        sql.rows(SET_ALIAS, [model.pk, alias, target.pk, row.updated_at])
-        write_move(actor, model, alias, found.version if found else None, target)
+        pointed = sql.Step(SET_ALIAS, [model.pk, alias, target.pk, row.updated_at])
+        write_move(actor, model, alias, found.version if found else None, target, along=[pointed])
     return row
 
 
@@ -51,7 +53,7 @@ def delete_alias(*, actor: Actor, project: Project, model_name: str, alias: str)
     require(actor, project, Right.WRITE)
     with transaction.atomic():
         model = lock_model(project, model_name)
-        found = _alias(model, alias)
+        found = None if "\0" in alias else _alias(model, alias)
         if found is None:
             raise Missing(f"{model.name} has no alias {shorten(alias)}.", code="alias_not_found")
         require_move(actor, model, Protected.ALIAS, [alias])
@@ -60,14 +62,17 @@ def delete_alias(*, actor: Actor, project: Project, model_name: str, alias: str)
 
 
 def write_move(
-    actor: Actor, model: RegisteredModel, alias: str, origin: ModelVersion | None, target: ModelVersion | None
+    actor: Actor,
+    model: RegisteredModel,
+    alias: str,
+    origin: ModelVersion | None,
+    target: ModelVersion | None,
+    along: Sequence[sql.Step] = (),
 ) -> None:
-    """The history and audit rows of one move; `model` is locked."""
+    """The history and audit rows of one move, written by one statement with the steps `along`; `model` is locked."""
     move = AliasMove(
         model=model, name=alias, from_version=origin, to_version=target, actor=actor.user, door=actor.door
     )
-    sql.insert(move)
-    sql.save(model, updated_at=timezone.now())
     record(
         actor,
         "set_alias" if target else "delete_alias",
@@ -76,6 +81,7 @@ def write_move(
         project=model.project,
         before={"version": origin.number if origin else None},
         after={"version": target.number if target else None},
+        along=[*along, sql.inserting(move), sql.saving(model, updated_at=timezone.now())],
     )
 
 

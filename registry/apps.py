@@ -12,4 +12,4 @@ class RegistryConfig(AppConfig):
         from registry.queries import versions_that_use
 
         name_uses(ManifestFile, versions_that_use)
-        add_section(Section(10, "Model Registry", "models", "registry:model_list", ("registry", "lineage")))
+        add_section(Section(10, "Model Registry", "models", "registry:model_list", ("registry",)))

@@ -120,10 +120,14 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def alive(self) -> Self:
         return self.filter(deleted_at=None, model__deleted_at=None)
 
+    def with_metrics(self) -> Self:
+        """What a row of the model's page shows."""
+        return self.select_related("created_by", "source_run").prefetch_related("metrics")
+
     def with_details(self) -> Self:
         """Everything that one version's answer shows, in a fixed number of queries."""
         return self.select_related(
-            "model__project", "manifest", "created_by", "source_run__experiment"
+            "model__project", "manifest", "created_by", "source_run__experiment", "parent__model"
         ).prefetch_related(
             models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key")),
             "params",
@@ -206,6 +210,22 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} v{self.number}"
+
+
+class RunInput(models.Model):
+    """A version that a run started from. `ref` is what it was asked for by: a number or an alias."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="inputs")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="used_by")
+    ref = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = [models.UniqueConstraint(fields=["run", "version"], name="version_once_per_run")]
+
+    def __str__(self) -> str:
+        return f"{self.run} uses {self.version}"
 
 
 class VersionMetric(models.Model):

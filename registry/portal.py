@@ -19,8 +19,7 @@ class OfModel:
 
     @cached_property
     def model(self) -> RegisteredModel:
-        found = queries.find_model(self.project, self.kwargs["name"])
-        return RegisteredModel.objects.with_summary().get(pk=found.pk)
+        return queries.find_model(self.project, self.kwargs["name"], RegisteredModel.objects.with_summary())
 
     def model_url(self) -> str:
         return reverse("registry:model", args=[self.project.slug, self.model.name])

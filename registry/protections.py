@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.audit import record
 from accounts.choices import Right, Role
-from accounts.groups import find_groups
+from accounts.groups import find_groups, short_name
 from accounts.models import Project
 from accounts.permissions import Actor, require
 from common import sql
@@ -24,7 +24,8 @@ from registry.queries import find_model
 # A model's own protection goes before the one for all models of the project.
 RULES = """
     SELECT DISTINCT ON (p.name) p.name, p.roles,
-           ARRAY(SELECT g.name FROM registry_protection_groups pg JOIN auth_group g ON g.id = pg.group_id
+           ARRAY(SELECT regexp_replace(g.name, '^.*/', '')
+                 FROM registry_protection_groups pg JOIN auth_group g ON g.id = pg.group_id
                  WHERE pg.protection_id = p.id ORDER BY g.name),
            EXISTS (SELECT 1 FROM registry_protection_groups pg
                    JOIN accounts_user_groups ug ON ug.group_id = pg.group_id
@@ -100,7 +101,7 @@ def protect(
     require(actor, project, Right.MAINTAIN)
     wanted = Protected(_check_kind(kind))
     name = _check_name(wanted, name)
-    known = find_groups(groups)
+    known = find_groups(project, groups)
     roles = _check_roles(roles)
     if not roles and not known:
         raise Invalid.field("roles", "roles and groups are empty: nobody could move it any more.")
@@ -115,7 +116,7 @@ def protect(
             create_defaults={"roles": roles, "created_by": actor.user},
         )
         row.groups.set(known)
-        after = {"roles": roles, "groups": [group.name for group in known]}
+        after = {"roles": roles, "groups": [short_name(group) for group in known]}
         record(actor, "protect", wanted, _label(row), project=project, after=after)
     return row
 

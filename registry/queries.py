@@ -24,9 +24,11 @@ LATEST = "latest"
 MOST_FILES = 1000
 
 
-def find_model(project: Project, name: str) -> RegisteredModel:
-    """The project's model of this name, or Missing."""
-    model = RegisteredModel.objects.filter(project=project, name=name, deleted_at=None).first()
+def find_model(project: Project, name: str, rows: QuerySet[RegisteredModel] | None = None) -> RegisteredModel:
+    """The project's model of this name, with what `rows` add to it, or Missing."""
+    if rows is None:
+        rows = RegisteredModel.objects.all()
+    model = rows.filter(project=project, name=name, deleted_at=None).first()
     if model is None:
         raise Missing(
             f"There is no model {shorten(name)} in {project.slug}.",

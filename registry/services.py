@@ -34,16 +34,25 @@ from tracking.queries import files_under, keep_run
 
 DESCRIPTION_LENGTH = 20_000
 TRIES = 10
-# Asked once the new row holds the name: nobody counts up a former model of this name any more.
-FORMER_NUMBER = """
-    SELECT max(last_number) FROM registry_registeredmodel WHERE project_id = %s AND name = %s AND id <> %s
+# Done once the new row holds the name: nobody counts up a former model of this name any more.
+GO_ON_COUNTING = """
+    UPDATE registry_registeredmodel m SET last_number = former.number FROM (
+        SELECT max(last_number) AS number FROM registry_registeredmodel
+        WHERE project_id = %s AND name = %s AND id <> %s) former
+    WHERE m.id = %s AND former.number > 0 RETURNING m.last_number AS id
 """
-SNAPSHOT = """
-    WITH metrics AS (
-        INSERT INTO registry_versionmetric (version_id, kind, key, value)
-        SELECT %s, 'training', key, last FROM tracking_runmetric WHERE run_id = %s)
+# Steps after the one that writes the version.
+COUNT = """
+    UPDATE registry_registeredmodel SET last_number = %s, latest_version_id = (SELECT id FROM step0),
+        version_count = version_count + 1, updated_at = %s WHERE id = %s RETURNING id
+"""
+KEEP_METRICS = """
+    INSERT INTO registry_versionmetric (version_id, kind, key, value)
+    SELECT step0.id, 'training', m.key, m.last FROM step0, tracking_runmetric m WHERE m.run_id = %s RETURNING id
+"""
+KEEP_PARAMS = """
     INSERT INTO registry_versionparam (version_id, key, value)
-    SELECT %s, key, value FROM tracking_runparam WHERE run_id = %s
+    SELECT step0.id, p.key, p.value FROM step0, tracking_runparam p WHERE p.run_id = %s RETURNING id
 """
 KNOWN = """
     SELECT status, status_reason, format, framework, servable, servable_reason
@@ -135,7 +144,7 @@ def create_version(
     with transaction.atomic():
         run = keep_run(project, source_run_id)
         manifest = make_manifest(files_under(run, artifact_path))
-        version = _next_version(
+        version = _numbered(
             _model_to_count(actor, project, model_name),
             ModelVersion(
                 **_settled(manifest),
@@ -149,11 +158,8 @@ def create_version(
                 relation=relation,
             ),
         )
-        sql.rows(SNAPSHOT, [version.pk, run.pk, version.pk, run.pk])
-        VersionTag.objects.bulk_create(
-            [VersionTag(version=version, key=key, value=value) for key, value in annotations.items()]
-        )
-        record(
+        snapshot = [sql.Step(KEEP_METRICS, [run.pk]), sql.Step(KEEP_PARAMS, [run.pk])]
+        written = record(
             actor,
             "create_version",
             "version",
@@ -165,6 +171,11 @@ def create_version(
                 "manifest": manifest.digest,
                 **({"parent": version_label(origin), "relation": relation} if origin else {}),
             },
+            along=[*_counting(version), *snapshot],
+        )
+        _is_written(version, written[0])
+        VersionTag.objects.bulk_create(
+            [VersionTag(version=version, key=key, value=value) for key, value in annotations.items()]
         )
     return version
 
@@ -283,7 +294,6 @@ def set_version_tag(
         found = sql.row(SET_TAG, [version.pk, key, version.pk, key, value])
         before = found[0] if found else None
         if before != value:
-            _change(version)
             record(
                 actor,
                 "set_version_tag",
@@ -292,6 +302,7 @@ def set_version_tag(
                 project=project,
                 before={key: before},
                 after={key: value},
+                along=[sql.saving(version, updated_at=timezone.now())],
             )
     return VersionTag(version=version, key=key, value=value)
 
@@ -334,7 +345,7 @@ def delete_version_tag(*, actor: Actor, project: Project, model_name: str, ref: 
     require(actor, project, Right.WRITE)
     with transaction.atomic():
         version = lock_named_version(project, model_name, ref)
-        tag = VersionTag.objects.filter(version=version, key=key).first()
+        tag = None if "\0" in key else VersionTag.objects.filter(version=version, key=key).first()
         if tag is None:
             raise Missing(f"Version {version.number} has no annotation {shorten(key)}.", code="tag_not_found")
         tag.delete()
@@ -364,10 +375,11 @@ def _insert_model(actor: Actor, project: Project, values: dict[str, Any]) -> Reg
     model = RegisteredModel(project=project, created_by=actor.user, **values)
     if not sql.insert(model, unless="(project_id, name) WHERE deleted_at IS NULL"):
         return None
-    last = sql.row(FORMER_NUMBER, [project.pk, model.name, model.pk])
-    if last and last[0]:
-        _change(model, last_number=last[0])
-    record(actor, "register_model", "model", model.name, project=project, after=values)
+    going_on = sql.Step(GO_ON_COUNTING, [project.pk, model.name, model.pk, model.pk])
+    (former,) = record(
+        actor, "register_model", "model", model.name, project=project, after=values, along=[going_on]
+    )
+    model.last_number = former or 0
     return model
 
 
@@ -388,17 +400,33 @@ def _settled(manifest: Manifest) -> dict[str, Any]:
 
 def _next_version(model: RegisteredModel, version: ModelVersion) -> ModelVersion:
     """Writes `version` with the locked model's next number; a worker looks at it where nobody has."""
-    version.model, version.number = model, model.last_number + 1
-    sql.insert(version)
-    _change(
-        model,
-        last_number=version.number,
-        latest_version_id=version.pk,
-        version_count=model.version_count + 1,
-    )
-    if version.status == VersionStatus.PENDING:
-        enqueue("registry.inspect_version", key=f"inspect:{version.pk}", version_id=version.pk)
+    _numbered(model, version)
+    _is_written(version, sql.together(_counting(version))[0])
     return version
+
+
+def _numbered(model: RegisteredModel, version: ModelVersion) -> ModelVersion:
+    """`version`, not yet written, with the locked model's next number."""
+    version.model, version.number = model, model.last_number + 1
+    return version
+
+
+def _counting(version: ModelVersion) -> list[sql.Step]:
+    """The steps that write a numbered version and count it."""
+    model = version.model
+    count = sql.Step(COUNT, [version.number, timezone.now(), model.pk])
+    return [sql.inserting(version), count]
+
+
+def _is_written(version: ModelVersion, pk: int) -> None:
+    """Takes down what the database knows now, and has a worker look at what nobody has looked at."""
+    version.pk = pk
+    version._state.adding = False
+    model = version.model
+    model.last_number, model.latest_version_id = version.number, pk
+    model.version_count += 1
+    if version.status == VersionStatus.PENDING:
+        enqueue("registry.inspect_version", key=f"inspect:{pk}", version_id=pk)
 
 
 def _change(row: RegisteredModel | ModelVersion, **changes: Any) -> None:

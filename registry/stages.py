@@ -13,11 +13,6 @@ from common import sql
 from registry.choices import Stage
 from registry.models import ModelVersion, StageTransition
 
-MOVE = """
-    WITH moved AS (UPDATE registry_modelversion SET stage = %s, is_sole = %s, updated_at = %s WHERE id = %s)
-    UPDATE registry_registeredmodel SET updated_at = %s WHERE id = %s
-"""
-
 
 @dataclass(frozen=True)
 class Warrant:
@@ -45,25 +40,7 @@ def move(
 
     `is_sole`: whether the model may have one version in Production at most.
     """
-    now = timezone.now()
-    origin = version.stage
-    version.stage, version.is_sole = stage, is_sole and stage == Stage.PRODUCTION
-    version.updated_at = version.model.updated_at = now
-    sql.rows(MOVE, [str(stage), version.is_sole, now, version.pk, now, version.model_id])
-    after: dict[str, object] = {"stage": stage, "note": note}
-    if warrant.approval:
-        after |= {"approval": warrant.approval, "approved_by": list(warrant.approved_by)}
-    if warrant.bypass_reason:
-        after["bypass_reason"] = warrant.bypass_reason
-    record(
-        actor,
-        "transition_stage",
-        "version",
-        f"{version.model.name}/{version.number}",
-        project=version.model.project,
-        before={"stage": origin},
-        after=after,
-    )
+    origin, now = version.stage, timezone.now()
     moved = StageTransition(
         version=version,
         from_stage=origin,
@@ -76,5 +53,25 @@ def move(
         evidence=warrant.evidence,
         bypass_reason=warrant.bypass_reason,
     )
-    sql.insert(moved)
+    after: dict[str, object] = {"stage": stage, "note": note}
+    if warrant.approval:
+        after |= {"approval": warrant.approval, "approved_by": list(warrant.approved_by)}
+    if warrant.bypass_reason:
+        after["bypass_reason"] = warrant.bypass_reason
+    sole = is_sole and stage == Stage.PRODUCTION
+    moved.pk, *_ = record(
+        actor,
+        "transition_stage",
+        "version",
+        f"{version.model.name}/{version.number}",
+        project=version.model.project,
+        before={"stage": origin},
+        after=after,
+        along=[
+            sql.inserting(moved),
+            sql.saving(version, stage=stage, is_sole=sole, updated_at=now),
+            sql.saving(version.model, updated_at=now),
+        ],
+    )
+    moved._state.adding = False
     return moved

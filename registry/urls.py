@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry import lookup_views, views
+from registry import care_views, lookup_views, views
 
 app_name = "registry"
 VERSION = "models/<str:name>/versions/<int:number>"
@@ -16,6 +16,10 @@ urlpatterns = [
     path("models/<str:name>/aliases/", views.Aliases.as_view(), name="aliases"),
     path("models/<str:name>/compare/", views.Compare.as_view(), name="compare"),
     path(f"{VERSION}/", views.VersionDetail.as_view(), name="version"),
+    path(f"{VERSION}/edit/", care_views.EditVersion.as_view(), name="version_edit"),
+    path(f"{VERSION}/release/", care_views.ReleaseVersion.as_view(), name="version_release"),
+    path("trash/", care_views.Trash.as_view(), name="trash"),
+    path("protections/", care_views.Protections.as_view(), name="protections"),
     path(f"{VERSION}/delete/", views.DeleteVersion.as_view(), name="version_delete"),
     path("models/<str:name>/standing/", views.ModelStanding.as_view(), name="standing"),
     path(f"{VERSION}/download/", views.DownloadVersion.as_view(), name="version_download"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -19,8 +19,10 @@ from accounts.portal import FormPage, ProjectPage, add_refusal
 from artifacts.api.serve import serve_blob, serve_image
 from artifacts.models import ManifestFile
 from artifacts.previews import preview_of
+from artifacts.trees import tree_of
 from artifacts.zips import serve_zip
 from common.api.filters import sorted_by
+from common.comparison import Heading, chart_data
 from common.errors import Conflict, DomainError, Invalid, Missing
 from common.heads import Head
 from deployments.models import Deployment
@@ -34,10 +36,13 @@ from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
 from tracking.queries import common_metrics, datasets_of, find_run
+from tracking.views import curve_data
 
 MODEL_FILTERS = ("search", "stage", "tag", "any_tag", "filter", "alias", "author", "live_endpoint")
 HISTORY_ROWS = 20
 KEY_METRICS = 3
+MOST_FILES = 1000  # that the page lists
+MOST_FOLDERS = 100  # of one zip
 TREND_METRICS = 30  # to choose from
 
 
@@ -143,8 +148,11 @@ class RegisterModel(FormPage):
 
 class ModelDetail(OfModel, ProjectPage):
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        rows = ModelVersion.objects.with_details().filter(model=self.model, deleted_at=None)
-        page = self.page_of(rows.order_by("-number"))
+        rows = ModelVersion.objects.with_metrics().filter(model=self.model, deleted_at=None)
+        page = self.page_of(rows.order_by("-number"), count=self.model.version_count)
+        names = self.alias_names()
+        for version in page:
+            version.alias_names = names.get(version.pk, [])
         histories = StageTransition.objects.filter(version__model=self.model)
         moves = AliasMove.objects.filter(model=self.model)
         keys = common_metrics(page, TREND_METRICS)
@@ -161,6 +169,13 @@ class ModelDetail(OfModel, ProjectPage):
             alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
             deployments=deployments_of(self.model),
         )
+
+    def alias_names(self) -> dict[int, list[str]]:
+        """Which aliases point to a version, by its key."""
+        names: dict[int, list[str]] = {}
+        for alias in self.model.aliases.all():
+            names.setdefault(alias.version_id, []).append(alias.name)
+        return names
 
     def trend(self, key: str) -> dict[str, Any]:
         """The chart's data; a point leads to its version's page."""
@@ -222,6 +237,8 @@ def _check_typed(typed: str, wanted: str) -> None:
 class Aliases(OfModel, ProjectPage):
     """**Manage Aliases**: set, move and delete."""
 
+    post_right = Right.WRITE
+
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
         return self._show(AliasForm(numbers=self._numbers()))
 
@@ -267,10 +284,27 @@ class Compare(OfModel, ProjectPage):
 
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
         comparison = queries.compare(self.model, request.GET.getlist("v"))
-        return self.show("registry/compare.html", model=self.model, comparison=comparison)
+        headings = [self._heading(version) for version in comparison.versions]
+        runs = [version.source_run for version in comparison.versions]
+        prefetch_related_objects([run for run in runs if run is not None], "metrics")
+        curves = curve_data(self.project, runs)
+        return self.show(
+            "registry/compare.html",
+            model=self.model,
+            comparison=comparison,
+            headings=headings,
+            chart_data=chart_data(headings, comparison.metrics, comparison.params, curves),
+        )
+
+    def _heading(self, version: ModelVersion) -> Heading:
+        name = f"v{version.number}"
+        address = reverse("registry:version", args=[self.project.slug, self.model.name, version.number])
+        return Heading(name, f"{self.model.name} {name}", address)
 
 
 class VersionDetail(OfVersion, ProjectPage):
+    post_right = Right.WRITE
+
     def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponse:
         return self._show(TagForm())
 
@@ -286,28 +320,38 @@ class VersionDetail(OfVersion, ProjectPage):
         return self._show(form, code=422)
 
     def _show(self, form: TagForm, code: int = 200) -> HttpResponse:
-        version = self.version
-        production = ModelVersion.objects.filter(
-            model=self.model, stage=Stage.PRODUCTION, deleted_at=None
-        ).prefetch_related("metrics")
-        other = production.exclude(pk=version.pk).order_by("-number").first()
+        version, other = self.version, self.beside()
+        files = list(version.manifest.files.select_related("blob").order_by("path")[:MOST_FILES])
         return self.show(
             "registry/version_detail.html",
             code=code,
             model=self.model,
             version=version,
             tag_form=form,
-            files=version.manifest.files.select_related("blob").order_by("path")[:1000],
+            files=files,
+            tree=tree_of(files),
             run=version.source_run,
             datasets=datasets_of(version.source_run),
             transitions=version.transitions.select_related("actor").order_by("-id")[:HISTORY_ROWS],
             deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
-            production=other,
+            other=other,
             metrics=metrics_against(version, other),
+            server=self.request.build_absolute_uri("/").rstrip("/"),
+            ref=f"{self.model.name}/{version.number}",
             found=Inspection.objects.filter(manifest=version.manifest_id)
             .values_list("details", flat=True)
             .first(),
         )
+
+    def beside(self) -> ModelVersion | None:
+        """The version that the metrics are compared with: `?against=` names it, else the one in Production."""
+        others = ModelVersion.objects.alive().filter(model=self.model).exclude(pk=self.version.pk)
+        asked = self.request.GET.get("against", "").removeprefix("v")
+        if asked.isascii() and asked.isdecimal() and len(asked) < 10:
+            others = others.filter(number=int(asked))
+        else:
+            others = others.filter(stage=Stage.PRODUCTION)
+        return others.prefetch_related("metrics").order_by("-number").first()
 
 
 def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
@@ -381,13 +425,19 @@ class VersionPreview(OfVersion, ProjectPage):
 
 
 class DownloadVersion(OfVersion, ProjectPage):
-    """**Download**: the files that `?path=` names, each once, or all, as one zip."""
+    """**Download**: the files and folders/ that `?path=` names, each file once, or all, as one zip."""
 
     def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
         rows = ManifestFile.objects.filter(manifest=self.version.manifest_id).select_related("blob")
-        asked = request.GET.getlist("path")
-        files = list((rows.filter(path__in=asked) if asked else rows).order_by("path"))
-        missing = set(asked) - {file.path for file in files}
+        asked = [path.replace("\0", "") for path in request.GET.getlist("path")]
+        named, folders = [p for p in asked if not p.endswith("/")], [p for p in asked if p.endswith("/")]
+        wanted = Q(path__in=named)
+        for folder in folders[:MOST_FOLDERS]:
+            wanted |= Q(path__startswith=folder)
+        files = list((rows.filter(wanted) if asked else rows).order_by("path"))
+        found = {file.path for file in files}
+        missing = {path for path in named if path not in found}
+        missing |= {folder for folder in folders if not any(path.startswith(folder) for path in found)}
         if missing:
             raise Missing(f"Version {number} has no file {min(missing)[:80]!r}.")
         pairs = [(file.path, file.blob) for file in files]

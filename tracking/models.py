@@ -233,6 +233,9 @@ class Dataset(models.Model):
     path = models.CharField(max_length=1024, blank=True)
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    bad_at = models.DateTimeField(null=True, blank=True)
+    bad_reason = models.TextField(blank=True)
+    bad_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
 
     class Meta:
         ordering = ("name", "id")
@@ -241,13 +244,18 @@ class Dataset(models.Model):
                 fields=["project", "name", "digest", "path"], name="dataset_once_per_project"
             )
         ]
+        indexes = [
+            models.Index(fields=["project"], condition=models.Q(bad_at__isnull=False), name="bad_datasets")
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
 class RunDataset(models.Model):
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="dataset_links")
+    """Stays when a run's records are purged: what a dataset led to is known for ever."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dataset_links")
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="run_links")
     context = models.CharField(max_length=64, blank=True)
 

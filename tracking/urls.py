@@ -17,5 +17,6 @@ urlpatterns = [
     path("runs/<str:run_id>/delete/", edit_views.DeleteRun.as_view(), name="run_delete"),
     path("compare-runs/", views.CompareRuns.as_view(), name="compare"),
     path("runs/<str:run_id>/", views.RunDetail.as_view(), name="run"),
+    path("runs/<str:run_id>/preview/<path:path>", views.RunFilePreview.as_view(), name="run_preview"),
     path("runs/<str:run_id>/files/<path:path>", views.RunFileDownload.as_view(), name="run_file"),
 ]

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
 
+from accounts.models import Project
 from accounts.portal import ProjectPage
-from artifacts.api.serve import serve_blob
+from artifacts.api.serve import serve_blob, serve_image
+from artifacts.previews import preview_of
 from common.api.filters import sorted_by
 from common.checks import plain_number
+from common.comparison import Heading, chart_data
 from common.errors import Invalid, Missing
-from common.heads import Head
+from common.heads import Head, Sorting
 from tracking import queries
+from tracking.columns import chosen_columns, offered_columns
 from tracking.compare import compare_runs
 from tracking.filters import RunFilter
 from tracking.histories import Wanted, metric_history
-from tracking.models import Experiment, Run
+from tracking.models import Experiment, Run, RunFile
 from tracking.search import RUN_COLUMNS, run_sort
 
+EXPERIMENT_COLUMNS = {
+    "name": ("Experiment", "name"),
+    "runs": ("Runs", "run_count"),
+    "by": ("By", "created_by__username"),
+    "created_at": ("Created", "created_at"),
+}
 MOST_CURVES = 24
 MOST_DRAWN = 1000  # points of a curve; thinned so that no peak is lost
-METRIC_COLUMNS = 4
 
 
 class ExperimentList(ProjectPage):
@@ -33,8 +45,11 @@ class ExperimentList(ProjectPage):
         rows = Experiment.objects.filter(project=self.project, archived_at__isnull=not archived)
         if search:
             rows = rows.filter(name__icontains=search)
-        page = self.page_of(rows.with_run_count().select_related("created_by").order_by("-created_at", "-id"))
-        return self.show("tracking/experiment_list.html", page=page, search=search, archived=archived)
+        sorting = Sorting.of(request, EXPERIMENT_COLUMNS, "-created_at")
+        page = self.page_of(rows.with_run_count().select_related("created_by").order_by(*sorting.order))
+        return self.show(
+            "tracking/experiment_list.html", page=page, search=search, archived=archived, sorting=sorting
+        )
 
 
 class ExperimentDetail(ProjectPage):
@@ -48,17 +63,18 @@ class ExperimentDetail(ProjectPage):
             shown = asked_runs(request, runs)
         except Invalid as refusal:
             shown, error = runs.none(), " ".join(filter(None, [refusal.message, refusal.hint]))
-        page = self.page_of(shown.select_related("created_by").prefetch_related("metrics"))
-        keys = queries.common_metrics(page, METRIC_COLUMNS)
+        page = self.page_of(shown.select_related("created_by").prefetch_related("metrics", "params"))
+        columns = chosen_columns(request.GET.getlist("column"), page)
         for run in page:
-            values = {metric.key: metric.last for metric in run.metrics.all()}
-            run.columns = [values.get(key) for key in keys]
+            run.columns = [(column.kind, column.of(run)) for column in columns]
         return self.show(
             "tracking/experiment_detail.html",
             code=422 if error else 200,
             experiment=experiment,
             page=page,
-            heads=[Head.of(request, f"metrics.{key}", key) for key in keys],
+            heads=[column.head(request) for column in columns],
+            columns=columns,
+            offered=offered_columns(page, columns),
             name_head=Head.of(request, "name", "Run"),
             status_head=Head.of(request, "status", "Status"),
             started_head=Head.of(request, "started_at", "Started", usual="-started_at"),
@@ -87,7 +103,29 @@ class CompareRuns(ProjectPage):
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         found = compare_runs(self.project, request.GET.getlist("run"))
-        return self.show("tracking/compare.html", comparison=found)
+        headings = [self._heading(run) for run in found.runs]
+        curves = curve_data(self.project, list(found.runs))
+        return self.show(
+            "tracking/compare.html",
+            comparison=found,
+            headings=headings,
+            chart_data=chart_data(headings, found.metrics, found.params, curves),
+        )
+
+    def _heading(self, run: Run) -> Heading:
+        name = run.name or run.public_id
+        return Heading(name, name, reverse("tracking:run", args=[self.project.slug, run.public_id]))
+
+
+def curve_data(project: Project, runs: Sequence[Run | None]) -> dict[str, Any]:
+    """Where the curves of these runs are read, run by run (None has none), and what they logged."""
+    keys = {metric.key for run in runs if run is not None for metric in run.metrics.all() if metric.count > 1}
+    return {
+        "address": f"/api/v1/projects/{project.slug}/metric-history",
+        "runs": [run and run.public_id for run in runs],
+        "keys": sorted(keys),
+        "points": MOST_DRAWN,
+    }
 
 
 class RunDetail(ProjectPage):
@@ -115,10 +153,35 @@ def curve(run: Run, key: str) -> dict[str, Any]:
     return {"key": key, "steps": history.steps, "values": [plain_number(v) for v in history.numbers]}
 
 
-class RunFileDownload(ProjectPage):
-    def get(self, request: HttpRequest, project: str, run_id: str, path: str) -> HttpResponseBase:
-        run = queries.find_run(self.project, run_id)
-        file = run.files.filter(path=path).select_related("blob").first()
+class OfRunFile:
+    """A page of one file of a run."""
+
+    project: Any
+    kwargs: dict[str, Any]
+
+    @cached_property
+    def run(self) -> Run:
+        return queries.find_run(self.project, self.kwargs["run_id"])
+
+    @cached_property
+    def file(self) -> RunFile:
+        path = self.kwargs["path"]
+        file = self.run.files.filter(path=path).select_related("blob").first()
         if file is None:
-            raise Missing(f"Run {run.public_id} has no file {path[:80]!r}.")
-        return serve_blob(request, file.blob, path.rsplit("/", 1)[-1])
+            raise Missing(f"Run {self.run.public_id} has no file {path[:80]!r}.")
+        return file
+
+
+class RunFileDownload(OfRunFile, ProjectPage):
+    def get(self, request: HttpRequest, project: str, run_id: str, path: str) -> HttpResponseBase:
+        return serve_blob(request, self.file.blob, path.rsplit("/", 1)[-1])
+
+
+class RunFilePreview(OfRunFile, ProjectPage):
+    """One file of a run as a page may show it; `?raw` are an image's bytes."""
+
+    def get(self, request: HttpRequest, project: str, run_id: str, path: str) -> HttpResponseBase:
+        if "raw" in request.GET:
+            return serve_image(self.file.blob)
+        preview = preview_of(self.file.blob, path)
+        return self.show("tracking/run_preview.html", run=self.run, file=self.file, preview=preview)

@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.groups import short_name
 from artifacts.api.serializers import FileSerializer
 from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
 from common.api.fields import NUMBER_SCHEMA, NumberField, VersionRefField
@@ -288,7 +289,7 @@ class ProtectionSerializer(serializers.Serializer):
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_groups(self, protection: Protection) -> list[str]:
-        return sorted(group.name for group in protection.groups.all())
+        return sorted(short_name(group) for group in protection.groups.all())
 
 
 class ProtectionInput(serializers.Serializer):

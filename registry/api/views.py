@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import ProjectView
+from accounts.api.base import ProjectView, kept
 from artifacts.api.serializers import PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
@@ -104,12 +104,15 @@ class RegistryView(ProjectView):
 
 
 class ModelsView(RegistryView):
+    keeps_pages = True
+
     @extend_schema(
         operation_id="list_models",
         summary="List and search models",
         parameters=SEARCH_PARAMETERS,
         responses=s.ModelSerializer(many=True),
     )
+    @kept
     def get(self, request: Request, project: str) -> JsonText:
         rows = RegisteredModel.objects.alive().filter(project=self.project)
         ordering = ordering_of(request, search.MODEL_COLUMNS, "-updated_at")
@@ -156,12 +159,15 @@ class ModelView(RegistryView):
 
 
 class VersionsView(RegistryView):
+    keeps_pages = True
+
     @extend_schema(
         operation_id="list_versions",
         summary="List a model's versions",
         parameters=VERSION_PARAMETERS,
         responses=s.VersionSerializer(many=True),
     )
+    @kept
     def get(self, request: Request, project: str, name: str) -> JsonText:
         return self.versions_page(ModelVersion.objects.filter(model=self.model, deleted_at=None), "-number")
 
@@ -179,12 +185,15 @@ class VersionsView(RegistryView):
 
 
 class AllVersionsView(RegistryView):
+    keeps_pages = True
+
     @extend_schema(
         operation_id="search_versions",
         summary="Search the versions of all models",
         parameters=VERSION_PARAMETERS,
         responses=s.VersionSerializer(many=True),
     )
+    @kept
     def get(self, request: Request, project: str) -> JsonText:
         return self.versions_page(search.versions_of(self.project), "-created_at")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import IO
 
 from django.http import FileResponse, StreamingHttpResponse
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from common.api.fields import NUMBER_SCHEMA
-from common.api.filters import filtered, ordered
+from common.api.filters import filtered, only, ordered
 from common.api.text import JsonText
 from common.checks import check_whole, shorten
 from common.errors import Invalid
@@ -196,11 +196,3 @@ def whole_of(request: Request, name: str) -> int | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_STEP_DIGITS):
         raise Invalid.field(name, f"{name} is {shorten(text)}; it must be a whole number.")
     return int(text)
-
-
-def only(request: Request, known: Collection[str]) -> None:
-    """Refuses query parameters that mean nothing here."""
-    for name in sorted(set(request.query_params) - set(known)):
-        raise Invalid.field(
-            name[:80], f"{shorten(name)} is no parameter of this address.", f"There are: {', '.join(known)}."
-        )

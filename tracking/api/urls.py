@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tracking.api import series_views, views
+from tracking.api import dataset_views, series_views, views
 
 urlpatterns = [
     path("experiments", views.ExperimentsView.as_view()),
@@ -21,6 +21,10 @@ urlpatterns = [
     path("runs-export", series_views.ExportRunsView.as_view()),
     path("runs-compare", series_views.CompareRunsView.as_view()),
     path("metric-history", series_views.MetricHistoriesView.as_view()),
+    path("datasets", dataset_views.DatasetsView.as_view()),
+    path("datasets/<int:dataset_id>", dataset_views.DatasetView.as_view()),
+    path("datasets/<int:dataset_id>/mark", dataset_views.MarkDatasetView.as_view()),
+    path("datasets/<int:dataset_id>/clear", dataset_views.ClearDatasetView.as_view()),
     path("runs/<str:run_id>/datasets", views.DatasetsView.as_view()),
     path("runs/<str:run_id>/read-artifacts", views.ReadRunFilesView.as_view()),
     path("runs/<str:run_id>/artifacts", views.RunFilesView.as_view()),

@@ -1,0 +1,127 @@
+"""The portal's pages that keep a registry in order: what is in the trash, who may move what, what was quarantined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from accounts.choices import Right
+from accounts.portal import FormPage, ProjectPage, add_refusal
+from common.errors import DomainError, Missing
+from registry import protections, services, trash
+from registry.forms import DescriptionForm, ProtectionForm, ReleaseForm, RemoveForm, RestoreForm
+from registry.portal import OfVersion
+from tracking import trash as run_trash
+
+MOST_RUNS = 500
+
+
+class Trash(ProjectPage):
+    """What was deleted and can still come back; only maintainers see it."""
+
+    right = Right.MAINTAIN
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        runs = run_trash.listed_trash(actor=self.actor, project=self.project)
+        return self.show(
+            "registry/trash.html",
+            rows=trash.list_trash(actor=self.actor, project=self.project),
+            runs=runs.select_related("experiment").order_by("-deleted_at", "-id")[:MOST_RUNS],
+        )
+
+    def post(self, request: HttpRequest, project: str) -> HttpResponseBase:
+        """Restores one thing and goes to its page."""
+        form = RestoreForm(request.POST)
+        try:
+            if not form.is_valid():
+                raise Missing("This is not in the trash.")
+            address = self._restore(form.cleaned_data)
+        except DomainError as error:
+            messages.error(request, " ".join(filter(None, [error.message, error.hint])))
+            return redirect(request.path)
+        messages.success(request, "It is back, with everything that it had.")
+        return redirect(address)
+
+    def _restore(self, asked: dict[str, Any]) -> str:
+        whose: dict[str, Any] = {"actor": self.actor, "project": self.project}
+        slug, name = self.project.slug, asked["model"]
+        if asked["run"]:
+            run = run_trash.restore_run(**whose, run_id=asked["run"])
+            return reverse("tracking:run", args=[slug, run.public_id])
+        if asked["number"]:
+            version = trash.restore_version(**whose, model_name=name, number=asked["number"])
+            return reverse("registry:version", args=[slug, name, version.number])
+        model = trash.restore_model(**whose, name=name, as_name=asked["as_name"] or None)
+        return reverse("registry:model", args=[slug, model.name])
+
+
+class Protections(ProjectPage):
+    """Who alone may move an alias, or versions to a stage."""
+
+    post_right = Right.MAINTAIN
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        return self._show(ProtectionForm())
+
+    def post(self, request: HttpRequest, project: str) -> HttpResponseBase:
+        whose: dict[str, Any] = {"actor": self.actor, "project": self.project}
+        if "remove" in request.POST:
+            removal = RemoveForm(request.POST)
+            if not removal.is_valid():
+                raise Missing("There is no such protection.")
+            protections.unprotect(**whose, protection_id=removal.cleaned_data["remove"])
+            messages.success(request, "The protection is removed.")
+            return redirect(request.path)
+        form = ProtectionForm(request.POST)
+        if form.is_valid():
+            try:
+                row = protections.protect(**whose, **form.asked())
+            except DomainError as error:
+                add_refusal(form, error)
+            else:
+                messages.success(request, f"The {row.kind} {row.name} is protected.")
+                return redirect(request.path)
+        return self._show(form, code=422)
+
+    def _show(self, form: ProtectionForm, code: int = 200) -> HttpResponse:
+        rows = protections.protections_of(self.project).order_by("kind", "name", "id")
+        page = self.page_of(rows)
+        return self.show("registry/protections.html", code=code, page=page, form=form)
+
+
+class ReleaseVersion(OfVersion, FormPage):
+    """A maintainer answers for a Quarantined version."""
+
+    form_class = ReleaseForm
+    template = "registry/version_release.html"
+    success_message = "The version is released."
+    right = Right.MAINTAIN
+
+    def extra(self) -> dict[str, Any]:
+        return {"model": self.model, "version": self.version}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.release_version(**self.where, **data)
+        return self.version_url()
+
+
+class EditVersion(OfVersion, FormPage):
+    """A version's description."""
+
+    form_class = DescriptionForm
+    template = "registry/version_edit.html"
+    success_message = "The change is saved."
+
+    def initial(self) -> dict[str, Any]:
+        return {"description": self.version.description}
+
+    def extra(self) -> dict[str, Any]:
+        return {"model": self.model, "version": self.version}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.update_version(**self.where, **data)
+        return self.version_url()
