@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from common.errors import Busy, DomainError
+from common.checks import shorten
+from common.errors import Busy, DomainError, Missing
 
 
 class NotLive(Busy):
@@ -44,3 +45,20 @@ class WrongMethod(DomainError):
     status = 405
     title = "Method not allowed"
     default_code = "method_not_allowed"
+
+
+class TooMany(DomainError):
+    """More requests a second than the endpoint takes: 429."""
+
+    status = 429
+    title = "Too many requests"
+    default_code = "rate_limited"
+
+
+def no_endpoint(slug: str, endpoint_name: str) -> Missing:
+    """To members: the project has no endpoint of this name."""
+    return Missing(
+        f"There is no endpoint {shorten(endpoint_name)} in {slug}.",
+        "Deploy a version to it first, or check the name.",
+        code="deployment_not_found",
+    )

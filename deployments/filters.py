@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import django_filters
+from django.conf import settings
 from django.db.models import Q
 
-from deployments.choices import EndpointState
+from deployments.choices import EndpointState, EngineName
 from deployments.models import Deployment
 
 if TYPE_CHECKING:
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class DeploymentFilter(django_filters.FilterSet):
-    """`search`: text in endpoint, model or description; `model`: its name; `state`."""
+    """`search`: text in endpoint, model or description; `model`: its name; `state`; `follows`: the alias; `engine`."""
 
     search = django_filters.CharFilter(method="by_text", label="text in endpoint, model or description")
     model = django_filters.CharFilter(field_name="model__name", label="model name")
     state = django_filters.ChoiceFilter(choices=EndpointState.choices)
+    follows = django_filters.CharFilter(label="alias that is followed")
+    engine = django_filters.ChoiceFilter(choices=EngineName.choices, method="by_engine")
 
     class Meta:
         model = Deployment
@@ -28,3 +31,8 @@ class DeploymentFilter(django_filters.FilterSet):
     def by_text(self, rows: QuerySet[Deployment], name: str, value: str) -> QuerySet[Deployment]:
         texts = Q(endpoint_name__icontains=value) | Q(model__name__icontains=value)
         return rows.filter(texts | Q(description__icontains=value))
+
+    def by_engine(self, rows: QuerySet[Deployment], name: str, value: str) -> QuerySet[Deployment]:
+        # One that names no engine runs on the platform's default.
+        named = Q(engine=value)
+        return rows.filter(named | Q(engine="") if value == settings.SERVING_ENGINE else named)

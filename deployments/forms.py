@@ -1,24 +1,142 @@
-"""The form that asks for a deployment."""
+"""The forms of endpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.conf import settings
+
+from deployments.models import DeploymentRevision
+from deployments.services import GpuType
+from deployments.wishes import BAKE_SECONDS, MAX_ERROR_RATE, MOST_REPLICAS, Wishes, wish_of
+
+AT_ONCE, IN_STEPS = "at-once", "steps"
+ROLLOUTS = [(AT_ONCE, "At once, when it is healthy"), (IN_STEPS, "In steps (canary)")]
+SCALE = ("gpu_type", "min_replicas", "max_replicas", "idle_seconds")
+BATCHING = ("max_batch_size", "max_delay_ms")
+ROLLOUT = ("rollout", "steps", "bake_seconds", "max_error_percent", "max_p95_ms")
 
 
-class DeployForm(forms.Form):
+class Percentages(forms.CharField):
+    """`10, 50` as [10, 50]."""
+
+    def clean(self, value: Any) -> list[int]:
+        text = super().clean(value)
+        try:
+            return [int(part.strip().removesuffix("%")) for part in text.split(",") if part.strip()]
+        except ValueError:
+            raise forms.ValidationError(
+                f"{text[:40]!r} are no percentages; write them as 10, 50 for example."
+            ) from None
+
+
+class RunsWith(forms.Form):
+    """What a revision runs with and how the traffic comes to it."""
+
+    version = forms.ChoiceField(
+        label="Version", help_text="An endpoint that follows an alias moves when the alias does."
+    )
+    gpu_type = forms.ChoiceField(label="GPU type", required=False)
+    min_replicas = forms.IntegerField(
+        label="Min replicas",
+        min_value=0,
+        max_value=MOST_REPLICAS,
+        help_text="0 lets it sleep when nobody asks.",
+    )
+    max_replicas = forms.IntegerField(
+        label="Max replicas", min_value=1, max_value=MOST_REPLICAS, help_text="Load decides between the two."
+    )
+    idle_seconds = forms.IntegerField(label="Sleep after seconds without a request", required=False)
+    rollout = forms.ChoiceField(label="Rollout", choices=ROLLOUTS, required=False)
+    steps = Percentages(label="Steps in percent", required=False, help_text="For example 10, 50.")
+    bake_seconds = forms.IntegerField(label="Seconds at each step", required=False, min_value=1)
+    max_error_percent = forms.FloatField(
+        label="Roll back above % errors", required=False, min_value=0, max_value=100
+    )
+    max_p95_ms = forms.FloatField(label="Roll back above p95 ms", required=False, min_value=1)
+    max_batch_size = forms.IntegerField(
+        label="Most rows in a batch", required=False, min_value=1, help_text="1 joins no requests."
+    )
+    max_delay_ms = forms.IntegerField(label="Longest wait for others, ms", required=False, min_value=0)
+
+    def __init__(
+        self, *args: Any, gpus: Sequence[GpuType], versions: Sequence[tuple[str, str]], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["gpu_type"].choices = [("", "None (CPU)"), *[(gpu.name, _named(gpu)) for gpu in gpus]]  # type: ignore[attr-defined]
+        self.fields["version"].choices = list(versions)  # type: ignore[attr-defined]
+
+    def group(self, *names: str) -> list[forms.BoundField]:
+        return [self[name] for name in names]
+
+    def scale(self) -> list[forms.BoundField]:
+        return self.group(*SCALE)
+
+    def moving(self) -> list[forms.BoundField]:
+        return self.group(*ROLLOUT)
+
+    def batching(self) -> list[forms.BoundField]:
+        return self.group(*BATCHING)
+
+    def wishes(self) -> Wishes:
+        """What was typed, as the verbs take it; what was left empty has its default."""
+        data = self.cleaned_data
+        found: dict[str, Any] = {name: data[name] for name in (*SCALE, *BATCHING) if data[name] is not None}
+        found["rollout"] = {}
+        if data["rollout"] == IN_STEPS:
+            percent = data["max_error_percent"]
+            found["rollout"] = {
+                "steps": data["steps"],
+                "bake_seconds": data["bake_seconds"] or BAKE_SECONDS,
+                "max_error_rate": MAX_ERROR_RATE if percent is None else percent / 100,
+                "max_p95_ms": data["max_p95_ms"],
+            }
+        return found  # type: ignore[return-value]
+
+
+class DeployForm(RunsWith):
+    """**Deploy**."""
+
     endpoint_name = forms.CharField(
         label="Endpoint name",
         max_length=63,
         help_text="Lower-case letters, digits and hyphens; part of the URL.",
     )
-    gpu_type = forms.ChoiceField(label="GPU type", required=False)
-    min_replicas = forms.IntegerField(label="Min replicas", initial=1, min_value=1, max_value=32)
-    max_replicas = forms.IntegerField(label="Max replicas", initial=1, min_value=1, max_value=32)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [("", "None (CPU)"), *[(name, name) for name in settings.GPU_TYPES]]
-        self.fields["gpu_type"] = forms.ChoiceField(label="GPU type", required=False, choices=choices)
+
+class ChangeForm(RunsWith):
+    """**Change** of an endpoint."""
+
+    rate_limit = forms.IntegerField(
+        label="Requests per second at most", required=False, min_value=0, help_text="Empty: no limit."
+    )
+    timeout_seconds = forms.IntegerField(label="Time-out in seconds", min_value=1, max_value=3600)
+
+    def limits(self) -> list[forms.BoundField]:
+        return self.group("rate_limit", "timeout_seconds")
+
+    def wishes(self) -> Wishes:
+        limits = {name: self.cleaned_data[name] for name in ("rate_limit", "timeout_seconds")}
+        return {**super().wishes(), **limits}  # type: ignore[typeddict-item]
+
+
+def starting_with(revision: DeploymentRevision) -> dict[str, Any]:
+    """The values that a form begins with, as a revision has them."""
+    wish = wish_of(revision)
+    rollout = wish.rollout
+    percent = rollout.get("max_error_rate", MAX_ERROR_RATE) * 100
+    return {
+        **{name: getattr(wish, name) for name in (*SCALE, *BATCHING)},
+        "rollout": IN_STEPS if rollout else AT_ONCE,
+        "steps": ", ".join(str(step) for step in rollout.get("steps", [10, 50])),
+        "bake_seconds": rollout.get("bake_seconds", BAKE_SECONDS),
+        "max_error_percent": round(percent, 3),
+        "max_p95_ms": rollout.get("max_p95_ms"),
+    }
+
+
+def _named(gpu: GpuType) -> str:
+    if gpu.is_there is None:
+        return gpu.name
+    return f"{gpu.name} ({'there' if gpu.is_there else 'not there now'})"

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import Project, User
-from deployments.choices import EndpointState, RevisionState, Wanted
+from deployments.choices import EndpointState, EngineName, RevisionState, Wanted
 from registry.models import ModelVersion, RegisteredModel
 
 
@@ -22,12 +22,22 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
 
     def with_details(self) -> Self:
         return self.select_related(
-            "project", "model", "created_by", "wanted_revision__version", "serving_revision__version"
+            "project",
+            "model",
+            "created_by",
+            "wanted_revision__version",
+            "serving_revision__version",
+            "shadow_revision__version",
         )
 
 
 class Deployment(models.Model):
-    """An endpoint. `wanted_revision` is what people asked for, `serving_revision` what answers requests now."""
+    """An endpoint. `wanted_revision` is what people asked for, `serving_revision` what answers requests now.
+
+    While both are healthy and differ, `canary_percent` of the requests go to the wanted one. `shadow_revision`
+    gets copies; its answers are compared and counted, never returned. `failing` says in a sentence that too many of
+    its requests fail, and is empty while they do not (see watching).
+    """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="deployments")
     endpoint_name = models.CharField(max_length=63)
@@ -36,6 +46,7 @@ class Deployment(models.Model):
     wanted = models.CharField(max_length=16, choices=Wanted, default=Wanted.RUNNING)
     state = models.CharField(max_length=16, choices=EndpointState, default=EndpointState.PENDING)
     reason = models.TextField(blank=True)
+    failing = models.TextField(blank=True, default="", db_default="", editable=False)
     warnings = ArrayField(models.TextField(), default=list, blank=True)
     wanted_revision = models.ForeignKey(
         "DeploymentRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
@@ -43,6 +54,16 @@ class Deployment(models.Model):
     serving_revision = models.ForeignKey(
         "DeploymentRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
+    shadow_revision = models.ForeignKey(
+        "DeploymentRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    canary_percent = models.PositiveSmallIntegerField(default=0)
+    follows = models.CharField(max_length=64, blank=True)
+    engine = models.CharField(max_length=16, choices=EngineName, blank=True)
+    rate_limit = models.PositiveIntegerField(null=True, blank=True)
+    timeout_seconds = models.PositiveSmallIntegerField(default=60)
+    max_body_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    wake_asked_at = models.DateTimeField(null=True, editable=False)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -60,6 +81,9 @@ class Deployment(models.Model):
             models.CheckConstraint(
                 condition=models.Q(state__in=EndpointState.values), name="endpoint_state_known"
             ),
+            models.CheckConstraint(
+                condition=models.Q(canary_percent__lte=100), name="endpoint_canary_is_a_share"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -67,7 +91,11 @@ class Deployment(models.Model):
 
 
 class DeploymentRevision(models.Model):
-    """One wanted combination of version and settings; a change makes the next revision."""
+    """One wanted combination of version and settings; a change makes the next revision.
+
+    `replicas` is how many processes are wanted now, between `min_replicas` and `max_replicas`; 0 while asleep.
+    `rollout` is {} to move all traffic at once, else the steps and limits of a canary (see rollouts).
+    """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
@@ -76,6 +104,15 @@ class DeploymentRevision(models.Model):
     gpu_type = models.CharField(max_length=40, blank=True)
     min_replicas = models.PositiveSmallIntegerField(default=1)
     max_replicas = models.PositiveSmallIntegerField(default=1)
+    idle_seconds = models.PositiveIntegerField(default=300)
+    replicas = models.PositiveSmallIntegerField(default=1)
+    ready_replicas = models.PositiveSmallIntegerField(default=0)
+    max_batch_size = models.PositiveIntegerField(default=1)
+    max_delay_ms = models.PositiveIntegerField(default=0)
+    rollout = models.JSONField(default=dict, blank=True)
+    rollout_step = models.PositiveSmallIntegerField(default=0)
+    step_at = models.DateTimeField(null=True, blank=True)
+    is_shadow = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=16, choices=RevisionState, default=RevisionState.PENDING)
     reason = models.TextField(blank=True)
     address = models.CharField(max_length=200, blank=True, editable=False)
@@ -111,3 +148,55 @@ class DeploymentEvent(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+
+class EndpointTraffic(models.Model):
+    """What one revision answered in ten seconds, written by the gateway; shadow copies are counted apart.
+
+    `buckets` counts answers by latency (LATENCY_EDGES_MS). Of shadow copies, `agreed` and `differed` count
+    the answers that were compared with what was returned.
+    """
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="traffic")
+    revision = models.ForeignKey(DeploymentRevision, on_delete=models.CASCADE, related_name="traffic")
+    at = models.DateTimeField()
+    shadow = models.BooleanField(default=False, db_default=False)
+    requests = models.PositiveIntegerField(default=0, db_default=0)
+    refused = models.PositiveIntegerField(default=0, db_default=0)
+    errors = models.PositiveIntegerField(default=0, db_default=0)
+    total_ms = models.FloatField(default=0, db_default=0)
+    buckets = ArrayField(models.PositiveIntegerField(), default=list)
+    peak_in_flight = models.PositiveIntegerField(default=0, db_default=0)
+    agreed = models.PositiveIntegerField(default=0, db_default=0)
+    differed = models.PositiveIntegerField(default=0, db_default=0)
+
+    class Meta:
+        ordering = ("-at",)
+        verbose_name_plural = "endpoint traffic"
+        constraints = [models.UniqueConstraint(fields=["revision", "at", "shadow"], name="traffic_slot_once")]
+        indexes = [
+            models.Index(fields=["deployment", "at"], name="traffic_by_endpoint"),
+            models.Index(fields=["at"], name="traffic_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deployment} {self.at:%H:%M:%S}"
+
+
+class ReplicaSample(models.Model):
+    """How many replicas an endpoint was to have and had at one moment."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replica_samples")
+    at = models.DateTimeField(default=timezone.now)
+    wanted = models.PositiveIntegerField()
+    ready = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("-at",)
+        indexes = [
+            models.Index(fields=["deployment", "at"], name="replicas_by_endpoint"),
+            models.Index(fields=["at"], name="replicas_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deployment} {self.ready}/{self.wanted}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.conf import settings
+from django.db.models import Q
 
 from accounts.models import Project
-from common.checks import shorten
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
+from deployments.errors import no_endpoint
 from deployments.models import Deployment, DeploymentRevision
 
 DOWN = (EndpointState.INACTIVE, EndpointState.FAILED)
@@ -26,13 +26,6 @@ ENDPOINT_NAMES = """
       AND (d.wanted_revision_id IS NOT NULL OR d.serving_revision_id IS NOT NULL)
 """
 ENDED = (RevisionState.FAILED, RevisionState.RETIRED)
-BEING_DEPLOYED = (
-    EndpointState.PENDING,
-    EndpointState.DEPLOYING,
-    EndpointState.UPDATING,
-    EndpointState.DEGRADED,
-    EndpointState.ACTIVE,
-)
 
 
 def find_deployment(project: Project, endpoint_name: str) -> Deployment:
@@ -40,17 +33,20 @@ def find_deployment(project: Project, endpoint_name: str) -> Deployment:
     rows = Deployment.objects.alive().with_details()
     deployment = rows.filter(project=project, endpoint_name=endpoint_name).first()
     if deployment is None:
-        raise no_endpoint(project, endpoint_name)
+        raise no_endpoint(project.slug, endpoint_name)
     return deployment
 
 
-def no_endpoint(project: Project, endpoint_name: str) -> Missing:
-    """The error that says so."""
-    return Missing(
-        f"There is no endpoint {shorten(endpoint_name)} in {project.slug}.",
-        "Deploy a version to it first, or check the name.",
-        code="deployment_not_found",
-    )
+def find_revision(deployment: Deployment, number: int) -> DeploymentRevision:
+    """The endpoint's revision of this number, or Missing."""
+    revision = deployment.revisions.select_related("version").filter(number=number).first()
+    if revision is None:
+        raise Missing(
+            f"{deployment.endpoint_name} has no revision {number}.",
+            "See its revisions for those there are.",
+            code="revision_not_found",
+        )
+    return revision
 
 
 def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]]]:
@@ -72,6 +68,16 @@ def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]
     return found
 
 
+def endpoints_holding(version_ids: Collection[int]) -> list[Deployment]:
+    """The endpoints that are not down and serve, or are to serve or shadow, one of these versions."""
+    rows = Deployment.objects.alive().with_details().filter(wanted=Wanted.RUNNING).order_by("endpoint_name")
+    held = [
+        Q(**{f"{name}__version__in": version_ids}) & ~Q(**{f"{name}__state__in": ENDED})
+        for name in ("serving_revision", "wanted_revision", "shadow_revision")
+    ]
+    return list(rows.filter(held[0] | held[1] | held[2]))
+
+
 def _holding(deployment: Deployment) -> list[DeploymentRevision]:
     wanted, serving = deployment.wanted_revision, deployment.serving_revision
     wanted = None if wanted and serving and wanted.state == RevisionState.FAILED else wanted
@@ -79,27 +85,21 @@ def _holding(deployment: Deployment) -> list[DeploymentRevision]:
 
 
 def live_revisions(deployment: Deployment) -> list[DeploymentRevision]:
-    """The revisions that must have a running service: what serves, and what is to take over."""
+    """The revisions that must have a running service: what serves, what is to take over, what gets copies."""
     if deployment.wanted != Wanted.RUNNING:
         return []
-    revisions = [deployment.serving_revision, deployment.wanted_revision]
+    revisions = [deployment.serving_revision, deployment.wanted_revision, deployment.shadow_revision]
     found = {
         revision.pk: revision
         for revision in revisions
-        if revision and revision.state not in ENDED and not waits_for_gpu(revision)
+        if revision and revision.state not in (*ENDED, RevisionState.ASLEEP)
     }
     return list(found.values())
 
 
-def waits_for_gpu(revision: DeploymentRevision) -> bool:
-    """Whether a revision stays Pending because nothing here has the GPU that it asks for."""
-    return bool(revision.gpu_type) and settings.NO_GPU == "wait"
-
-
-def find_route(project_slug: str, endpoint_name: str) -> Deployment | None:
-    """The endpoint that an address names, with project, model and serving version, in one query."""
-    rows = Deployment.objects.alive().select_related("project", "model", "serving_revision__version")
-    return rows.filter(project__slug=project_slug, endpoint_name=endpoint_name).first()
+def in_canary(deployment: Deployment) -> bool:
+    """Whether the wanted revision has a share of the traffic and not yet all of it."""
+    return bool(deployment.canary_percent) and deployment.wanted_revision_id != deployment.serving_revision_id
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,29 @@ def standing(deployment: Deployment) -> Standing:
         return Standing(EndpointState.INACTIVE if down else EndpointState.UNDEPLOYING, "")
     if serving is None:
         return Standing(_first_start(wanted.state), wanted.reason)
+    if serving.pk == wanted.pk and serving.state == RevisionState.ACTIVE and deployment.failing:
+        return Standing(EndpointState.DEGRADED, deployment.failing)
     if serving.pk == wanted.pk:
-        healthy = serving.state == RevisionState.ACTIVE
-        return Standing(EndpointState.ACTIVE if healthy else EndpointState.DEGRADED, serving.reason)
+        return Standing(_alone(deployment, serving.state), serving.reason)
     if wanted.state == RevisionState.FAILED:
         return Standing(EndpointState.DEGRADED, _could_not_take_over(wanted, serving))
-    return Standing(EndpointState.UPDATING, serving.reason or wanted.reason)
+    share = _share(deployment, wanted) if in_canary(deployment) else ""
+    return Standing(EndpointState.UPDATING, serving.reason or wanted.reason or share)
+
+
+def _alone(deployment: Deployment, state: str) -> EndpointState:
+    """The state of an endpoint whose one revision is in `state`."""
+    if state == RevisionState.ACTIVE:
+        return EndpointState.ACTIVE
+    if state == RevisionState.ASLEEP:
+        return EndpointState.ASLEEP
+    return EndpointState.DEPLOYING if deployment.wake_asked_at else EndpointState.DEGRADED
+
+
+def _share(deployment: Deployment, wanted: DeploymentRevision) -> str:
+    count = len(wanted.rollout.get("steps", []))
+    step = f"step {wanted.rollout_step + 1} of {count}"
+    return f"Version {wanted.version.number} gets {deployment.canary_percent} % of the requests ({step})."
 
 
 def _first_start(state: str) -> EndpointState:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -18,13 +18,22 @@ from django.utils import timezone
 
 from accounts.permissions import system_actor
 from artifacts.services import materialize
-from common.jobs import Again, enqueue
-from deployments import revisions
+from common.jobs import Again
+from deployments import revisions, rollouts
 from deployments.choices import EndpointState, RevisionState, Wanted
-from deployments.engines import current_engine
-from deployments.engines.base import Engine, EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
+from deployments.engines import engine_for
+from deployments.engines.base import (
+    Engine,
+    EngineAway,
+    EngineRefused,
+    EngineWaits,
+    Service,
+    ServiceSpec,
+    ServiceState,
+)
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import ENDED, Standing, live_revisions, standing
+from deployments.queries import ENDED, Standing, in_canary, live_revisions, standing
+from deployments.wanting import lacking_gpu, look_soon, on_the_cpu
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ AT_ONCE = Again(0)
 BEFORE_STOPPING = Again(1)
 ENGINE_AWAY = Again(2)
 BEFORE_RESTART = Again(3)
+WATCHING = Again(1)
 
 
 def reconcile(deployment_id: int) -> Again | None:
@@ -43,7 +53,7 @@ def reconcile(deployment_id: int) -> Again | None:
     if plan is None:
         return None
     try:
-        return _step(plan, current_engine())
+        return _step(plan, engine_for(plan.engine))
     except EngineAway as error:
         note(plan, str(error))
         return ENGINE_AWAY
@@ -52,11 +62,15 @@ def reconcile(deployment_id: int) -> Again | None:
 def _step(plan: Deployment, engine: Engine) -> Again | None:
     if plan.wanted != Wanted.RUNNING:
         return _take_down(plan, engine)
+    if _woken(plan):
+        return _wake(plan)
     live = live_revisions(plan)
     observed = [(revision, engine.observe(revision.service_id)) for revision in live]
     if standing(plan) != Standing(EndpointState(plan.state), plan.reason):
         note(plan, None)
     steps = [_bring_up(plan, revision, engine, service) for revision, service in observed]
+    if in_canary(plan):
+        steps.append(BEFORE_STOPPING if rollouts.advance(plan) else WATCHING)
     again = [step for step in steps if step is not None]
     if again:
         return min(again, key=lambda step: step.seconds)
@@ -64,12 +78,27 @@ def _step(plan: Deployment, engine: Engine) -> Again | None:
     return None
 
 
+def _woken(plan: Deployment) -> list[DeploymentRevision]:
+    """The revisions that sleep although somebody asked."""
+    found = {each.pk: each for each in (plan.serving_revision, plan.wanted_revision) if each}
+    asleep = [each for each in found.values() if each.state == RevisionState.ASLEEP]
+    return asleep if plan.wake_asked_at else []
+
+
+def _wake(plan: Deployment) -> Again:
+    with transaction.atomic():
+        deployment = revisions.lock_as_planned(plan)
+        for revision in _woken(deployment) if deployment else []:
+            revisions.wake(deployment, revision)  # type: ignore[arg-type]
+    return AT_ONCE
+
+
 def _bring_up(
     plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service | None
 ) -> Again | None:
     """One step that brings a revision nearer to answering; None when it answers."""
     if service is not None and service.state == ServiceState.READY:
-        return _route_to(plan, revision, service)
+        return _route_to(plan, revision, engine, service)
     if revision.state == RevisionState.ACTIVE:
         return _lost(plan, revision, service)
     if service is None:
@@ -81,20 +110,40 @@ def _bring_up(
     if service.state == ServiceState.FAILED:
         _apply(plan, revision, engine)
         return BEFORE_RESTART
+    if service.preparing:
+        return _prepare(plan, revision, service.reason)
     if _overdue(revision):
         return _give_up(
             plan, revision, f"The model did not become ready within {START_SECONDS} s; see the logs."
         )
+    if revision.reason and revision.active_at is None:
+        _prepare(plan, revision, "")
     return LOOK_AGAIN
 
 
-def _route_to(plan: Deployment, revision: DeploymentRevision, service: Service) -> Again | None:
+def _prepare(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:
+    """Its time to become ready begins once it is prepared, and until then is put off now and then."""
+    due = timezone.now() - _began(revision) > timedelta(seconds=START_SECONDS / 4)
+    if revision.reason != reason or due:
+        with transaction.atomic():
+            deployment, found = _still_wanted(plan, revision)
+            if deployment and found:
+                revisions.prepare(deployment, found, reason)
+    return WATCHING
+
+
+def _route_to(
+    plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service
+) -> Again | None:
     if _known(revision, service):
+        if not _as_many(revision, service):
+            _apply(plan, revision, engine)
         return None
     with transaction.atomic():
         deployment, found = _still_wanted(plan, revision)
         if deployment and found and not _known(found, service):
             revisions.activate(system_actor(), deployment, found, service.address, service.key)
+            _count_ready(found, service)
     return BEFORE_STOPPING
 
 
@@ -102,6 +151,12 @@ def _known(revision: DeploymentRevision, service: Service) -> bool:
     """Whether requests are sent to this service already."""
     route = (revision.state, revision.address, revision.serving_key)
     return route == (RevisionState.ACTIVE, service.address, service.key)
+
+
+def _as_many(revision: DeploymentRevision, service: Service) -> bool:
+    """Whether the service has as many replicas as are wanted; one that does not count them has."""
+    living = [each for each in service.replicas if each.state != ServiceState.STOPPING]
+    return not service.replicas or len(living) == revision.replicas
 
 
 def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | None) -> Again:
@@ -113,8 +168,12 @@ def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | Non
     return AT_ONCE
 
 
-def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again:
+def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
     """Puts the version's files into place and asks the engine to serve them."""
+    lack = lacking_gpu(plan.engine, revision.gpu_type)
+    if lack and settings.NO_GPU == "wait":
+        _wait(plan, revision, f"{lack}: the endpoint waits until there is one.")
+        return None
     with transaction.atomic():
         deployment, found = _still_wanted(plan, revision)
         if deployment and found and found.state == RevisionState.PENDING:
@@ -122,6 +181,14 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
     materialize(revision.version.manifest, _folder_of(revision))
     _apply(plan, revision, engine, started_at=True)
     return LOOK_AGAIN
+
+
+def _wait(plan: Deployment, revision: DeploymentRevision, reason: str) -> None:
+    """What it needs is not there: it stays Pending and says so, and is looked at again every few seconds."""
+    with transaction.atomic():
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found and (found.state, found.reason) != (RevisionState.PENDING, reason):
+            revisions.wait(deployment, found, reason)
 
 
 def _apply(
@@ -132,18 +199,35 @@ def _apply(
     if not (rows.update(started_at=timezone.now()) if started_at else rows.exists()):
         return
     try:
-        engine.apply(
-            ServiceSpec(
-                service_id=revision.service_id,
-                model_dir=_folder_of(revision),
-                replicas=revision.min_replicas,
-                endpoint_name=plan.endpoint_name,
-                model_name=plan.model.name,
-                model_version=revision.version.number,
-            )
-        )
+        engine.apply(_spec(plan, revision))
     except EngineRefused as error:
         _give_up(plan, revision, str(error))
+    except EngineWaits as error:
+        _wait(plan, revision, str(error))
+
+
+def _spec(plan: Deployment, revision: DeploymentRevision) -> ServiceSpec:
+    lack = lacking_gpu(plan.engine, revision.gpu_type)
+    if lack:
+        _warn(plan, revision, on_the_cpu(lack))
+    return ServiceSpec(
+        service_id=revision.service_id,
+        model_dir=_folder_of(revision),
+        replicas=revision.replicas,
+        endpoint_name=plan.endpoint_name,
+        model_name=plan.model.name,
+        model_version=revision.version.number,
+        gpu_type="" if lack else revision.gpu_type,
+        max_batch_size=revision.max_batch_size,
+        max_delay_ms=revision.max_delay_ms,
+    )
+
+
+def _warn(plan: Deployment, revision: DeploymentRevision, sentence: str) -> None:
+    with transaction.atomic():
+        deployment = revisions.lock_as_planned(plan)
+        if deployment and sentence not in deployment.warnings:
+            revisions.settle(deployment, sentence, revision, warnings=[*deployment.warnings, sentence])
 
 
 def _give_up(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:
@@ -213,27 +297,45 @@ def give_up(deployment_id: int, error: str) -> None:
 
 
 def look_after() -> int:
-    """Compares all that the engine runs with all that is wanted; returns how many endpoints need work.
+    """Compares all that the engines run with all that is wanted; returns how many endpoints need work.
 
     Endpoints that differ are reconciled by jobs; services that nobody wants are stopped here.
     """
-    engine = current_engine()
+    names = set(_looked_after().values_list("engine", flat=True)) | {""}
+    engines = {name or settings.SERVING_ENGINE for name in names}
+    return sum(_look_after_engine(name) for name in sorted(engines))
+
+
+def _look_after_engine(name: str) -> int:
+    engine, own = engine_for(name), [name, ""] if name == settings.SERVING_ENGINE else [name]
     try:
         # The engine first: what is wanted was written before its service was started.
         services = _services_of(engine)
     except EngineAway as error:
-        for plan in _looked_after().filter(wanted=Wanted.RUNNING):
+        for plan in _looked_after().filter(engine__in=own, wanted=Wanted.RUNNING):
             if live_revisions(plan):
                 note(plan, str(error))
         return 0
     wanted, count = set(), 0
-    for plan in _looked_after():
-        wanted |= {revision.service_id for revision in live_revisions(plan)}
+    for plan in _looked_after().filter(engine__in=own):
+        live = live_revisions(plan)
+        wanted |= {revision.service_id for revision in live}
+        for revision in live:
+            _count_ready(revision, services.get(revision.service_id))
         if _differs(plan, services):
-            enqueue("deployments.reconcile", key=f"reconcile:{plan.pk}", deployment_id=plan.pk)
+            look_soon(plan)
             count += 1
     _stop_orphans(engine, services, set(services) - wanted)
     return count
+
+
+def _count_ready(revision: DeploymentRevision, service: Service | None) -> None:
+    """Keeps how many replicas answer, as the engine says."""
+    ready = service.ready_replicas if service else 0
+    if service and service.state == ServiceState.READY and not service.replicas:
+        ready = revision.replicas
+    if ready != revision.ready_replicas:
+        DeploymentRevision.objects.filter(pk=revision.pk).update(ready_replicas=ready)
 
 
 def _stop_orphans(engine: Engine, services: Mapping[str, Service], orphans: set[str]) -> None:
@@ -259,6 +361,10 @@ def _differs(plan: Deployment, services: Mapping[str, Service]) -> bool:
             return True
         if (revision.state, revision.address) != (RevisionState.ACTIVE, service.address):
             return True
+        if not _as_many(revision, service):
+            return True
+    if in_canary(plan) or _woken(plan):
+        return True
     return standing(plan) != Standing(EndpointState(plan.state), plan.reason)
 
 
@@ -276,8 +382,11 @@ def _worth_restarting(revision: DeploymentRevision) -> bool:
 
 
 def _overdue(revision: DeploymentRevision) -> bool:
-    begun = revision.started_at or revision.created_at
-    return timezone.now() - begun > timedelta(seconds=START_SECONDS)
+    return timezone.now() - _began(revision) > timedelta(seconds=START_SECONDS)
+
+
+def _began(revision: DeploymentRevision) -> datetime:
+    return revision.started_at or revision.created_at
 
 
 def _folder_of(revision: DeploymentRevision) -> Path:

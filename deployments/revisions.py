@@ -12,11 +12,10 @@ from accounts.audit import record
 from accounts.choices import Notice
 from accounts.notifications import notify
 from accounts.permissions import Actor
-from common.checks import shorten
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
-from deployments.queries import standing
+from deployments.queries import in_canary, standing
 
 TROUBLED = (EndpointState.FAILED, EndpointState.DEGRADED)
 
@@ -35,6 +34,7 @@ def lock_as_planned(plan: Deployment) -> Deployment | None:
         wanted=plan.wanted,
         wanted_revision=plan.wanted_revision_id,
         serving_revision=plan.serving_revision_id,
+        shadow_revision=plan.shadow_revision_id,
     )
     return Deployment.objects.with_details().get(pk=plan.pk) if _lock(same) else None
 
@@ -70,10 +70,11 @@ def settle(
 
 
 def _tell_of_trouble(deployment: Deployment) -> None:
+    wanted = deployment.wanted_revision
     notify(
-        [deployment.created_by],
+        [deployment.created_by, *([wanted.created_by] if wanted else [])],
         Notice.ENDPOINT_FAILED,
-        f"The endpoint {deployment.endpoint_name} is {deployment.state}: {shorten(deployment.reason, 300)}",
+        f"The endpoint {deployment.endpoint_name} is {deployment.state}: {deployment.reason[:300]}",
         project=deployment.project,
         path=reverse("deployments:detail", args=[deployment.project.slug, deployment.endpoint_name]),
     )
@@ -95,8 +96,8 @@ def tell(deployment: Deployment, message: str, revision: DeploymentRevision | No
 def activate(
     actor: Actor, deployment: Deployment, revision: DeploymentRevision, address: str, key: str
 ) -> None:
-    """`revision` answers at `address`: the wanted one takes the traffic, and the old one retires."""
-    old = deployment.serving_revision
+    """`revision` answers at `address`: the wanted one takes the traffic, at once or step by step."""
+    serving = deployment.serving_revision
     change_revision(
         revision,
         state=RevisionState.ACTIVE,
@@ -106,9 +107,39 @@ def activate(
         active_at=timezone.now(),
     )
     _same_object(deployment, revision)
-    if revision.pk != deployment.wanted_revision_id or (old and old.pk == revision.pk):
-        settle(deployment, f"Version {revision.version.number} answers again.", revision)
-        return
+    number = revision.version.number
+    if revision.pk == deployment.shadow_revision_id:
+        settle(deployment, f"Version {number} gets copies of the requests now.", revision)
+    elif revision.pk != deployment.wanted_revision_id or (serving and serving.pk == revision.pk):
+        settle(deployment, f"Version {number} answers again.", revision, wake_asked_at=None)
+    elif in_canary(deployment):
+        settle(deployment, f"Version {number} answers its share of the requests again.", revision)
+    elif _has_steps(revision) and serving is not None and serving.state == RevisionState.ACTIVE:
+        step(deployment, revision, 0)
+    else:
+        take_over(actor, deployment, revision)
+
+
+def _has_steps(revision: DeploymentRevision) -> bool:
+    return revision.rollout_step < len(revision.rollout.get("steps", []))
+
+
+def step(deployment: Deployment, revision: DeploymentRevision, number: int) -> None:
+    """The wanted revision gets the share of the requests that the step of its rollout says."""
+    percent = revision.rollout["steps"][number]
+    change_revision(revision, rollout_step=number, step_at=timezone.now())
+    _same_object(deployment, revision)
+    settle(
+        deployment,
+        f"Version {revision.version.number} gets {percent} % of the requests (revision {revision.number}).",
+        revision,
+        canary_percent=percent,
+    )
+
+
+def take_over(actor: Actor, deployment: Deployment, revision: DeploymentRevision) -> None:
+    """All requests go to the wanted revision, and what served before retires."""
+    old = deployment.serving_revision
     if old is not None:
         retire(old)
     settle(
@@ -116,23 +147,37 @@ def activate(
         f"Version {revision.version.number} answers requests now (revision {revision.number}).",
         revision,
         serving_revision=revision,
+        canary_percent=0,
+        wake_asked_at=None,
+        failing="",
     )
     _record(actor, "activate_revision", deployment, old, revision)
 
 
 def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
     """`revision` will not answer; an older one that serves goes on."""
-    change_revision(revision, state=RevisionState.FAILED, reason=reason, address="", serving_key="")
+    change_revision(
+        revision,
+        state=RevisionState.FAILED,
+        reason=reason,
+        address="",
+        serving_key="",
+        ready_replicas=0,
+    )
     _same_object(deployment, revision)
-    gone = {"serving_revision": None} if deployment.serving_revision_id == revision.pk else {}
-    settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **gone)
+    values: dict[str, Any] = {}
+    if deployment.serving_revision_id == revision.pk:
+        values = {"serving_revision": None, "wake_asked_at": None}
+    if deployment.wanted_revision_id == revision.pk:
+        values["canary_percent"] = 0
+    settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **values)
     _record(actor, "fail_revision", deployment, revision, None)
 
 
 def retire(revision: DeploymentRevision) -> None:
     """Takes a revision out of service for good; a failed one stays Failed."""
     state = RevisionState.FAILED if revision.state == RevisionState.FAILED else RevisionState.RETIRED
-    change_revision(revision, state=state, address="", serving_key="")
+    change_revision(revision, state=state, address="", serving_key="", ready_replicas=0)
 
 
 def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None:
@@ -143,10 +188,37 @@ def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None
         reason=f"{why} It is being started again.",
         address="",
         serving_key="",
+        ready_replicas=0,
         started_at=timezone.now(),
     )
     _same_object(deployment, revision)
     settle(deployment, f"{why} It is being started again.", revision)
+
+
+def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
+    """The serving revision needs no process until somebody asks."""
+    change_revision(
+        revision,
+        state=RevisionState.ASLEEP,
+        reason="",
+        replicas=0,
+        ready_replicas=0,
+        address="",
+        serving_key="",
+    )
+    _same_object(deployment, revision)
+    said = f"No request came for {revision.idle_seconds} s: the endpoint sleeps until one does."
+    settle(deployment, said, revision, wake_asked_at=None, failing="")
+
+
+def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
+    """A request came for a revision that sleeps."""
+    said = "A request came: the endpoint wakes up."
+    change_revision(
+        revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, started_at=timezone.now()
+    )
+    _same_object(deployment, revision)
+    settle(deployment, said, revision)
 
 
 def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
@@ -158,6 +230,22 @@ def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
         f"Version {revision.version.number} is being started (revision {revision.number}).",
         revision,
     )
+
+
+def prepare(deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
+    """What the revision needs is being put into place, or, without a reason, is there: its time begins now."""
+    said = reason or f"Version {revision.version.number} is being loaded."
+    new = reason != revision.reason
+    change_revision(revision, reason=reason, started_at=timezone.now())
+    _same_object(deployment, revision)
+    settle(deployment, said if new else "", revision)
+
+
+def wait(deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
+    """What the revision needs is not there now."""
+    change_revision(revision, state=RevisionState.PENDING, reason=reason)
+    _same_object(deployment, revision)
+    settle(deployment, reason, revision)
 
 
 def close(deployment: Deployment) -> None:
@@ -173,6 +261,8 @@ def _same_object(deployment: Deployment, revision: DeploymentRevision) -> None:
         deployment.wanted_revision = revision
     if deployment.serving_revision_id == revision.pk:
         deployment.serving_revision = revision
+    if deployment.shadow_revision_id == revision.pk:
+        deployment.shadow_revision = revision
 
 
 def _record(
@@ -203,4 +293,5 @@ def facts(revision: DeploymentRevision | None) -> dict[str, Any] | None:
         "gpu_type": revision.gpu_type,
         "min_replicas": revision.min_replicas,
         "max_replicas": revision.max_replicas,
+        "rollout": revision.rollout,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from common.jobs import Again, job
+from deployments import following, scaling, watching
 from deployments import reconcile as reconciling
 
 
@@ -22,3 +23,28 @@ def reconcile(*, deployment_id: int) -> Again | None:
 def look_after_endpoints() -> None:
     """Every few seconds: what runs is compared with what is wanted."""
     reconciling.look_after()
+
+
+@shared_task(name="deployments.follow_aliases", ignore_result=True)
+def follow_aliases() -> None:
+    """Every few seconds: endpoints move with the alias that they follow."""
+    following.follow_aliases()
+
+
+@shared_task(name="deployments.scale_endpoints", ignore_result=True)
+def scale_endpoints() -> None:
+    """Every few seconds: as many replicas as the load asks for, and a note of how many there are."""
+    scaling.scale_endpoints()
+    scaling.sample_replicas()
+
+
+@shared_task(name="deployments.watch_errors", ignore_result=True)
+def watch_errors() -> None:
+    """Every few seconds: endpoints that fail too many requests are Degraded."""
+    watching.watch_errors()
+
+
+@shared_task(name="deployments.prune_traffic", ignore_result=True)
+def prune_traffic() -> None:
+    """Hourly: counts that no chart shows any more are removed."""
+    scaling.prune_traffic()

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage
-from common.errors import Missing
-from deployments import services
-from deployments.choices import EndpointState
-from deployments.forms import DeployForm
-from deployments.models import Deployment
+from common.errors import DomainError, Invalid
+from deployments import asking, rollouts, services
+from deployments.choices import EndpointState, RevisionState
+from deployments.filters import DeploymentFilter
+from deployments.forms import ChangeForm, DeployForm, starting_with
+from deployments.models import Deployment, DeploymentRevision
+from deployments.queries import DOWN, find_deployment, in_canary
+from deployments.traffic import metrics_of
+from registry.forms import ConfirmForm
+from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfVersion
 
 ROWS = 50
-SETTLED = (EndpointState.ACTIVE, EndpointState.INACTIVE, EndpointState.FAILED, EndpointState.DEGRADED)
+TAIL = 500
+MOST_LINES = 10_000
+NEWEST_VERSIONS = 100
+SPANS = ((1, "Last hour"), (6, "6 hours"), (24, "24 hours"), (168, "7 days"))
+MOVING = (
+    EndpointState.PENDING,
+    EndpointState.DEPLOYING,
+    EndpointState.UPDATING,
+    EndpointState.UNDEPLOYING,
+)
 
 
 class DeploymentList(ProjectPage):
@@ -27,82 +44,375 @@ class DeploymentList(ProjectPage):
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = Deployment.objects.alive().filter(project=self.project).with_details()
+        found = DeploymentFilter(request.GET, queryset=rows.order_by("-updated_at", "-id"))
         return self.show(
-            "deployments/deployment_list.html", page=self.page_of(rows.order_by("-updated_at", "-id"))
+            "deployments/deployment_list.html",
+            page=self.page_of(found.qs),
+            states=EndpointState.values,
+            chosen={name: request.GET.get(name, "") for name in ("search", "state")},
         )
 
 
-class OfEndpoint:
+class OfEndpoint(ProjectPage):
     """A page of one endpoint."""
-
-    project: Any
-    kwargs: dict[str, Any]
 
     @cached_property
     def deployment(self) -> Deployment:
-        rows = Deployment.objects.alive().filter(project=self.project).with_details()
-        found = rows.filter(endpoint_name=self.kwargs["endpoint"]).first()
-        if found is None:
-            raise Missing(f"There is no endpoint {self.kwargs['endpoint'][:63]!r} in {self.project.slug}.")
-        return found
+        return find_deployment(self.project, self.kwargs["endpoint"])
+
+    @cached_property
+    def where(self) -> dict[str, Any]:
+        """The keyword arguments that each verb on an endpoint takes."""
+        name = self.deployment.endpoint_name
+        return {"actor": self.actor, "project": self.project, "endpoint_name": name}
+
+    def detail_url(self) -> str:
+        return reverse("deployments:detail", args=[self.project.slug, self.deployment.endpoint_name])
 
 
-class DeploymentDetail(OfEndpoint, ProjectPage):
+class DeploymentDetail(OfEndpoint):
     def get(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
         deployment = self.deployment
         revisions = deployment.revisions.select_related("version", "created_by").order_by("-number")
+        hours = span_of(request)
         return self.show(
             "deployments/deployment_detail.html",
             deployment=deployment,
             model=deployment.model,
             revision=deployment.wanted_revision,
-            settled=deployment.state in SETTLED,
+            serving=deployment.serving_revision,
+            every="1s" if deployment.state in MOVING else "10s",
+            is_down=deployment.state in DOWN,
+            canary=canary_of(deployment),
+            can_be_tried=can_be_tried(deployment),
             endpoint_url=services.endpoint_url(deployment),
-            events=deployment.events.select_related("revision").order_by("-id")[:ROWS],
+            events=deployment.events.order_by("-id")[:ROWS],
             revisions=revisions[:ROWS],
+            shadow_choices=lambda: version_numbers(deployment.model),
+            metrics=metrics_of(deployment, hours),
+            hours=hours,
+            spans=SPANS,
         )
 
 
-class Undeploy(OfEndpoint, ProjectPage):
-    """**Undeploy**, **Deploy** again and **Delete**: one button each, POST only."""
+def can_be_tried(deployment: Deployment) -> bool:
+    """Whether something answers, or would once it was asked."""
+    serving = deployment.serving_revision
+    return serving is not None and bool(serving.address or serving.state == RevisionState.ASLEEP)
+
+
+def span_of(request: HttpRequest) -> int:
+    """`?hours=` of the charts, 1 when it is none of those that are offered."""
+    asked = request.GET.get("hours", "")
+    return int(asked) if asked in {str(hours) for hours, _ in SPANS} else 1
+
+
+def canary_of(deployment: Deployment) -> list[dict[str, Any]]:
+    """The steps of a rollout that is on its way: its percent, and whether it is done, now or to come."""
+    revision = deployment.wanted_revision
+    if revision is None or not in_canary(deployment):
+        return []
+    steps = [*revision.rollout.get("steps", []), 100]
+    now = revision.rollout_step
+    words = {True: "done", False: "to come"}
+    return [
+        {"percent": percent, "is": "now" if number == now else words[number < now]}
+        for number, percent in enumerate(steps)
+    ]
+
+
+class Act(OfEndpoint):
+    """One button, one verb, POST only: **Undeploy**, **Deploy** again, **Promote now**, **Abort**, **Rollback** …"""
 
     http_method_names = ["post"]
-    verbs = {
+    post_right = Right.WRITE
+    verb = ""
+    verbs: dict[str, tuple[Callable[..., Any], str]] = {
         "undeploy": (services.undeploy, "The endpoint is being undeployed."),
         "deploy": (services.deploy_again, "The endpoint is being deployed again."),
-        "delete": (services.delete_deployment, "The endpoint is deleted."),
+        "promote": (rollouts.promote_rollout, "All requests go to the new revision now."),
+        "abort": (rollouts.abort_rollout, "The change is given up; what served goes on serving."),
+        "unshadow": (rollouts.unset_shadow, "No version gets copies of the requests any more."),
     }
 
-    def post(
-        self, request: HttpRequest, project: str, endpoint: str, verb: str = "undeploy"
-    ) -> HttpResponseBase:
-        act, sentence = self.verbs[verb]
-        act(actor=self.actor, project=self.project, endpoint_name=self.deployment.endpoint_name)
-        messages.success(request, sentence)
-        if verb == "delete":
-            return redirect("deployments:list", project=self.project.slug)
-        return redirect("deployments:detail", project=self.project.slug, endpoint=endpoint)
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        act, sentence = self.verbs[self.verb]
+        return self.done(act, sentence)
+
+    def done(self, act: Callable[..., Any], sentence: str, **more: Any) -> HttpResponseBase:
+        """Back to the endpoint's page with a sentence, that of a refusal too."""
+        try:
+            act(**self.where, **more)
+        except DomainError as error:
+            if error.status != 409:
+                raise
+            messages.error(self.request, " ".join(filter(None, [error.message, error.hint])))
+        else:
+            messages.success(self.request, sentence)
+        return redirect(self.detail_url())
 
 
-class Deploy(OfVersion, FormPage):
-    """**Deploy**: endpoint name, GPU type, scaling settings."""
+class RollBack(Act):
+    """**Rollback** to one of the earlier revisions."""
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        revision = kwargs["revision"]
+        sentence = f"The endpoint goes back to revision {revision}."
+        return self.done(rollouts.rollback_deployment, sentence, revision=revision)
+
+
+class Shadow(Act):
+    """Copies of the requests to another version."""
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        version = request.POST.get("version", "")
+        if not version:
+            raise Invalid.field("version", "No version was chosen; choose the one that is to get copies.")
+        return self.done(rollouts.set_shadow, "The version is started and then gets copies.", version=version)
+
+
+class DeleteEndpoint(OfEndpoint, FormPage):
+    """**Delete**: the name is typed."""
+
+    form_class = ConfirmForm
+    template = "deployments/delete.html"
+    success_message = "The endpoint is deleted."
+    right = Right.MAINTAIN
+
+    def extra(self) -> dict[str, Any]:
+        down = self.deployment.state in DOWN
+        return {"deployment": self.deployment, "is_down": down, "confirm_text": self.deployment.endpoint_name}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        name = self.deployment.endpoint_name
+        if data["confirm"] != name:
+            raise Invalid.field("confirm", f"Type {name} to confirm.")
+        services.delete_deployment(**self.where)
+        return reverse("deployments:list", args=[self.project.slug])
+
+
+class RunsWithPage(FormPage):
+    """A form with what a revision runs with."""
+
+    of_model: RegisteredModel
+    engine = ""
+
+    def make_form(self, data: QueryDict | None = None) -> Any:
+        return self.form_class(  # type: ignore[call-arg]
+            data,
+            initial=self.initial(),
+            gpus=services.gpu_types(self.engine),
+            versions=version_choices(self.of_model, self.chosen()),
+        )
+
+    def chosen(self) -> int | None:
+        """The number of the version that must be among the choices."""
+        return None
+
+
+class Deploy(OfVersion, RunsWithPage):
+    """**Deploy**: endpoint name, version or alias, GPU type, scaling, rollout, batching."""
 
     form_class = DeployForm
     template = "deployments/deploy.html"
     success_message = "The endpoint is being deployed."
 
+    @property
+    def of_model(self) -> RegisteredModel:  # type: ignore[override]
+        return self.model
+
+    def chosen(self) -> int:
+        return int(self.version.number)
+
     def extra(self) -> dict[str, Any]:
         return {"model": self.model, "version": self.version}
 
     def initial(self) -> dict[str, Any]:
-        return {"min_replicas": 1, "max_replicas": 1}
+        return {**starting_with(DeploymentRevision()), "version": str(self.version.number)}
 
     def perform(self, data: dict[str, Any]) -> str:
         deployment = services.deploy(
             actor=self.actor,
             project=self.project,
             model_name=self.model.name,
-            version=self.version.number,
-            **data,
+            version=data["version"],
+            endpoint_name=data["endpoint_name"],
+            **self.sent.wishes(),
         )
         return reverse("deployments:detail", args=[self.project.slug, deployment.endpoint_name])
+
+    def make_form(self, data: QueryDict | None = None) -> Any:
+        self.sent = super().make_form(data)
+        return self.sent
+
+
+class Change(OfEndpoint, RunsWithPage):
+    """**Change** of version, scale, rollout or limits."""
+
+    form_class = ChangeForm
+    template = "deployments/change.html"
+    success_message = "The change is on its way."
+    right = Right.WRITE
+
+    @property
+    def of_model(self) -> RegisteredModel:  # type: ignore[override]
+        return self.deployment.model
+
+    def chosen(self) -> int | None:
+        revision = self.deployment.wanted_revision
+        return revision.version.number if revision else None
+
+    def extra(self) -> dict[str, Any]:
+        return {"deployment": self.deployment, "model": self.deployment.model}
+
+    def initial(self) -> dict[str, Any]:
+        deployment = self.deployment
+        revision = deployment.wanted_revision or DeploymentRevision()
+        return {
+            **starting_with(revision),
+            "version": deployment.follows or str(self.chosen() or ""),
+            "rate_limit": deployment.rate_limit,
+            "timeout_seconds": deployment.timeout_seconds,
+        }
+
+    def make_form(self, data: QueryDict | None = None) -> Any:
+        self.engine = self.deployment.engine
+        self.sent = super().make_form(data)
+        return self.sent
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.update_deployment(**self.where, version=data["version"], **self.sent.wishes())
+        return self.detail_url()
+
+
+def version_choices(model: RegisteredModel, also: int | None = None) -> list[tuple[str, str]]:
+    """The model's aliases and newest versions, as a choice names them; `also` is among them in any case."""
+    named = [
+        (alias.name, f"follow {alias.name} (now v{alias.version.number})")
+        for alias in model.aliases.select_related("version").order_by("name")
+    ]
+    return [*named, *version_numbers(model, also)]
+
+
+def version_numbers(model: RegisteredModel, also: int | None = None) -> list[tuple[str, str]]:
+    """The same without aliases."""
+    rows = ModelVersion.objects.alive().filter(model=model).order_by("-number").values_list("number", "stage")
+    found = dict(rows[:NEWEST_VERSIONS])
+    if also is not None and also not in found:
+        found.update(rows.filter(number=also))
+    return [
+        (str(number), f"v{number}" + (f" ({stage})" if stage != "None" else ""))
+        for number, stage in found.items()
+    ]
+
+
+class Logs(OfEndpoint):
+    """The last lines of the endpoint's processes, of one replica, with a text; `?download` gives them as a file."""
+
+    def get(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
+        asked = {name: request.GET.get(name, "")[:200] for name in ("search", "replica")}
+        download = "download" in request.GET
+        lines, problem = [], ""
+        try:
+            lines = list(
+                services.read_logs(
+                    **self.where,
+                    tail=MOST_LINES if download else TAIL,
+                    search=asked["search"],
+                    replica=asked["replica"],
+                )
+            )
+        except DomainError as error:
+            problem = f"{error.message} {error.hint}".strip()
+        if download and not problem:
+            name = f"{self.deployment.endpoint_name}.log"
+            return HttpResponse(
+                "".join(f"{line}\n" for line in lines),
+                content_type="text/plain; charset=utf-8",
+                headers={"Content-Disposition": f'attachment; filename="{name}"'},
+            )
+        return self.show(
+            "deployments/logs.html",
+            deployment=self.deployment,
+            lines=lines,
+            problem=problem,
+            replicas=asking.replica_names(**self.where),
+            asked=asked,
+            is_cut=len(lines) == TAIL,
+        )
+
+
+class TryIt(OfEndpoint):
+    """**Try it**: a row by the signature's fields or as JSON, and what the endpoint answers."""
+
+    post_right = Right.PREDICT
+
+    def get(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
+        inputs = asking.inputs_of(**self.where)
+        return self.form(inputs, [inputs.example])
+
+    def post(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
+        inputs = asking.inputs_of(**self.where)
+        rows, problem, answer = [inputs.example], "", None
+        try:
+            rows = self.typed(inputs)
+            answer = asking.try_prediction(**self.where, rows=rows)
+        except DomainError as error:
+            problem = f"{error.message} {error.hint}".strip()
+        return self.form(inputs, rows, problem=problem, answer=answer)
+
+    def form(self, inputs: asking.Inputs, rows: Any, **more: Any) -> HttpResponse:
+        # htmx does not swap what is answered as an error, and the sentence belongs beside the form.
+        refused = more.get("problem") and not self.request.htmx  # type: ignore[attr-defined]
+        typed = self.request.POST
+        row = rows[0] if isinstance(rows, list) and rows else None
+        values = list(row.values()) if isinstance(row, dict) else row
+        shown = values if isinstance(values, list) else []
+        texts = [
+            typed.get(f"field-{number}", shown[number] if number < len(shown) else "")
+            for number in range(len(inputs.fields))
+        ]
+        content = json.dumps({"instances": rows}, ensure_ascii=False)
+        return self.show(
+            "deployments/try.html",
+            code=422 if refused else 200,
+            deployment=self.deployment,
+            fields=list(zip(inputs.fields, texts, strict=True)),
+            rows_text=typed.get("rows", json.dumps(rows, ensure_ascii=False)),
+            content=content.replace("'", "'\\''"),
+            endpoint_url=services.endpoint_url(self.deployment),
+            **more,
+        )
+
+    def typed(self, inputs: asking.Inputs) -> list[Any]:
+        if not inputs.fields or "rows" in self.request.POST:
+            return _rows(self.request.POST.get("rows", ""))
+        values = [
+            _value(field, self.request.POST.get(f"field-{number}", ""))
+            for number, field in enumerate(inputs.fields)
+        ]
+        names = [field.name for field in inputs.fields]
+        return [dict(zip(names, values, strict=True)) if inputs.named else values]
+
+
+def _rows(text: str) -> list[Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid.field("rows", f"The rows are no JSON: {str(error)[:200]}") from error
+    if not isinstance(found, list) or not found:
+        raise Invalid.field("rows", "The rows must be a list with at least one row, such as [[1, 2, 3]].")
+    return found
+
+
+def _value(field: asking.Field, text: str) -> Any:
+    text = text.strip()
+    if field.kind == "text":
+        return text
+    try:
+        if field.kind == "truth":
+            return {"true": True, "false": False}[text.lower()]
+        return int(text) if field.kind == "whole" else float(text)
+    except (KeyError, ValueError):
+        right = {"truth": "true or false", "whole": "a whole number"}.get(field.kind, "a number")
+        raise Invalid.field(field.name, f"{field.name} is {text[:40]!r}; it must be {right}.") from None

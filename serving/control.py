@@ -16,6 +16,7 @@ from serving.services import Services
 
 BODY_LIMIT = 64 << 10
 MAX_REPLICAS = 32
+MAX_BATCH, MAX_DELAY = 10_000, 10_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 Answer = tuple[int, dict[str, Any]]
@@ -95,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["services", name], "DELETE":
                 return 202, self.server.services.delete(name)
             case ["services", name, "logs"], "GET":
-                return 200, {"lines": self.server.services.get(name).tail(_tail(url.query))}
+                return 200, {"lines": self.server.services.get(name).tail(**_wanted_lines(url.query))}
         raise Problem(404, f"There is nothing at {self.command} {url.path[:200]}.")
 
     def _check_token(self) -> None:
@@ -112,11 +113,15 @@ def _id(name: str) -> str:
     return name
 
 
-def _tail(query: str) -> int:
-    text = parse_qs(query).get("tail", ["200"])[-1]
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+def _wanted_lines(query: str) -> dict[str, Any]:
+    asked = {name: values[-1] for name, values in parse_qs(query).items()}
+    lines = asked.get("tail", "200")
+    if not lines.isdecimal() or not 1 <= int(lines) <= 10_000:
         raise Problem(400, "tail must be a number from 1 to 10000.")
-    return int(text)
+    worker = asked.get("replica", "")
+    if worker and not worker.isdecimal():
+        raise Problem(400, "replica must be the id of a replica, a whole number.")
+    return {"lines": int(lines), "worker": worker, "search": asked.get("search", "")}
 
 
 def spec_of(body: bytes) -> Spec:
@@ -130,14 +135,28 @@ def spec_of(body: bytes) -> Spec:
     unknown = sent.keys() - set(Spec.__dataclass_fields__)
     if unknown:
         raise Problem(400, f"The field '{min(unknown)}' is unknown.")
-    replicas = sent.get("replicas", 1)
-    if type(replicas) is not int or not 1 <= replicas <= MAX_REPLICAS:
-        raise Problem(400, f"replicas must be a whole number from 1 to {MAX_REPLICAS}.")
-    names = [str(sent.get(name, "")) for name in ("endpoint_name", "model_name", "model_version")]
-    for field, name in zip(("endpoint_name", "model_name", "model_version"), names, strict=True):
-        if not _NAME.match(name):
-            raise Problem(400, f"{field} must be a name of 1 to 255 characters without control characters.")
-    return Spec(_model_dir(sent.get("model_dir")), replicas, *names)
+    replicas = _whole(sent, "replicas", 1, 1, MAX_REPLICAS)
+    batch = _whole(sent, "max_batch_size", 1, 1, MAX_BATCH)
+    delay = _whole(sent, "max_delay_ms", 0, 0, MAX_DELAY)
+    folder = _model_dir(sent.get("model_dir"))
+    endpoint, model, version = (
+        _name(sent, field) for field in ("endpoint_name", "model_name", "model_version")
+    )
+    return Spec(folder, replicas, endpoint, model, version, batch, delay)
+
+
+def _name(sent: dict[str, Any], field: str) -> str:
+    name = str(sent.get(field, ""))
+    if not _NAME.match(name):
+        raise Problem(400, f"{field} must be a name of 1 to 255 characters without control characters.")
+    return name
+
+
+def _whole(sent: dict[str, Any], field: str, otherwise: int, least: int, most: int) -> int:
+    value = sent.get(field, otherwise)
+    if type(value) is not int or not least <= value <= most:
+        raise Problem(400, f"{field} must be a whole number from {least} to {most}.")
+    return value
 
 
 def _model_dir(sent: object) -> str:

@@ -22,6 +22,7 @@ from serving.sniff import HEAD, kind_of
 
 MOST_LISTED = 200
 MOST_HEADER = 32 << 20
+MOST_HEAD_LINES = 1 << 20
 MOST_FIELDS = 3_000_000
 LONGEST_NAME = 300
 MOST_DIMENSIONS = 32
@@ -317,9 +318,47 @@ def _mlflow_column(about: Any, index: int) -> dict[str, Any]:
     return {"name": name, "dtype": str(tensor["dtype"])[:40], "shape": shape}
 
 
+# XGBoost and LightGBM
+
+
+def _xgboost(path: Path, found: Description) -> None:
+    with path.open("rb") as file:
+        if kind_of(file.read(HEAD)) != "xgboost" or path.stat().st_size > MOST_HEADER:
+            return
+    learner = json.loads(path.read_bytes())["learner"]
+    width = int(learner["learner_model_param"]["num_feature"])
+    names, types = learner.get("feature_names") or [], learner.get("feature_types") or []
+    found.signature = {"inputs": _columns(names, types, width), "outputs": [_prediction("FP32")]}
+
+
+def _lightgbm(path: Path, found: Description) -> None:
+    with path.open("rb") as file:
+        head = file.read(MOST_HEAD_LINES)
+    if kind_of(head[:HEAD]) != "lightgbm":
+        return
+    line = next((line for line in head.splitlines() if line.startswith(b"feature_names=")), b"")
+    names = line.decode("utf-8", "replace").partition("=")[2].split()
+    found.signature = {"inputs": _columns(names, [], len(names)), "outputs": [_prediction("FP64")]}
+
+
+def _columns(names: list[Any], types: list[Any], width: int) -> list[dict[str, Any]]:
+    named = names or [f"column {index + 1}" for index in range(min(width, MOST_LISTED))]
+    return [
+        {"name": str(name)[:LONGEST_NAME], "dtype": "BYTES" if kind == "c" else "FP64", "shape": None}
+        for name, kind in zip(named[:MOST_LISTED], [*types, *["q"] * MOST_LISTED], strict=False)
+    ]
+
+
+def _prediction(dtype: str) -> dict[str, Any]:
+    return {"name": "predictions", "dtype": dtype, "shape": [None]}
+
+
 READERS: dict[str, Callable[[Path, Description], None]] = {
     ".safetensors": _safetensors,
     ".onnx": _onnx,
     ".npy": _npy,
+    ".json": _xgboost,
+    ".txt": _lightgbm,
+    ".lgb": _lightgbm,
 }
 NAMED: dict[str, Callable[[Path, Description], None]] = {"MLmodel": _mlmodel}

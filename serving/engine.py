@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from serving.control import ControlServer
 from serving.service import Settings
@@ -25,15 +26,21 @@ log = logging.getLogger("serving.engine")
 
 def settings_from(environ: dict[str, str]) -> Settings:
     """Limits from SERVING_LOAD_TIMEOUT, SERVING_GRACE, SERVING_THREADS, SERVING_MEMORY_BYTES,
-    SERVING_FILE_BYTES, SERVING_MAX_BODY_BYTES and SERVING_LOG_BYTES. Raises SystemExit with a sentence.
+    SERVING_FILE_BYTES, SERVING_MAX_BODY_BYTES, SERVING_LOG_BYTES, SERVING_INSTALL_TIMEOUT and
+    SERVING_ENVIRONMENTS_KEEP, and SERVING_PACKAGES. Raises SystemExit with a sentence.
     """
-    chosen = {}
-    for name in Settings.__dataclass_fields__:
+    chosen: dict[str, Any] = {}
+    for name, about in Settings.__dataclass_fields__.items():
+        if about.type != "int":
+            continue
         text = environ.get(f"SERVING_{name.upper()}", "")
         if text and not text.isdecimal():
             raise SystemExit(f"SERVING_{name.upper()} must be a whole number, not {text!r}.")
         if text:
             chosen[name] = int(text)
+    chosen["packages"] = environ.get("SERVING_PACKAGES") or "version"
+    if chosen["packages"] not in ("version", "platform"):
+        raise SystemExit(f"SERVING_PACKAGES must be version or platform, not {chosen['packages']!r}.")
     return Settings(**chosen)
 
 

@@ -11,10 +11,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
+from serving import mlmodel
 from serving.files import ModelFile, Reader, Source, Unreadable, files_of, seekable
 from serving.sniff import BROKEN, COMPRESSED, HEAD, TORCH_MAGIC, kind_of, open_zip, unpacked
 
-SERVED = "skops, joblib or pickle of scikit-learn, ONNX, TorchScript, torch.export, or a predictor.py"
+SERVED = (
+    "skops, joblib or pickle of scikit-learn, XGBoost, LightGBM, ONNX, TorchScript, torch.export, a transformers or "
+    "an MLflow folder, or a predictor.py"
+)
 PEEK = 256 << 10
 PACKED_PEEK = 2 << 20
 SK_FAMILY = {"sklearn": "scikit-learn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
@@ -24,14 +28,18 @@ TORCH_WAY_OUT = (
 )
 _RANK = [
     "predictor",
+    "mlflow",
     "skops",
     "joblib",
     "pickle",
+    "xgboost",
+    "lightgbm",
     "onnx",
     "torchscript",
     "torch_export",
     "torch_state_dict",
     "torch_pickle",
+    "transformers",
     "safetensors",
     "keras",
     "pickle_other",
@@ -43,7 +51,8 @@ _RANK = [
 class Detected:
     """What a model's files are.
 
-    `format` is one of predictor, skops, joblib, pickle, onnx, torchscript, torch_export (servable) and
+    `format` is one of predictor, mlflow, skops, joblib, pickle, xgboost, lightgbm, onnx, torchscript, torch_export,
+    transformers (servable) and
     torch_state_dict, torch_pickle, safetensors, keras, pickle_other, damaged, unknown, empty (not
     servable, `reason` says in one or two sentences why and what to do). `main_path` is the file to load.
     """
@@ -73,7 +82,11 @@ def detect(source: Source) -> Detected:
     for one in files:
         if one.path == f"{root}predictor.py" and not one.problem:
             return Detected("predictor", "python", one.path, True, "")
+    for one in files:
+        if one.path == f"{root}MLmodel" and not one.problem:
+            return _detect_mlflow(files, one)
     found = [detected for one in files if (detected := _detect_file(one))]
+    found = [_with_config(detected, files) for detected in found]
     if not found:
         return Detected("unknown", "", "", False, _unknown_reason(files))
     return min(found, key=lambda one: (_RANK.index(one.format), *_prominence(one.main_path)))
@@ -83,6 +96,45 @@ def _common_root(paths: Iterable[str]) -> str:
     tops = {path.split("/", 1)[0] if "/" in path else "" for path in paths}
     top = tops.pop()
     return "" if tops or not top else f"{top}/"
+
+
+def _detect_mlflow(files: list[ModelFile], one: ModelFile) -> Detected:
+    try:
+        with one.open() as stream:
+            about = mlmodel.read(stream.read(mlmodel.LARGEST + 1))
+    except Unreadable as error:
+        return _not_served("damaged", "", one, f"'{one.path}' {error}. Upload it again, complete.")
+    inner = inside_mlflow(files, one.path, about)
+    if inner is None and not about.loader_module:
+        return _not_served(
+            "unknown", "", one, f"'{one.path}' names no flavor. Formats that can be served: {SERVED}."
+        )
+    return _served("mlflow", inner.framework if inner else "mlflow", one)
+
+
+def inside_mlflow(files: list[ModelFile], path: str, about: mlmodel.MLmodel) -> Detected | None:
+    """What an MLflow folder holds that is loaded without MLflow; None when only MLflow can load it."""
+    home = path.removesuffix("MLmodel")
+    for named in about.files.values():
+        whole = f"{home}{named}".rstrip("/")
+        inside = [one for one in files if one.path == whole or one.path.startswith(f"{whole}/")]
+        found = [detected for one in inside if (detected := _detect_file(one)) and detected.servable]
+        if found:
+            return min(found, key=lambda one: (_RANK.index(one.format), *_prominence(one.main_path)))
+    return None
+
+
+def _with_config(found: Detected, files: list[ModelFile]) -> Detected:
+    """Weights with the config.json that transformers writes beside them are a whole model."""
+    home = found.main_path.rpartition("/")[0]
+    config = next((one for one in files if one.path == f"{home}/config.json".lstrip("/")), None)
+    if found.format != "safetensors" or config is None or config.problem:
+        return found
+    with config.open() as stream:
+        head = stream.read(PEEK)
+    if b'"model_type"' not in head and b'"architectures"' not in head:
+        return found
+    return Detected("transformers", "transformers", found.main_path, True, "")
 
 
 def _prominence(path: str) -> tuple[int, bool, str]:
@@ -119,6 +171,8 @@ def _detect_stream(one: ModelFile, stream: BinaryIO) -> Detected | None:
         return _detect_pickle(one, reader.read_up_to(PEEK), compressed=False)
     if kind == "onnx":
         return _served("onnx", "onnx", one)
+    if kind in ("xgboost", "lightgbm"):
+        return _served(kind, kind, one)
     if kind == "safetensors":
         return _not_served("safetensors", "", one, _safetensors_reason(one))
     if kind == "hdf5" or one.suffix == ".keras":

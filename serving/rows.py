@@ -5,7 +5,7 @@ Rows are counted from 1, as people count them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,15 +52,21 @@ def _ordered(at: int, row: dict[str, Any], columns: Sequence[str] | None) -> lis
         raise Problem(
             422, "The model knows no column names; send each row of 'instances' as a list of values."
         )
-    missing = [name for name in columns if name not in row]
-    if missing:
-        raise Problem(422, f"Row {at} of 'instances' lacks the column '{missing[0]}'; {_takes(columns)}.")
-    unknown = [name for name in row if name not in columns]
-    if unknown:
-        raise Problem(
-            422, f"Row {at} of 'instances' has the unknown column '{unknown[0]}'; {_takes(columns)}."
-        )
+    check_names(at, row, columns)
     return [row[name] for name in columns]
+
+
+def check_names(
+    at: int, row: dict[str, Any], columns: Sequence[str], required: Collection[str] | None = None
+) -> None:
+    """Raises `Problem` 422 about a column that row `at` lacks, or has beside those of the model."""
+    needed = columns if required is None else [name for name in columns if name in required]
+    missing = next((name for name in needed if name not in row), None)
+    if missing is not None:
+        raise Problem(422, f"Row {at} of 'instances' lacks the column '{missing}'; {_takes(columns)}.")
+    unknown = next((name for name in row if name not in columns), None) if len(row) > len(needed) else None
+    if unknown is not None:
+        raise Problem(422, f"Row {at} of 'instances' has the unknown column '{unknown}'; {_takes(columns)}.")
 
 
 def _takes(columns: Sequence[str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
+from serving import lines
+from serving.batching import Batcher, Call
 from serving.formats import Detected
 from serving.loaders import Model, one_line
 from serving.problems import TITLES, Problem
@@ -28,6 +32,8 @@ class Identity:
     model_version: str
     key: str
     max_body_bytes: int = 32 << 20
+    max_batch_size: int = 1
+    max_delay_ms: int = 0
 
 
 class Application:
@@ -35,10 +41,39 @@ class Application:
 
     def __init__(self, model: Model, detected: Detected, identity: Identity) -> None:
         self._model, self._detected, self._identity = model, detected, identity
+        self._call: Call = model.predict_rows
+        if identity.max_batch_size > 1:
+            self._call = Batcher(self._call, identity.max_batch_size, identity.max_delay_ms / 1000)
+        name = f"/v2/models/{identity.endpoint_name}"
+        self._gets: dict[str, Callable[[], Answer]] = {
+            "/v2": self._server,
+            "/v2/health/live": lambda: {"live": True},
+            "/v2/health/ready": lambda: {"ready": True},
+            name: self._metadata,
+            f"{name}/ready": lambda: {"name": identity.endpoint_name, "ready": True},
+        }
+        self._posts = {"/predict": self._predict, f"{name}/infer": self._infer}
+        self._key = identity.key.encode()
+
+    def warm_up(self) -> None:
+        """One call with the model's own example, or with a row of zeros where it takes numbers.
+
+        Raises what the model raises for its example; what a made-up row leads to says nothing.
+        """
+        if self._model.example:
+            with contextlib.suppress(Problem):  # the example is no row of this model
+                self._checked(self._model.example[:1], {}, self._model.predict_rows)
+        elif self._model.inputs[0].datatype in ("FP64", "FP32") and len(self._model.inputs[0].shape) == 2:
+            width = max(1, self._model.inputs[0].shape[1])
+            if self._model.platform != "python_predictor":
+                with contextlib.suppress(Exception):
+                    self._model.predict_rows([[0.0] * width], {})
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI: route, answer JSON, turn every error into one sentence."""
         kind = "application/json"
+        if environ.get("PATH_INFO") == "/batch-predict":
+            return self._batch(environ, start_response)
         try:
             status, body = 200, encode(self._answer(environ))
         except Problem as problem:
@@ -51,21 +86,9 @@ class Application:
         return [body]
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
-        sent = environ.get("HTTP_X_SERVING_KEY", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(sent, self._identity.key.encode()):
-            raise Problem(
-                401, "The request lacks the right X-Serving-Key; call the endpoint through the platform."
-            )
+        self._check_key(environ)
         path, method = environ.get("PATH_INFO", "").rstrip("/"), environ["REQUEST_METHOD"]
-        name = f"/v2/models/{self._identity.endpoint_name}"
-        gets: dict[str, Callable[[], Answer]] = {
-            "/v2": self._server,
-            "/v2/health/live": lambda: {"live": True},
-            "/v2/health/ready": lambda: {"ready": True},
-            name: self._metadata,
-            f"{name}/ready": lambda: {"name": self._identity.endpoint_name, "ready": True},
-        }
-        posts = {"/predict": self._predict, f"{name}/infer": self._infer}
+        gets, posts = self._gets, self._posts
         if path in gets and method in ("GET", "HEAD"):
             return gets[path]()
         if path in posts and method == "POST":
@@ -75,6 +98,38 @@ class Application:
         raise Problem(
             404, f"There is nothing at {path[:200] or '/'}; POST /predict, or see /v2 for the other paths."
         )
+
+    def _check_key(self, environ: dict[str, Any]) -> None:
+        sent = environ.get("HTTP_X_SERVING_KEY", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(sent, self._key):
+            raise Problem(
+                401, "The request lacks the right X-Serving-Key; call the endpoint through the platform."
+            )
+
+    def _batch(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """JSON lines in and out; the query holds the parameters."""
+        try:
+            self._check_key(environ)
+            if environ["REQUEST_METHOD"] != "POST":
+                raise Problem(405, f"/batch-predict takes POST, not {environ['REQUEST_METHOD']}.")
+        except Problem as problem:
+            status, body, kind = _told(problem)
+            length = str(len(body))
+            start_response(f"{status} {TITLES[status]}", [("Content-Type", kind), ("Content-Length", length)])
+            return [body]
+        parameters = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+        start_response("200 OK", [("Content-Type", "application/x-ndjson")])
+        return lines.answers(
+            environ["wsgi.input"],
+            lambda rows: self._checked(rows, parameters, self._model.predict_rows),
+            lambda error: f"The model failed on this row: {one_line(error)}",
+        )
+
+    def _checked(self, rows: list[Any], parameters: dict[str, Any], call: Call) -> Any:
+        signature = self._model.signature
+        if signature is not None:
+            signature.check(rows)
+        return call(rows, parameters)
 
     def _body(self, environ: dict[str, Any]) -> bytes:
         limit = self._identity.max_body_bytes
@@ -104,8 +159,7 @@ class Application:
 
     def _predict(self, body: Answer) -> Answer:
         rows = instances_of(body)
-        predictions = self._model.predict_rows(rows, _parameters(body))
-        return {"predictions": predictions}
+        return {"predictions": self._checked(rows, _parameters(body), self._call)}
 
     def _infer(self, body: Answer) -> Answer:
         inputs = body.get("inputs")

@@ -49,7 +49,7 @@ CLOSED = {
     "exe": "is a program, which the scan cannot follow",
 }
 MEMORY = 2 << 30
-RULES = "2"  # counts up when a scan could find something else in the same files
+RULES = "3"  # counts up when a scan could find something else in the same files
 CPU_SECONDS = 60
 ANSWER_LIMIT = 1 << 20
 
@@ -128,7 +128,7 @@ class _Scan:
         elif kind == "pickle" or _suffix(name) in PICKLE_SUFFIXES:
             self._pickles(name, reader, in_zip=in_zip)
         elif kind != "onnx":
-            inert = kind == "empty" or is_inert(reader.peek(HEAD), _suffix(name))
+            inert = kind in ("empty", "xgboost", "lightgbm") or is_inert(reader.peek(HEAD), _suffix(name))
             self._perhaps_pickle(name, reader)
             if not inert:
                 raise Unreadable("is of a kind that the scan does not know")

@@ -12,28 +12,37 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from serving import account, processes
+from serving.environments import Environment
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROCESSES = 512
+SIGNAL_GAP = 0.1  # the kernel joins two equal signals that wait
+MOST_PIDS = 1000
+LONGEST_TAIL = 1 << 20
 EVENTS_LIMIT = 256 << 10  # the model's own code could write to the status pipe too
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is to be served: absolute folder of model files, number of workers, and the names it has."""
+    """What is to be served: absolute folder of model files, number of workers, the names it has, and how many
+    rows of waiting requests are joined to one call of the model.
+    """
 
     model_dir: str
     replicas: int
     endpoint_name: str
     model_name: str
     model_version: str
+    max_batch_size: int = 1
+    max_delay_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,10 @@ class Settings:
     file_bytes: int = 1 << 30
     max_body_bytes: int = 32 << 20
     log_bytes: int = 8 << 20
+    packages: str = "version"
+    """Whether a version's own requirements.txt counts ("version"), or only what the platform has ("platform")."""
+    install_timeout: int = 600
+    environments_keep: int = 7 * 24 * 3600
 
 
 @dataclass
@@ -66,10 +79,13 @@ class Service:
     status: int | None = None
     began: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
-    loaded: set[int] = field(default_factory=set)
+    workers: dict[int, str] = field(default_factory=dict)
+    told: int = 0
+    told_at: float = 0
     probing: bool = False
     asked_to_stop: float | None = None
     ended: bool = False
+    environment: Environment | None = None
     rest: bytes = b""
 
     def as_dict(self) -> dict[str, object]:
@@ -80,6 +96,8 @@ class Service:
             "address": f"http://127.0.0.1:{self.port}" if self.port else "",
             "key": self.key,
             "replicas": self.spec.replicas,
+            "preparing": self.preparing,
+            "workers": [{"id": str(pid), "state": state} for pid, state in list(self.workers.items())],
             "reason": self.reason,
             "pid": self.process.pid if self.process else None,
             "started_at": self.started_at,
@@ -88,6 +106,7 @@ class Service:
     def start(self, settings: Settings, uid: int | None) -> None:
         """Bind a free port of the loopback address and start the process group. Raises OSError."""
         self.uid = uid
+        self.began = time.monotonic()
         self._make_folder()
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         reading, writing = os.pipe()
@@ -103,6 +122,45 @@ class Service:
             os.close(writing)
         os.set_blocking(reading, False)
         self.status = reading
+        self.told, self.told_at = self.spec.replicas, time.monotonic()
+
+    @property
+    def preparing(self) -> bool:
+        """Whether its packages are still being installed, which has a time limit of its own."""
+        return self.environment is not None and self.process is None and self.state == "starting"
+
+    @property
+    def loaded(self) -> int:
+        """How many workers have loaded the model."""
+        return sum(state == "ready" for state in self.workers.values())
+
+    def hear(self, kind: object, pid: object) -> None:
+        """Note what a worker said of itself, or the master of a worker."""
+        if not isinstance(pid, int):
+            return
+        if kind == "gone":
+            self.workers.pop(pid, None)
+        elif len(self.workers) < MOST_PIDS:
+            self.workers[pid] = "ready" if kind == "loaded" else "starting"
+
+    def scale(self, grace: int) -> None:
+        """Tell the master of one worker more or fewer, one signal at a time, until it has what is wanted."""
+        now = time.monotonic()
+        if self.process is None or not self.workers or now - self.told_at < SIGNAL_GAP:
+            return
+        if self.told == self.spec.replicas:
+            if len(self.workers) == self.told:
+                self.told_at = now
+            elif now - self.told_at > grace + 10:  # a signal went astray
+                self.told, self.told_at = len(self.workers), now
+            return
+        more = self.told < self.spec.replicas
+        self.process.send_signal(signal.SIGTTIN if more else signal.SIGTTOU)
+        self.told, self.told_at = self.told + (1 if more else -1), now
+        if not more:  # gunicorn ends its oldest
+            ending = next((pid for pid, state in self.workers.items() if state != "stopping"), None)
+            if ending is not None:
+                self.workers[ending] = "stopping"
 
     def _make_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -128,7 +186,7 @@ class Service:
         )
         with open(self.log, "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "serving.spawn", json.dumps(wanted)],
+                [self._python, "-P", "-m", "serving.spawn", json.dumps(wanted)],
                 env=self._environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -138,6 +196,15 @@ class Service:
                 start_new_session=True,
                 **drop,
             )
+
+    @property
+    def _python(self) -> str:
+        return self.environment.python if self.environment else sys.executable
+
+    def copy_log_of(self, environment: Environment) -> None:
+        """Keep what the installer said with what the model says."""
+        with contextlib.suppress(OSError), open(self.log, "ab") as log:
+            log.write(environment.log.read_bytes()[-LONGEST_TAIL:])
 
     def _environment(self) -> dict[str, str]:
         """Never the platform's secrets: only these names are passed on."""
@@ -180,6 +247,7 @@ class Service:
         if self.status is not None:
             os.close(self.status)
             self.status = None
+        self.workers.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def cap_log(self, most: int) -> None:
@@ -196,16 +264,24 @@ class Service:
         except OSError:
             return
 
-    def tail(self, lines: int) -> list[str]:
-        """The last lines of the log, of at most 1 MiB."""
+    def tail(self, lines: int, worker: str = "", search: str = "") -> list[str]:
+        """The last lines of the log; those of one worker, or that hold a text, if asked for."""
+        wanted, mark, kept = search.lower(), f"] [{worker}] " if worker else "", deque[str](maxlen=lines)
         try:
-            with open(self.log, "rb") as log:
-                size = log.seek(0, os.SEEK_END)
-                log.seek(max(0, size - (1 << 20)))
-                text = log.read().decode("utf-8", "replace")
+            with open(self.log, encoding="utf-8", errors="replace") as log:
+                if not (wanted or mark):
+                    _near_end(log, LONGEST_TAIL)
+                for line in log:
+                    if mark in line and wanted in line.lower():
+                        kept.append(line.rstrip("\n"))
         except OSError:
             return []
-        return text.splitlines()[-lines:]
+        return list(kept)
+
+
+def _near_end(log: TextIO, size: int) -> None:
+    end = log.seek(0, os.SEEK_END)
+    log.seek(max(0, end - size))
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -13,10 +13,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serving import account, processes
+from serving import account, environments, processes
+from serving.environments import Environments
 from serving.problems import Problem
 from serving.service import Service, Settings, Spec
 
@@ -24,7 +26,6 @@ log = logging.getLogger("serving.engine")
 BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
 NO_SESSION = -1
-MOST_PIDS = 1000
 
 
 class Services:
@@ -43,6 +44,9 @@ class Services:
         os.set_blocking(self._asleep, False)
         self._said: set[str] = set()
         self._make_folders(state_dir)
+        self._environments = Environments(
+            state_dir / "environments", settings.install_timeout, settings.environments_keep
+        )
         self._clean_leftovers()
         self._own_accounts = self._say_once(account.usable()) == ""
 
@@ -77,13 +81,18 @@ class Services:
         self._file.unlink(missing_ok=True)
 
     def put(self, name: str, spec: Spec) -> tuple[dict[str, object], bool]:
-        """Want a service. Returns it, and whether this call began it. Raises `Problem` 409."""
+        """Want a service, or another number of replicas. Returns it, and whether this call began it.
+
+        Raises `Problem` 409.
+        """
         with self._lock:
             old = self._services.get(name)
             if old is not None and old.state == "stopping":
                 raise Problem(409, f"Service '{name}' is being stopped; ask again when it is gone.")
             if old is not None and old.state != "failed":
-                if old.spec == spec:
+                if replace(old.spec, replicas=spec.replicas) == spec:
+                    old.spec = spec
+                    self.wake()
                     return old.as_dict(), False
                 raise Problem(
                     409, f"Service '{name}' runs with other settings; delete it first or take another id."
@@ -125,7 +134,7 @@ class Services:
         """Wait a moment or for news, then bring every service one step on."""
         with self._lock:
             known = list(self._services.values())
-        busy = any(one.state in ("starting", "stopping") for one in known)
+        busy = any(one.state in ("starting", "stopping") or one.told != one.spec.replicas for one in known)
         news = select.poll()
         news.register(self._asleep, select.POLLIN)
         for one in known:
@@ -136,6 +145,7 @@ class Services:
             os.read(self._asleep, 65536)
         with self._lock:
             known = list(self._services.values())
+        self._environments.sweep({one.environment.folder for one in known if one.environment})
         for service in known:
             try:
                 self._advance(service)
@@ -154,6 +164,8 @@ class Services:
             self._watch(service)
 
     def _start(self, service: Service) -> None:
+        if not self._has_packages(service):
+            return
         try:
             service.start(self._settings, self._account_for(service))
         except OSError as error:
@@ -161,6 +173,31 @@ class Services:
             return
         log.info("Started service %s (pid %s).", service.id, service.process.pid if service.process else "")
         self._remember()
+
+    def _has_packages(self, service: Service) -> bool:
+        """Whether the version's own packages are installed, or it has none; begins to install them."""
+        listed = (
+            environments.file_of(Path(service.spec.model_dir))
+            if self._settings.packages == "version"
+            else None
+        )
+        if listed is None:
+            return True
+        if service.environment is None:
+            try:
+                service.environment = self._environments.of(listed)
+            except (environments.CannotInstall, OSError) as error:
+                self._fail(service, str(error))
+                return False
+            service.reason = environments.BUILDING
+        if not service.environment.done.is_set():
+            return False
+        service.copy_log_of(service.environment)
+        if service.environment.reason:
+            self._fail(service, service.environment.reason)
+            return False
+        service.reason = ""
+        return True
 
     def _account_for(self, service: Service) -> int | None:
         if not self._own_accounts:
@@ -191,7 +228,9 @@ class Services:
             for event in service.events():
                 self._hear(service, event)
             self._fail(service, service.reason or _ended(code, loading=service.state == "starting"))
-        elif service.state == "starting":
+            return
+        service.scale(self._settings.grace)
+        if service.state == "starting":
             self._watch_start(service)
 
     def _watch_start(self, service: Service) -> None:
@@ -200,20 +239,18 @@ class Services:
             self._fail(
                 service, f"The model was not loaded within {limit} seconds; see the log of the endpoint."
             )
-        elif len(service.loaded) >= service.spec.replicas and not service.probing:
+        elif service.loaded >= service.spec.replicas and not service.probing:
             service.probing = True
             threading.Thread(target=self._probe, args=[service], daemon=True).start()
 
     def _hear(self, service: Service, event: dict[str, Any]) -> None:
         kind, pid = event.get("event"), event.get("pid")
-        if kind == "loaded" and isinstance(pid, int) and len(service.loaded) < MOST_PIDS:
-            service.loaded.add(pid)
-        elif kind == "failed":
+        if kind == "failed":
             service.reason = str(event.get("reason"))[:600]
-        elif kind == "gone" and isinstance(pid, int):
-            if service.state == "starting" and pid not in service.loaded:
-                self._fail(service, service.reason or _ended(None, loading=True))
-            service.loaded.discard(pid)
+            return
+        if kind == "gone" and service.state == "starting" and service.workers.get(pid) == "starting":  # type: ignore[arg-type]
+            self._fail(service, service.reason or _ended(None, loading=True))
+        service.hear(kind, pid)
 
     def _probe(self, service: Service) -> None:
         """Ask the service itself; it is ready when it says so."""

@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from typing import BinaryIO, cast
@@ -14,6 +15,8 @@ from typing import BinaryIO, cast
 from serving.files import CHUNK, Unreadable
 
 HEAD = 4096
+# JSON, or its binary form (UBJSON, with the length of the name before it)
+_XGBOOST = re.compile(rb'\s*\{\s*"learner"\s*:|\{[iIlLU].{1,8}?learner\{', re.DOTALL)
 UNPACK_LIMIT = 8 << 30
 ENTRY_LIMIT = 100_000
 TORCH_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -80,7 +83,7 @@ def is_inert(head: bytes, suffix: str) -> bool:
 
 def kind_of(head: bytes) -> str:
     """Kind of bytes by their first 4 KiB: a key of the table above, 'zlib', 'pickle', 'safetensors', 'tar',
-    'onnx', 'empty', or '' for anything else (text, images, old text pickles, unknown binaries).
+    'onnx', 'xgboost', 'lightgbm', 'empty', or '' for anything else (text, images, old text pickles, unknown binaries).
     """
     if not head:
         return "empty"
@@ -95,6 +98,10 @@ def kind_of(head: bytes) -> str:
         return "tar"
     if _is_safetensors(head):
         return "safetensors"
+    if _XGBOOST.match(head):
+        return "xgboost"
+    if head.startswith((b"tree\nversion=", b"tree\r\nversion=")):
+        return "lightgbm"
     return "onnx" if _is_onnx(head) else ""
 
 

@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG = 1
+from serving.output import label_output
+from serving.tied import die_with, prctl
+
 PR_SET_NO_NEW_PRIVS = 38
+MOST_THREADS = 64
 LOAD_FAILED = 4  # gunicorn's master gives up when a worker exits with this code
 
 
@@ -31,7 +32,7 @@ def limit_self(limits: dict[str, int]) -> None:
     if limits["processes"]:
         _limit(resource.RLIMIT_NPROC, limits["processes"])
     os.umask(0o077)
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _limit(which: int, most: int) -> None:
@@ -39,18 +40,6 @@ def _limit(which: int, most: int) -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(which, (most, most))
-
-
-def die_with(parent: int) -> None:
-    """Be killed as soon as the parent process is gone, also when it is gone already."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
 _Application: Any = importlib.import_module("gunicorn.app.base").BaseApplication
@@ -71,7 +60,8 @@ class Server(_Application):  # type: ignore[misc]
             "bind": [f"fd://{wanted['listen_fd']}"],
             "workers": wanted["replicas"],
             "worker_class": "gthread",
-            "threads": wanted["threads"],
+            # requests that wait to be joined hold a thread each
+            "threads": max(wanted["threads"], min(wanted["max_batch_size"] + 1, MOST_THREADS)),
             "timeout": wanted["load_timeout"] + 30,  # the engine's own limit on loading comes first
             "graceful_timeout": wanted["grace"],
             "keepalive": 60,
@@ -108,9 +98,17 @@ class Server(_Application):  # type: ignore[misc]
             str(wanted["model_version"]),
             os.environ.pop("SERVING_KEY"),
             wanted["max_body_bytes"],
+            wanted["max_batch_size"],
+            wanted["max_delay_ms"],
         )
+        application = Application(model, detected, identity)
+        try:
+            application.warm_up()
+        except Exception as error:
+            traceback.print_exc()
+            self._fail(f"The model failed on its own example: {one_line(error)}.")
         self._tell(event="loaded", pid=os.getpid())
-        return Application(model, detected, identity)
+        return application
 
     def _fail(self, reason: str) -> None:
         self._tell(event="failed", pid=os.getpid(), reason=reason)
@@ -118,6 +116,7 @@ class Server(_Application):  # type: ignore[misc]
 
     def _after_fork(self, arbiter: Any, worker: Any) -> None:
         die_with(arbiter.pid)
+        label_output()
         self._tell(event="loading", pid=os.getpid())
 
     def _after_exit(self, arbiter: Any, worker: Any) -> None:

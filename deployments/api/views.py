@@ -12,11 +12,13 @@ from accounts.api.base import ProjectView
 from common.api.filters import filtered, ordering_of
 from common.checks import shorten
 from common.errors import Invalid
-from deployments import services
+from deployments import rollouts, services
 from deployments.api import serializers as s
 from deployments.filters import DeploymentFilter
 from deployments.models import Deployment, DeploymentEvent
 from deployments.queries import find_deployment
+from deployments.traffic import metrics_of
+from deployments.wanting import wanted_revision
 
 FILTERS = [
     OpenApiParameter("search", str, description="text in endpoint, model or description"),
@@ -52,7 +54,7 @@ class DeploymentsView(ProjectView):
     )
     def post(self, request: Request, project: str) -> Response:
         deployment = services.deploy(actor=self.actor, project=self.project, **self.data(s.DeploymentInput))
-        return answer(deployment, 201 if services.wanted_revision(deployment).number == 1 else 200)
+        return answer(deployment, 201 if wanted_revision(deployment).number == 1 else 200)
 
 
 class EndpointView(ProjectView):
@@ -113,6 +115,97 @@ class DeployAgainView(EndpointView):
         return answer(services.deploy_again(**self.where))
 
 
+class RollbackView(EndpointView):
+    @extend_schema(
+        operation_id="rollback_deployment",
+        summary="Go back to an earlier revision, at once",
+        request=s.DeploymentRollbackInput,
+        responses=s.DeploymentSerializer,
+    )
+    def post(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(rollouts.rollback_deployment(**self.where, **self.data(s.DeploymentRollbackInput)))
+
+
+class PromoteView(EndpointView):
+    @extend_schema(
+        operation_id="promote_rollout",
+        summary="Move all traffic to the canary now",
+        request=None,
+        responses=s.DeploymentSerializer,
+    )
+    def post(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(rollouts.promote_rollout(**self.where))
+
+
+class AbortView(EndpointView):
+    @extend_schema(
+        operation_id="abort_rollout",
+        summary="Give up the change that is on its way; what serves goes on",
+        request=None,
+        responses=s.DeploymentSerializer,
+    )
+    def post(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(rollouts.abort_rollout(**self.where))
+
+
+class ShadowView(EndpointView):
+    @extend_schema(
+        operation_id="set_shadow",
+        summary="Send copies of all requests to a version, whose answers are compared and never given",
+        request=s.ShadowInput,
+        responses=s.DeploymentSerializer,
+    )
+    def put(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(rollouts.set_shadow(**self.where, **self.data(s.ShadowInput)))
+
+    @extend_schema(
+        operation_id="unset_shadow",
+        summary="End the copies to a shadow version",
+        request=None,
+        responses={200: s.DeploymentSerializer},
+    )
+    def delete(self, request: Request, project: str, endpoint: str) -> Response:
+        return answer(rollouts.unset_shadow(**self.where))
+
+
+class RevisionsView(EndpointView):
+    @extend_schema(
+        operation_id="list_deployment_revisions",
+        summary="The revisions of an endpoint, newest first",
+        responses=s.RevisionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, endpoint: str) -> Response:
+        rows = find_deployment(self.project, endpoint).revisions.select_related("version", "created_by")
+        return self.page(rows, s.RevisionSerializer)
+
+
+class MetricsView(EndpointView):
+    @extend_schema(
+        operation_id="get_deployment_metrics",
+        summary="Requests, errors, latencies and replicas of an endpoint",
+        parameters=[OpenApiParameter("hours", int, description="the last hours, 1 to 168; 1 when left out")],
+        responses=s.DeploymentMetricsSerializer,
+    )
+    def get(self, request: Request, project: str, endpoint: str) -> Response:
+        hours = _whole(request, "hours", "1", "168")
+        found = metrics_of(find_deployment(self.project, endpoint), hours)
+        return Response(s.DeploymentMetricsSerializer(found).data)
+
+
+class GpuTypesView(ProjectView):
+    @extend_schema(
+        operation_id="list_gpu_types",
+        summary="GPU types that a deployment may ask for",
+        parameters=[
+            OpenApiParameter("engine", str, description="local or ray; the default engine if left out")
+        ],
+        responses=s.GpuTypesSerializer,
+    )
+    def get(self, request: Request, project: str) -> Response:
+        found = services.gpu_types(request.query_params.get("engine", ""))
+        return Response(s.GpuTypesSerializer({"results": found}).data)
+
+
 class EventsView(EndpointView):
     @extend_schema(
         operation_id="list_deployment_events",
@@ -130,17 +223,29 @@ class LogsView(EndpointView):
         operation_id="read_deployment_logs",
         summary="The last lines of an endpoint's log",
         parameters=[
-            OpenApiParameter("tail", int, description="how many lines, 1 to 10000; 200 when left out")
+            OpenApiParameter("tail", int, description="how many lines, 1 to 10000; 200 when left out"),
+            OpenApiParameter("replica", str, description="lines of one replica only"),
+            OpenApiParameter("search", str, description="lines with this text only, in any case"),
+            OpenApiParameter(
+                "revision", int, description="an earlier revision's lines, as far as they are kept"
+            ),
         ],
         responses=s.LogsSerializer,
     )
     def get(self, request: Request, project: str, endpoint: str) -> Response:
-        lines = services.read_logs(**self.where, tail=_tail(request))
+        asked = request.query_params
+        lines = services.read_logs(
+            **self.where,
+            tail=_whole(request, "tail", "200", "10000"),
+            replica=asked.get("replica", "")[:100],
+            search=asked.get("search", ""),
+            revision=_whole(request, "revision", "", "999999999") if asked.get("revision") else None,
+        )
         return Response(s.LogsSerializer({"lines": lines}).data)
 
 
-def _tail(request: Request) -> int:
-    text = request.query_params.get("tail", "200")
+def _whole(request: Request, name: str, otherwise: str, most: str) -> int:
+    text = request.query_params.get(name, otherwise)
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise Invalid.field("tail", f"tail is {shorten(text)}; it must be a whole number from 1 to 10000.")
+        raise Invalid.field(name, f"{name} is {shorten(text)}; it must be a whole number from 1 to {most}.")
     return int(text)

@@ -21,6 +21,10 @@ class EngineRefused(EngineError):
     """The engine answered that it will not do this; trying the same again is useless."""
 
 
+class EngineWaits(EngineError):
+    """What the service needs is not there now, a GPU maybe; the same may go well later."""
+
+
 class ServiceState(StrEnum):
     STARTING = "starting"
     READY = "ready"
@@ -38,24 +42,51 @@ class ServiceSpec:
     endpoint_name: str
     model_name: str
     model_version: int
+    gpu_type: str = ""
+    max_batch_size: int = 1
+    """Rows that are joined to one call of the model; 1 joins none."""
+    max_delay_ms: int = 0
+    """How long a request waits at most for others to be joined with."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process that holds the model. `id` is what its lines in the log are found by."""
+
+    id: str
+    state: ServiceState
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service as the engine sees it: `address` and `key` when it is ready, `reason` when it failed."""
+    """One service as the engine sees it: `address` and `key` when it is ready, `reason` when it failed.
+
+    `reason` of one that is starting may say what it is busy with. One that is `preparing` does not load the model
+    yet: its packages are being installed, for example, and the engine itself limits for how long.
+    """
 
     service_id: str
     state: ServiceState
     address: str
     key: str
     reason: str
+    replicas: Sequence[Replica] = ()
+    preparing: bool = False
+
+    @property
+    def ready_replicas(self) -> int:
+        """How many processes answer requests."""
+        return sum(replica.state == ServiceState.READY for replica in self.replicas)
 
 
 class Engine(Protocol):
     """Every call may raise EngineAway."""
 
     def apply(self, spec: ServiceSpec) -> Service:
-        """Starts the service unless it runs already as wanted; EngineRefused with the reason."""
+        """Starts the service unless it runs already as wanted; EngineRefused or EngineWaits with the reason.
+
+        A living service whose spec differs in `replicas` only gets more or fewer of them, without a restart.
+        """
         ...
 
     def observe(self, service_id: str) -> Service | None:
@@ -66,10 +97,17 @@ class Engine(Protocol):
         """All services that the engine knows, whoever wanted them."""
         ...
 
-    def logs(self, service_id: str, tail: int) -> Sequence[str]:
-        """The last `tail` lines that the service's processes wrote; none for an unknown service."""
+    def logs(self, service_id: str, tail: int, replica: str | None = None, search: str = "") -> Sequence[str]:
+        """The last `tail` lines that the service's processes wrote; none for an unknown service.
+
+        With `replica`, only lines of that process; with `search`, only lines that hold this text, in any case.
+        """
         ...
 
     def stop(self, service_id: str) -> None:
         """Begins to drain and end the service; an unknown one is ended already."""
+        ...
+
+    def gpu_types(self) -> Sequence[str]:
+        """The kinds of GPU that it has now."""
         ...

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import urllib3
 
-from deployments.engines.base import EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
+from deployments.engines.base import (
+    EngineAway,
+    EngineRefused,
+    Replica,
+    Service,
+    ServiceSpec,
+    ServiceState,
+)
 
 TIMEOUT = urllib3.Timeout(connect=2, read=15)
 LONGEST_ANSWER = 16 * 1024 * 1024
@@ -30,6 +37,8 @@ class LocalEngine:
             "endpoint_name": spec.endpoint_name,
             "model_name": spec.model_name,
             "model_version": spec.model_version,
+            "max_batch_size": spec.max_batch_size,
+            "max_delay_ms": spec.max_delay_ms,
         }
         status, answer = self._call("PUT", _path(spec.service_id), wanted)
         if status == 409:
@@ -48,14 +57,18 @@ class LocalEngine:
         _, answer = self._call("GET", "/services")
         return [_service(one) for one in _list(answer, "services")]
 
-    def logs(self, service_id: str, tail: int) -> Sequence[str]:
-        status, answer = self._call("GET", f"{_path(service_id)}/logs?tail={tail}")
+    def logs(self, service_id: str, tail: int, replica: str | None = None, search: str = "") -> Sequence[str]:
+        asked = urlencode({"tail": tail, "replica": replica or "", "search": search})
+        status, answer = self._call("GET", f"{_path(service_id)}/logs?{asked}")
         return [] if status == 404 else [str(line) for line in _list(answer, "lines")]
 
     def stop(self, service_id: str) -> None:
         status, answer = self._call("DELETE", _path(service_id))
         if status >= 400 and status != 404:
             raise EngineRefused(_sentence(answer, f"The serving engine did not stop {service_id}."))
+
+    def gpu_types(self) -> Sequence[str]:
+        return []
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         if not self.url:
@@ -114,6 +127,8 @@ def _service(answer: Any) -> Service:
             address=str(answer.get("address") or ""),
             key=str(answer.get("key") or ""),
             reason=str(answer.get("reason") or ""),
+            replicas=[Replica(str(one["id"]), ServiceState(one["state"])) for one in answer["workers"]],
+            preparing=bool(answer.get("preparing")),
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise EngineAway(

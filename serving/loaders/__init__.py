@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from serving.formats import Detected, detect
 from serving.problems import CannotLoad
+from serving.signature import Signature, example_of
 from serving.values import Array
 
 Tensors = dict[str, Array]
@@ -37,6 +38,10 @@ class Model(Protocol):
     platform: str
     inputs: list[Tensor]
     outputs: list[Tensor]
+    signature: Signature | None
+    """What is checked before the model is asked; None where the files do not tell."""
+    example: list[Any] | None
+    """Rows that the model must answer, to warm up with."""
 
     def predict_rows(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
         """Predictions for the rows of a plain request, in their order."""
@@ -51,6 +56,10 @@ _LOADERS = {
     "joblib": "serving.loaders.sklearn",
     "pickle": "serving.loaders.sklearn",
     "onnx": "serving.loaders.onnx",
+    "xgboost": "serving.loaders.boosting",
+    "lightgbm": "serving.loaders.boosting",
+    "mlflow": "serving.loaders.mlflow",
+    "transformers": "serving.loaders.transformers",
     "torchscript": "serving.loaders.torch",
     "torch_export": "serving.loaders.torch",
 }
@@ -61,9 +70,17 @@ def load(folder: Path) -> tuple[Model, Detected]:
     detected = detect(folder)
     if not detected.servable:
         raise CannotLoad(detected.reason)
+    model = load_detected(folder, detected)
+    if model.example is None:
+        model.example = example_of((folder / detected.main_path).parent)
+    return model, detected
+
+
+def load_detected(folder: Path, detected: Detected) -> Model:
+    """Load what was detected. Raises `CannotLoad` with one sentence."""
     try:
         model: Model = importlib.import_module(_LOADERS[detected.format]).load(folder, detected)
-        return model, detected
+        return model
     except CannotLoad:
         raise
     except MemoryError:

@@ -12,6 +12,7 @@ from serving import rows as _rows
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
 from serving.problems import CannotLoad, Problem
+from serving.signature import NUMBER, TEXT, Column, Signature
 from serving.values import DATATYPES, Array
 
 _TYPES = {
@@ -47,11 +48,14 @@ class OnnxModel:
     """A session behind rows and tensors; sequences and maps of outputs answer rows only."""
 
     platform = "onnx_onnxruntime"
+    signature: Signature | None = None
+    example: list[Any] | None = None
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self.inputs = [_tensor(one) for one in session.get_inputs()]
         self.outputs = [_tensor(one) for one in session.get_outputs()]
+        self.signature = _signature(self.inputs)
 
     def predict_rows(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
         """The first output, or the one that `parameters.output` names."""
@@ -94,6 +98,18 @@ class OnnxModel:
             width = one.shape[1]
             return _fitting(one, _rows.table(rows, None, width if width > 0 else None))
         return _fitting(one, _rows.nested(rows, DATATYPES[one.datatype]))
+
+
+def _signature(inputs: list[Tensor]) -> Signature | None:
+    """Columns of a model of tables: one input of rows and columns, or one input per column."""
+    kinds = ["" if one.datatype == "BOOL" else TEXT if one.datatype == "BYTES" else NUMBER for one in inputs]
+    if not all(len(one.shape) == 2 and one.shape[1] > 0 for one in inputs):
+        return None
+    if len(inputs) == 1:
+        return Signature([Column("", kinds[0])] * inputs[0].shape[1])
+    if all(one.shape[1] == 1 for one in inputs):
+        return Signature([Column(one.name, kind) for one, kind in zip(inputs, kinds, strict=True)])
+    return None
 
 
 def _value(at: int, row: Any, name: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
 from serving.problems import CannotLoad
+from serving.signature import Signature
 
 CONTRACT = "define a class Predictor with load(self, path) and predict(self, rows)"
 
@@ -42,6 +43,8 @@ class PredictorModel:
     """Hands rows to Predictor.predict as they came: a list of lists, of objects, or of values."""
 
     platform = "python_predictor"
+    signature: Signature | None = None
+    example: list[Any] | None = None
 
     def __init__(self, predictor: Any) -> None:
         self._predictor = predictor

@@ -12,14 +12,16 @@ import numpy as np
 from serving import rows as _rows
 from serving.allowed import is_allowed
 from serving.formats import Detected
-from serving.loaders import Tensor, Tensors
+from serving.loaders import Model, Tensor, Tensors, one_line
 from serving.problems import CannotLoad, Problem
+from serving.signature import Signature
 from serving.values import Array
 
+MOST_SEARCHED = 10_000
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 
 
-def load(folder: Path, detected: Detected) -> SklearnModel:
+def load(folder: Path, detected: Detected) -> Model:
     """Load the estimator. skops files get exactly the types that the scan's allow-list knows."""
     path = folder / detected.main_path
     with warnings.catch_warnings(record=True) as caught:
@@ -30,6 +32,8 @@ def load(folder: Path, detected: Detected) -> SklearnModel:
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     for text in dict.fromkeys(str(one.message) for one in caught):
         print(f"warning while loading: {text}", flush=True)
+    if type(estimator).__module__ in ("xgboost.core", "lightgbm.basic"):
+        return importlib.import_module("serving.loaders.boosting").of_booster(estimator)  # type: ignore[no-any-return]
     if not any(hasattr(estimator, method) for method in METHODS):
         raise CannotLoad(
             f"'{detected.main_path}' holds a {type(estimator).__name__}, which has no predict method; "
@@ -57,12 +61,15 @@ def _from_joblib(path: Path) -> Any:
 class SklearnModel:
     """An estimator behind rows (by position or column name) and tensors."""
 
+    signature: Signature | None = None
+    example: list[Any] | None = None
+
     def __init__(self, estimator: Any, framework: str) -> None:
         self._estimator = estimator
         self.platform = f"{framework}_{type(estimator).__name__}"
-        names = getattr(estimator, "feature_names_in_", None)
+        names = _fact(estimator, "feature_names_in_")
         self._columns = None if names is None else [str(name) for name in names]
-        width = getattr(estimator, "n_features_in_", None)
+        width = _fact(estimator, "n_features_in_")
         self._width = len(self._columns) if self._columns else None if width is None else int(width)
         self.inputs = [Tensor("instances", "FP64", [-1, -1 if self._width is None else self._width])]
         self.outputs = [Tensor("predictions", self._answer_datatype(), [-1])]
@@ -78,13 +85,35 @@ class SklearnModel:
         """Predictions of any method the estimator has; `parameters.method` chooses it."""
         method = self._method(parameters)
         if all(isinstance(row, str) for row in rows) and self._columns is None:
-            return method(rows)
-        return method(self._frame(_rows.table(rows, self._columns, self._width)))
+            return _asked(method, rows)
+        if self._columns is None and self.signature is not None:
+            rows = self.signature.in_order(rows)
+        array = _rows.table(rows, self._columns, self._width)
+        try:
+            return method(self._frame(array))
+        except ValueError as error:  # scikit-learn's way to refuse values
+            raise Problem(422, self._refusal(array, error)) from error
+
+    def _refusal(self, array: Array, error: ValueError) -> str:
+        """The sentence about the value that the estimator did not take, as far as its own words tell which."""
+        text = one_line(error)
+        for at, row in enumerate(array[:MOST_SEARCHED].tolist(), 1):
+            for place, value in enumerate(row):
+                column = f"'{self._columns[place]}'" if self._columns else str(place + 1)
+                if isinstance(value, str) and repr(value) in text:
+                    return (
+                        f"Row {at} of 'instances': the column {column} does not take {value[:60]!r} ({text})."
+                    )
+                if "NaN" in text and value != value:
+                    return (
+                        f"Row {at} of 'instances': the column {column} has no value; the model takes no gaps."
+                    )
+        return f"The model does not take these rows: {text}."
 
     def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
         """One tensor (rows, columns), one of texts, or one tensor per column name."""
         method = self._method(parameters)
-        return {"predictions": np.asarray(method(self._table_of(tensors)))}
+        return {"predictions": np.asarray(_asked(method, self._table_of(tensors)))}
 
     def _method(self, parameters: dict[str, Any]) -> Any:
         name = parameters.get("method") or ("predict" if hasattr(self._estimator, "predict") else "transform")
@@ -129,3 +158,19 @@ class SklearnModel:
             return array
         frame = pandas.DataFrame(array, columns=self._columns)
         return frame.infer_objects() if array.dtype == object else frame
+
+
+def _asked(method: Any, values: Any) -> Any:
+    """What the estimator answers; the values that it refuses are the caller's mistake."""
+    try:
+        return method(values)
+    except ValueError as error:
+        raise Problem(422, f"The model does not take these values: {one_line(error)}.") from error
+
+
+def _fact(estimator: Any, name: str) -> Any:
+    """What an estimator knows of its columns; a booster behind scikit-learn's face may refuse to tell."""
+    try:
+        return getattr(estimator, name, None)
+    except Exception:
+        return None

@@ -10,6 +10,7 @@ from serving import rows as _rows
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
 from serving.problems import CannotLoad, Problem
+from serving.signature import Signature
 from serving.values import DATATYPES, Array
 
 
@@ -33,6 +34,9 @@ def load(folder: Path, detected: Detected) -> TorchModel:
 
 class TorchModel:
     """A module of one or more tensor inputs; rows become one float32 tensor unless told otherwise."""
+
+    signature: Signature | None = None
+    example: list[Any] | None = None
 
     def __init__(self, torch: Any, module: Any, platform: str) -> None:
         self._torch, self._module, self.platform = torch, module, platform

@@ -1,0 +1,82 @@
+"""Endpoints that follow an alias: when it moves, they move to the version that it names."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import F, OuterRef, Q, Subquery
+
+from accounts.permissions import system_actor
+from approvals.policies import policy_for
+from deployments.choices import Wanted
+from deployments.models import Deployment
+from deployments.revisions import lock_deployment, tell
+from deployments.wanting import lack_known_now, want, wanted_revision
+from deployments.wishes import wish_of
+from registry.choices import Stage, VersionStatus
+from registry.locks import lock_version
+from registry.models import Alias, AliasMove, ModelVersion
+
+
+def follow_aliases() -> int:
+    """Every few seconds: endpoints whose alias names another version than the wanted one; returns how many moved."""
+    alias = Alias.objects.filter(model=OuterRef("model"), name=OuterRef("follows"))
+    rows = (
+        Deployment.objects.filter(wanted=Wanted.RUNNING)
+        .exclude(follows="")
+        .annotate(named=Subquery(alias.values("version")[:1]))
+        .filter(Q(named=None) | ~Q(named=F("wanted_revision__version")))
+    )
+    return sum(_follow(pk, named) for pk, named in rows.values_list("pk", "named"))
+
+
+def _follow(deployment_id: int, version_id: int | None) -> bool:
+    plan = Deployment.objects.with_details().get(pk=deployment_id)
+    lack = lack_known_now(plan.engine, wanted_revision(plan).gpu_type)
+    with transaction.atomic():
+        version = lock_version(version_id) if version_id else None
+        deployment = lock_deployment(deployment_id)
+        current = wanted_revision(deployment)
+        named = Alias.objects.filter(model=deployment.model, name=deployment.follows).first()
+        if deployment.wanted != Wanted.RUNNING or not deployment.follows:
+            return False
+        if version is None or named is None or named.version_id != version.pk:
+            if version is None and named is None:
+                _say_once(deployment, f"The alias {deployment.follows} is gone")
+            return False
+        if version.pk == current.version_id:
+            return False
+        why = why_not(deployment, version)
+        if why:
+            _say_once(deployment, f"{deployment.follows} moved to version {version.number}, {why}")
+            return False
+        said = (
+            f"{deployment.follows} moved to version {version.number}{_by(deployment)}: the endpoint follows"
+        )
+        want(system_actor(), "follow_alias", deployment, version, wish_of(current), lack=lack, said=said)
+    return True
+
+
+def why_not(deployment: Deployment, version: ModelVersion) -> str:
+    """Why an endpoint does not follow to this version, as part of a sentence, or ""."""
+    if version.status != VersionStatus.READY:
+        return f"which is {version.status}"
+    if version.stage != Stage.PRODUCTION and policy_for(deployment.model, Stage.PRODUCTION):
+        return (
+            "which is not in Production, and a policy guards that stage: only what was approved is followed"
+        )
+    return ""
+
+
+def _by(deployment: Deployment) -> str:
+    moves = AliasMove.objects.filter(model=deployment.model, name=deployment.follows).select_related("actor")
+    move = moves.order_by("-id").first()
+    return f" by {move.actor.username}" if move else ""
+
+
+def _say_once(deployment: Deployment, what: str) -> None:
+    """One event about what is not followed, until the endpoint is wanted otherwise."""
+    number = wanted_revision(deployment).version.number
+    said = f"{what}. Version {number} stays."
+    last = deployment.events.filter(message=said).order_by("-id").first()
+    if last is None or last.at < wanted_revision(deployment).created_at:
+        tell(deployment, said)

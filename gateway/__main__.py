@@ -1,0 +1,64 @@
+"""`python -m gateway --host H --port P [--workers N]`; DATABASE_URL in the environment."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+
+import uvicorn
+
+from gateway.app import Gateway, Settings
+
+DRAIN_SECONDS = 30
+
+
+def application() -> Gateway:
+    """What each process serves, from the environment."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 25, 50)
+    return Gateway(
+        Settings(
+            os.environ["DATABASE_URL"],
+            int(os.environ.get("GATEWAY_MAX_BODY_BYTES", 16 * 2**20)),
+            int(os.environ.get("GATEWAY_WORKERS", 1)),
+        )
+    )
+
+
+def main(words: list[str]) -> None:
+    """Serves until it is told to stop; running requests are answered first."""
+    parser = argparse.ArgumentParser("gateway", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8001)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--log-level", default="info")
+    given = parser.parse_args(words)
+    if not os.environ.get("DATABASE_URL"):
+        sys.exit("DATABASE_URL is not set: the gateway reads rights and routes from the platform's database.")
+    os.environ["GATEWAY_WORKERS"] = str(given.workers)
+    uvicorn.run(
+        "gateway.__main__:application",
+        factory=True,
+        host=given.host,
+        port=given.port,
+        workers=given.workers,
+        loop="uvloop",
+        http="gateway.protocol:BoundedProtocol",
+        ws="none",
+        lifespan="on",
+        log_level=given.log_level,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

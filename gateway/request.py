@@ -1,0 +1,120 @@
+"""One request as ASGI hands it over, and how it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from common.errors import DomainError, Invalid, TooLarge
+from common.problems import CONTENT_TYPE, body
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+BODY_SECONDS = 60.0
+JSON = b"application/json"
+
+
+class Request:
+    """What was asked: reads the body, sends the answer."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.authorization = b""
+        self.length: int | None = None
+        self.begun = False
+        given = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value
+            elif name == b"content-length":
+                self.length = int(value)
+            elif name == b"x-request-id":
+                given = value
+        self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+
+    async def body(self, limit: int) -> bytes:
+        """All of the body. Raises TooLarge, or Invalid when it ends too early."""
+        if self.length is not None and self.length > limit:
+            raise _too_large(limit)
+        first = await self._next()
+        if not first.get("more_body"):
+            content: bytes = first.get("body", b"")
+            if len(content) > limit:
+                raise _too_large(limit)
+            return content
+        kept = bytearray(first["body"])
+        while True:
+            message = await self._next()
+            kept += message.get("body", b"")
+            if len(kept) > limit:
+                raise _too_large(limit)
+            if not message.get("more_body"):
+                return bytes(kept)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        more = True
+        while more:
+            message = await self._next()
+            if message.get("body"):
+                yield message["body"]
+            more = bool(message.get("more_body"))
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            raise Invalid(
+                f"Nothing of the body came for {BODY_SECONDS:.0f} s.", "Send it again.", code="body_too_slow"
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise Invalid("The request's body ended before its announced length.", "Send it again.")
+        return message
+
+    async def begin(self, status: int, content_type: bytes, length: int | None = None, *more: Any) -> None:
+        """The answer's head; without a length it is sent in chunks."""
+        self.begun = True
+        headers = [(b"content-type", content_type), (b"x-request-id", self.id), *more]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, piece: bytes, *, more: bool = True) -> None:
+        """A piece of the answer's body. Raises TimeoutError when the caller does not take it."""
+        if not more:
+            await self._send({"type": "http.response.body", "body": piece})
+            return
+        async with asyncio.timeout(BODY_SECONDS):
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def answer(self, status: int, content: bytes, content_type: bytes = JSON, *more: Any) -> None:
+        """The whole answer at once."""
+        await self.begin(status, content_type, len(content), *more)
+        await self.write(content, more=False)
+
+    async def refuse(self, error: DomainError) -> None:
+        """problem+json; `error` is where the Open Inference Protocol looks for the sentence."""
+        document = {**body(error, self.id.decode()), "error": error.message}
+        more = []
+        if error.retry_after is not None:
+            more.append((b"retry-after", b"%d" % error.retry_after))
+        if error.status == 401:
+            more.append((b"www-authenticate", b'Bearer realm="api"'))
+        if error.status == 413:
+            more.append((b"connection", b"close"))
+        await self.answer(error.status, json.dumps(document).encode(), CONTENT_TYPE.encode(), *more)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.", "Send the rows in several requests.")

@@ -1,0 +1,158 @@
+"""Counts of what was asked, by revision and time, written to the database about once a second."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import time
+
+from deployments.choices import LATENCY_EDGES_MS, SLOT_SECONDS
+from gateway.database import Away, Database
+
+log = logging.getLogger("gateway")
+
+# Slots that are kept while the database is away: an hour of ten endpoints.
+MOST_SLOTS = 3600
+# A revision that was deleted meanwhile is left out, instead of holding up all others.
+WRITE = """
+    INSERT INTO deployments_endpointtraffic AS kept
+        (deployment_id, revision_id, at, shadow, requests, refused, errors, total_ms, buckets, peak_in_flight,
+         agreed, differed)
+    SELECT r.deployment_id, r.id, %(at)s, %(shadow)s, %(requests)s, %(refused)s, %(errors)s, %(total_ms)s,
+           %(buckets)s::int[], %(peak)s, %(agreed)s, %(differed)s
+    FROM deployments_deploymentrevision r WHERE r.id = %(revision)s
+    ON CONFLICT (revision_id, at, shadow) DO UPDATE SET
+        requests = kept.requests + excluded.requests,
+        refused = kept.refused + excluded.refused,
+        errors = kept.errors + excluded.errors,
+        total_ms = kept.total_ms + excluded.total_ms,
+        buckets = (
+            SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)
+            FROM unnest(kept.buckets, excluded.buckets) WITH ORDINALITY AS pairs(a, b, n)
+        ),
+        peak_in_flight = greatest(kept.peak_in_flight, excluded.peak_in_flight),
+        agreed = kept.agreed + excluded.agreed,
+        differed = kept.differed + excluded.differed
+"""
+
+
+@dataclass(slots=True)
+class Count:
+    """What was counted since the last write."""
+
+    requests: int = 0
+    refused: int = 0
+    errors: int = 0
+    total_ms: float = 0.0
+    peak: int = 0
+    agreed: int = 0
+    differed: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
+
+    def note(self, status: int, milliseconds: float) -> None:
+        """One answer with this status."""
+        self.requests += 1
+        self.refused += 400 <= status < 500
+        self.errors += status >= 500
+        self.total_ms += milliseconds
+        self.buckets[bisect_left(LATENCY_EDGES_MS, milliseconds)] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A revision's ten seconds, of answers or of shadow copies."""
+
+    revision_id: int
+    at: int
+    shadow: bool
+
+
+class Traffic:
+    """All counts of this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counts: dict[Slot, Count] = {}
+        self.in_flight: Counter[int] = Counter()
+
+    def begin(self, revision_id: int) -> None:
+        """A request is on its way to this revision."""
+        now = self.in_flight[revision_id] + 1
+        self.in_flight[revision_id] = now
+        count = self.count(revision_id)
+        if now > count.peak:
+            count.peak = now
+
+    def end(self, revision_id: int, status: int, seconds: float) -> None:
+        """It was answered with this status."""
+        self.in_flight[revision_id] -= 1
+        self.count(revision_id).note(status, seconds * 1000)
+
+    def count(self, revision_id: int, *, shadow: bool = False) -> Count:
+        """The count of this moment."""
+        now = int(time())
+        slot = Slot(revision_id, now - now % SLOT_SECONDS, shadow)
+        found = self._counts.get(slot)
+        if found is None:
+            found = self._counts[slot] = Count()
+        return found
+
+    async def write(self) -> None:
+        """Writes what was counted; what cannot be written now is kept for later."""
+        for revision_id, waiting in list(self.in_flight.items()):
+            if waiting:
+                count = self.count(revision_id)
+                count.peak = max(count.peak, waiting)
+            else:
+                del self.in_flight[revision_id]
+        counts, self._counts = self._counts, {}
+        while counts:
+            slot, count = counts.popitem()
+            try:
+                await self._database.rows(WRITE, _values(slot, count))
+            except Away:
+                counts[slot] = count
+                self._take_back(counts)
+                return
+
+    def _take_back(self, counts: dict[Slot, Count]) -> None:
+        for slot, count in counts.items():
+            now = self._counts.get(slot)
+            self._counts[slot] = count if now is None else _sum(count, now)
+        if len(self._counts) > MOST_SLOTS:
+            oldest = sorted(self._counts, key=lambda slot: slot.at)[: len(self._counts) - MOST_SLOTS]
+            log.warning("The database is away for long: %s counts of traffic are lost.", len(oldest))
+            for slot in oldest:
+                del self._counts[slot]
+
+
+def _values(slot: Slot, count: Count) -> dict[str, object]:
+    return {
+        "revision": slot.revision_id,
+        "at": datetime.fromtimestamp(slot.at, UTC),
+        "shadow": slot.shadow,
+        "requests": count.requests,
+        "refused": count.refused,
+        "errors": count.errors,
+        "total_ms": count.total_ms,
+        "buckets": count.buckets,
+        "peak": count.peak,
+        "agreed": count.agreed,
+        "differed": count.differed,
+    }
+
+
+def _sum(one: Count, other: Count) -> Count:
+    return Count(
+        one.requests + other.requests,
+        one.refused + other.refused,
+        one.errors + other.errors,
+        one.total_ms + other.total_ms,
+        max(one.peak, other.peak),
+        one.agreed + other.agreed,
+        one.differed + other.differed,
+        [a + b for a, b in zip(one.buckets, other.buckets, strict=True)],
+    )
