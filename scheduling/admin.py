@@ -4,29 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts.admin import admin_actor
-from common.admin import ReadOnlyAdmin
-from common.errors import DomainError
+from cluster.models import SubmittedJob
+from common.admin import ReadOnlyAdmin, each
 from scheduling import services
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 
 
 @admin.register(TrainingCode)
 class TrainingCodeAdmin(ReadOnlyAdmin):
-    list_display = ("experiment", "number", "command", "created_by", "created_at")
+    list_display = (
+        "experiment",
+        "number",
+        "state",
+        "command",
+        "git_commit",
+        "created_by",
+        "created_at",
+        "page",
+    )
+    list_filter = ("state", "experiment__project", "created_at")
     search_fields = ("experiment__name", "experiment__public_id")
-    list_select_related = ("experiment", "created_by")
+    list_select_related = ("experiment__project", "created_by")
+
+    def portal(self, row: TrainingCode) -> str:
+        return reverse("scheduling:code", args=[row.experiment.project.slug, row.experiment.public_id])
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    list_display = ("name", "project", "experiment", "cron", "timezone", "next_at", "paused_at", "executions")
+    list_display = (
+        "name",
+        "project",
+        "experiment",
+        "cron",
+        "timezone",
+        "next_at",
+        "paused_at",
+        "executions",
+        "page",
+    )
     list_filter = ("overlap", "catch_up", "project")
     search_fields = ("name", "experiment__name")
     list_select_related = ("project", "experiment")
@@ -38,47 +61,67 @@ class ScheduleAdmin(ReadOnlyAdmin):
         url = reverse("admin:scheduling_scheduleexecution_changelist")
         return format_html('<a href="{}?schedule__id__exact={}">Executions</a>', url, schedule.pk)
 
+    def portal(self, row: Schedule) -> str:
+        return "" if row.deleted_at else reverse("scheduling:detail", args=[row.project.slug, row.name])
+
     @admin.action(description="Pause", permissions=["view"])
     def pause(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
-        self._each(request, rows, services.pause_schedule, "is paused")
+        self._each(request, rows, services.pause_schedule, "{} is paused.")
 
     @admin.action(description="Resume", permissions=["view"])
     def resume(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
-        self._each(request, rows, services.resume_schedule, "goes on")
+        self._each(request, rows, services.resume_schedule, "{} goes on.")
 
     @admin.action(description="Run now", permissions=["view"])
     def run_now(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
-        self._each(request, rows, services.trigger_schedule, "runs as soon as a worker is free")
+        self._each(request, rows, services.trigger_schedule, "{} runs as soon as a worker is free.")
 
     def _each(self, request: HttpRequest, rows: QuerySet[Schedule], verb: Any, done: str) -> None:
-        for schedule in rows.select_related("project"):
-            try:
-                verb(actor=admin_actor(request), project=schedule.project, name=schedule.name)
-                messages.success(request, f"{schedule} {done}.")
-            except DomainError as error:
-                messages.error(request, error.message)
+        def act(schedule: Schedule) -> None:
+            verb(actor=admin_actor(request), project=schedule.project, name=schedule.name)
+
+        each(request, rows.select_related("project"), act, done)
 
 
 @admin.register(ScheduleExecution)
 class ScheduleExecutionAdmin(ReadOnlyAdmin):
-    list_display = ("public_id", "schedule", "trigger", "due_at", "state", "reason", "started_at", "ended_at")
+    list_display = (
+        "public_id",
+        "schedule",
+        "trigger",
+        "due_at",
+        "state",
+        "reason",
+        "started_at",
+        "ended_at",
+        "page",
+    )
     list_filter = ("state", "trigger", "end_reason", "schedule__project")
     search_fields = ("public_id", "schedule__name", "reason")
-    list_select_related = ("schedule",)
+    list_select_related = ("schedule__project",)
     actions = ("stop",)
+
+    def portal(self, row: ScheduleExecution) -> str:
+        return reverse("scheduling:execution", args=[row.schedule.project.slug, row.public_id])
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "schedule__id__exact" or super().lookup_allowed(lookup, value, request)
 
     @admin.action(description="Stop", permissions=["view"])
     def stop(self, request: HttpRequest, rows: QuerySet[ScheduleExecution]) -> None:
-        for execution in rows.select_related("schedule__project"):
-            try:
-                services.stop_execution(
-                    actor=admin_actor(request),
-                    project=execution.schedule.project,
-                    execution_id=execution.public_id,
-                )
-                messages.success(request, f"{execution} is being stopped.")
-            except DomainError as error:
-                messages.error(request, error.message)
+        def act(execution: ScheduleExecution) -> None:
+            project = execution.schedule.project
+            services.stop_execution(
+                actor=admin_actor(request), project=project, execution_id=execution.public_id
+            )
+
+        each(request, rows.select_related("schedule__project"), act, "{} is being stopped.")
+
+
+@admin.register(SubmittedJob)
+class SubmittedJobAdmin(ReadOnlyAdmin):
+    """Jobs that the cluster took."""
+
+    list_display = ("name", "accepted_at")
+    list_filter = ("accepted_at",)
+    search_fields = ("name",)

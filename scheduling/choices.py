@@ -5,6 +5,14 @@ from __future__ import annotations
 from django.db.models import TextChoices
 
 
+class CodeState(TextChoices):
+    """Whether training code can be run: what comes from a Git repository has to be fetched first."""
+
+    READY = "Ready", "Ready"
+    FETCHING = "Fetching", "Fetching"
+    FAILED = "Failed", "Failed"
+
+
 class ExecutionState(TextChoices):
     QUEUED = "Queued", "Queued"
     RUNNING = "Running", "Running"
@@ -24,6 +32,11 @@ class Trigger(TextChoices):
     CRON = "cron", "by its cron expression"
     MANUAL = "manual", "by a person"
     RETRY = "retry", "because the one before failed"
+
+
+class EngineName(TextChoices):
+    LOCAL = "local", "The worker's machine"
+    RAY = "ray", "The cluster"
 
 
 class Overlap(TextChoices):
@@ -47,6 +60,7 @@ class EndReason(TextChoices):
     FAILED = "failed", "It ended with an error"
     KILLED = "killed", "It was stopped"
     OUT_OF_MEMORY = "out of memory", "It used more memory than allowed"
+    OVER_CPU = "over cpu", "It used more CPU than allowed"
     OVER_TIME = "over time", "It ran longer than allowed"
     LOST = "lost", "Its process vanished"
     NOT_STARTED = "not started", "It could not be started"

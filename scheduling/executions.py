@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -27,10 +28,12 @@ from common.errors import DomainError
 from common.jobs import Again, enqueue
 from common.models import Job, JobState
 from scheduling.choices import OPEN_STATES, EndReason, ExecutionState, Trigger
-from scheduling.engines import current_engine
-from scheduling.engines.base import EngineError, Seen, TrainingEngine, Work
+from scheduling.engines import engine_for
+from scheduling.engines.base import EngineAway, EngineError, Seen, TrainingEngine, Work
 from scheduling.models import ScheduleExecution
-from scheduling.services import code_of, new_execution, start_soon
+from scheduling.moments import new_execution
+from scheduling.services import start_soon
+from scheduling.training_code import code_of
 from tracking.choices import RunStatus
 from tracking.models import Run
 from tracking.services import end_run, start_run
@@ -40,11 +43,13 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 1.0  # seconds
 LOOK_SOON = 0.3
 WAIT_FOR_TURN = 2.0
+ENGINE_AWAY = 2.0
 TOKEN_SPARE = timedelta(hours=1)
 LOG_LIMIT = 17 << 20
 LOG_NAME = "training.log"
 SENTENCES: Mapping[str, str] = {
     EndReason.OUT_OF_MEMORY: "It used more memory than the schedule allows.",
+    EndReason.OVER_CPU: "It used more CPU than the schedule allows.",
     EndReason.OVER_TIME: "It ran longer than the schedule allows.",
     EndReason.LOST: "Its processes vanished: the machine went down, or somebody killed them.",
 }
@@ -58,7 +63,13 @@ RUN_ENDS = {
 def execute(execution_id: int) -> Again | None:
     """One step of an execution; None when it has ended."""
     rows = ScheduleExecution.objects.select_related(
-        "schedule__project", "schedule__experiment", "schedule__created_by", "schedule__code", "code", "run"
+        "schedule__project",
+        "schedule__experiment",
+        "schedule__created_by",
+        "schedule__code",
+        "code",
+        "run",
+        "again_of",
     )
     execution = rows.get(pk=execution_id)
     if execution.state not in OPEN_STATES:
@@ -69,7 +80,10 @@ def execute(execution_id: int) -> Again | None:
         if not _claim(execution):
             return Again(WAIT_FOR_TURN)
     try:
-        return _step(execution, current_engine())
+        return _step(execution, engine_for(execution.engine))
+    except EngineAway as error:
+        log.warning("%s: %s", execution.public_id, error)
+        return Again(ENGINE_AWAY)
     except EngineError as error:
         return _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, str(error))
     except DomainError as error:
@@ -82,14 +96,14 @@ def _claim(execution: ScheduleExecution) -> bool:
     open_ones = ScheduleExecution.objects.filter(schedule=execution.schedule, state__in=OPEN_STATES)
     if open_ones.filter(pk__lt=execution.pk).exists():
         return False
-    now = timezone.now()
+    now, engine = timezone.now(), execution.schedule.engine or settings.TRAINING_ENGINE
     waiting = ScheduleExecution.objects.filter(pk=execution.pk, state=ExecutionState.QUEUED)
     try:
         with transaction.atomic():
-            won = waiting.update(state=ExecutionState.RUNNING, started_at=now)
+            won = waiting.update(state=ExecutionState.RUNNING, started_at=now, engine=engine)
     except IntegrityError:
         return False
-    execution.state, execution.started_at = ExecutionState.RUNNING, now
+    execution.state, execution.started_at, execution.engine = ExecutionState.RUNNING, now, engine
     return bool(won)
 
 
@@ -115,14 +129,20 @@ def _work(execution: ScheduleExecution) -> Work:
     schedule = execution.schedule
     actor = _actor(execution)
     code = execution.code or code_of(schedule)
+    manifest = code.manifest
+    assert manifest is not None  # only code that is Ready is ever run
     run = start_run(
         actor=actor,
         project=schedule.project,
         experiment_id=schedule.experiment.public_id,
         run_id=_run_id(execution),
         name=f"{schedule.name} {timezone.now():%Y-%m-%d %H:%M}",
-        tags={"schedule": schedule.name, "execution": execution.public_id},
-        code_version=f"code {code.number}",
+        tags={
+            "schedule": schedule.name,
+            "execution": execution.public_id,
+            **({"again_of": execution.again_of.public_id} if execution.again_of else {}),
+        },
+        code_version=code.git_commit or f"code {code.number}",
     )
     execution.code, execution.run = code, run
     execution.save(update_fields=["code", "run"])
@@ -144,9 +164,15 @@ def _work(execution: ScheduleExecution) -> Work:
         },
         configuration=execution.configuration,
         timeout=schedule.timeout,
-        memory=None if schedule.memory_limit is None else schedule.memory_limit << 20,
-        bring_code=lambda folder: materialize(code.manifest, folder),
+        memory=_bytes(schedule.memory_limit),
+        cpu=schedule.cpu_limit,
+        file_size=_bytes(schedule.file_size_limit),
+        bring_code=lambda folder: materialize(manifest, folder),
     )
+
+
+def _bytes(mib: int | None) -> int | None:
+    return None if mib is None else mib << 20
 
 
 def as_environment(configuration: Mapping[str, Any]) -> dict[str, str]:
@@ -210,7 +236,8 @@ def _settle(
         if won:
             _end_its_run(execution, state, sentence)
             _what_follows(execution, state)
-    current_engine().forget(execution.public_id)
+    with suppress(EngineAway):
+        engine_for(execution.engine).forget(execution.public_id)
     return None
 
 
@@ -247,6 +274,7 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
             Trigger.RETRY,
             configuration=execution.configuration,
             code=execution.code,
+            again_of=execution.again_of,
             attempt=execution.attempt + 1,
             created_by=execution.created_by,
         )
@@ -275,9 +303,10 @@ def give_up(execution_id: int, error: str) -> None:
     execution = ScheduleExecution.objects.select_related(
         "schedule__project", "schedule__created_by", "run", "code"
     ).get(pk=execution_id)
-    engine = current_engine()
-    if engine.observe(execution.public_id).state == "running":
-        engine.stop(execution.public_id)
+    engine = engine_for(execution.engine)
+    with suppress(EngineAway):
+        if engine.observe(execution.public_id).state == "running":
+            engine.stop(execution.public_id)
     if execution.state in OPEN_STATES:
         sentence = f"Workers failed on it again and again: {error}"[:2000]
         _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)

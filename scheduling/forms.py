@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from django import forms
 
 from registry.choices import Stage
-from scheduling.choices import CatchUp, Overlap
+from scheduling.choices import CatchUp, EngineName, Overlap
 from scheduling.cron import LONGEST
 
 
@@ -71,11 +72,28 @@ class ScheduleForm(forms.Form):
     catch_up = forms.ChoiceField(
         label="Moments at which the platform was away", choices=CatchUp.choices, initial=CatchUp.NONE
     )
+    starting_deadline = forms.IntegerField(
+        label="Starting deadline",
+        min_value=1,
+        required=False,
+        help_text="Seconds by which one may start late after downtime; empty for none.",
+    )
     timeout = forms.IntegerField(
         label="Longest run", min_value=1, initial=86_400, help_text="Seconds; then it is ended."
     )
+    cpu_limit = forms.IntegerField(
+        label="CPU limit", min_value=1, required=False, help_text="Seconds of CPU; empty for none."
+    )
     memory_limit = forms.IntegerField(
         label="Memory limit", min_value=16, required=False, help_text="MiB; empty for none."
+    )
+    file_size_limit = forms.IntegerField(
+        label="File size limit", min_value=1, required=False, help_text="MiB of one file; empty for none."
+    )
+    engine = forms.ChoiceField(
+        label="Where it trains",
+        required=False,
+        choices=[("", "As the operators set it"), *EngineName.choices],
     )
     max_attempts = forms.IntegerField(label="Attempts", min_value=1, max_value=10, initial=1)
     model_name = forms.CharField(
@@ -86,7 +104,10 @@ class ScheduleForm(forms.Form):
     )
     artifact_path = forms.CharField(label="Artifact path", max_length=1024, required=False)
     promote_metric = forms.CharField(
-        label="Promote if this metric is better than Production's", max_length=250, required=False
+        label="Promote if this metric is better than Production's",
+        max_length=250,
+        required=False,
+        help_text="Empty where the checks of the model's policy decide.",
     )
     promote_stage = forms.ChoiceField(
         label="Promote to",
@@ -111,3 +132,24 @@ class ConfirmForm(forms.Form):
     """Asks for the name of what is destroyed."""
 
     confirm = forms.CharField(label="Name", max_length=100)
+
+
+class FetchCodeForm(forms.Form):
+    """Training code from a Git repository."""
+
+    git_url = forms.CharField(label="Repository", max_length=500)
+    git_commit = forms.CharField(
+        label="Commit", max_length=64, help_text="Its full id: a branch would be another code tomorrow."
+    )
+    git_path = forms.CharField(
+        label="Folder", max_length=1000, required=False, help_text="In the repository; empty for all of it."
+    )
+    command = forms.CharField(
+        label="Command", max_length=4000, help_text="What trains, as in python train.py; no shell reads it."
+    )
+
+    def clean_command(self) -> list[str]:
+        try:
+            return shlex.split(self.cleaned_data["command"])
+        except ValueError as error:
+            raise forms.ValidationError(f"This is no command: {error}.") from None

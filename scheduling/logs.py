@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from artifacts.services import open_blob
 from scheduling.choices import OPEN_STATES
-from scheduling.engines import current_engine
+from scheduling.engines import engine_for
+from scheduling.engines.base import EngineAway
 from scheduling.models import ScheduleExecution
 
 AT_ONCE = 256 << 10
@@ -24,7 +25,10 @@ class LogPiece:
 def read_log(execution: ScheduleExecution, offset: int = 0) -> LogPiece:
     """Up to 256 KiB from `offset` on, no letter cut in two."""
     if execution.log is None:
-        content = current_engine().log(execution.public_id, offset, AT_ONCE)
+        try:
+            content = engine_for(execution.engine).log(execution.public_id, offset, AT_ONCE)
+        except EngineAway:
+            return LogPiece("", offset, False)
     else:
         blob = execution.log.files.select_related("blob").get().blob
         if offset >= blob.size:
@@ -52,6 +56,9 @@ def _whole_letters(content: bytes) -> bytes:
 def read_tail(execution: ScheduleExecution) -> tuple[str, bool]:
     """The last 256 KiB of a log, and whether there is more before them."""
     kept = execution.log
-    size = current_engine().log_size(execution.public_id) if kept is None else kept.total_size
+    try:
+        size = engine_for(execution.engine).log_size(execution.public_id) if kept is None else kept.total_size
+    except EngineAway as error:
+        return str(error), False
     piece = read_log(execution, max(0, size - AT_ONCE))
     return piece.text, size > AT_ONCE

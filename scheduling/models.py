@@ -11,25 +11,44 @@ from django.utils.timezone import now
 from accounts.models import Project, User
 from artifacts.models import Manifest
 from registry.models import ModelVersion
-from scheduling.choices import CatchUp, EndReason, ExecutionState, Overlap, Trigger
+from scheduling.choices import CatchUp, CodeState, EndReason, ExecutionState, Overlap, Trigger
 from tracking.models import Experiment, Run
 
 
+class TrainingCodeQuerySet(models.QuerySet["TrainingCode"]):
+    def ready(self) -> Self:
+        return self.filter(state=CodeState.READY)
+
+
 class TrainingCode(models.Model):
-    """A folder of code and the command that trains with it. What was uploaded never changes; a new one counts up."""
+    """A folder of code and the command that trains with it. It never changes; a new one counts up.
+
+    It was uploaded, or it is the folder `git_path` of a commit and has no manifest until it was fetched.
+    """
 
     experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="training_codes")
     number = models.PositiveIntegerField()
-    manifest = models.ForeignKey(Manifest, on_delete=models.PROTECT, related_name="+")
+    manifest = models.ForeignKey(Manifest, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    state = models.CharField(max_length=16, choices=CodeState, default=CodeState.READY)
+    reason = models.TextField(blank=True)
+    git_url = models.CharField(max_length=500, blank=True)
+    git_commit = models.CharField(max_length=64, blank=True)
+    git_path = models.CharField(max_length=1000, blank=True)
     command = ArrayField(models.TextField())
     schema = models.JSONField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=now)
 
+    objects = TrainingCodeQuerySet.as_manager()
+
     class Meta:
         ordering = ("-number",)
         constraints = [
-            models.UniqueConstraint(fields=["experiment", "number"], name="training_code_numbered_once")
+            models.UniqueConstraint(fields=["experiment", "number"], name="training_code_numbered_once"),
+            models.CheckConstraint(
+                condition=~models.Q(state=CodeState.READY) | models.Q(manifest__isnull=False),
+                name="ready_code_has_files",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -62,8 +81,11 @@ class Schedule(models.Model):
     catch_up = models.CharField(max_length=16, choices=CatchUp, default=CatchUp.NONE)
     starting_deadline = models.PositiveIntegerField(null=True, blank=True, help_text="seconds")
     timeout = models.PositiveIntegerField(default=24 * 3600, help_text="seconds")
+    cpu_limit = models.PositiveIntegerField(null=True, blank=True, help_text="seconds of CPU")
     memory_limit = models.PositiveIntegerField(null=True, blank=True, help_text="MiB")
+    file_size_limit = models.PositiveIntegerField(null=True, blank=True, help_text="MiB")
     max_attempts = models.PositiveSmallIntegerField(default=1)
+    engine = models.CharField(max_length=16, blank=True, help_text="empty: the one that the settings name")
     model_name = models.CharField(max_length=200, blank=True)
     artifact_path = models.CharField(max_length=1000, blank=True)
     promote_metric = models.CharField(max_length=250, blank=True)
@@ -111,11 +133,13 @@ class ScheduleExecution(models.Model):
     reason = models.TextField(blank=True)
     end_reason = models.CharField(max_length=16, choices=EndReason, blank=True)
     attempt = models.PositiveSmallIntegerField(default=1)
+    engine = models.CharField(max_length=16, blank=True, help_text="where it runs or ran; empty: not started")
     stop_asked_at = models.DateTimeField(null=True, blank=True)
     stop_reason = models.TextField(blank=True)
     configuration = models.JSONField(default=dict, blank=True)
     code = models.ForeignKey(TrainingCode, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    again_of = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     version = models.ForeignKey(
         ModelVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

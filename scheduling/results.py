@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from django.db import transaction
 
 from accounts.choices import Door
 from accounts.permissions import Actor
+from approvals.models import ApprovalRequest
+from approvals.policies import policy_for
 from approvals.services import transition_stage
 from common.directions import direction_of
 from common.errors import DomainError
@@ -13,7 +17,7 @@ from common.jobs import Again
 from registry.choices import MetricKind, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
 from registry.services import create_version
-from scheduling.models import ScheduleExecution
+from scheduling.models import Schedule, ScheduleExecution
 
 LOOK_AGAIN = 1.0
 
@@ -25,15 +29,13 @@ def register_result(execution_id: int) -> Again | None:
         pk=execution_id
     )
     schedule = execution.schedule
-    if version is None or not schedule.promote_metric:
+    if version is None or not schedule.promote_stage:
         return None
     if version.status == VersionStatus.PENDING:
         return Again(LOOK_AGAIN)
-    try:
-        execution.outcome = f"{execution.outcome} {_challenge(execution, version)}"
-    except DomainError as error:
-        execution.outcome = f"{execution.outcome} It was not promoted: {error.message}"
-    execution.save(update_fields=["outcome"])
+    with transaction.atomic():
+        execution.outcome = f"{execution.outcome} {_promotion(execution, version)}"
+        execution.save(update_fields=["outcome"])
     return None
 
 
@@ -66,31 +68,50 @@ def _registered(execution_id: int) -> ModelVersion | None:
     return version
 
 
-def _challenge(execution: ScheduleExecution, version: ModelVersion) -> str:
-    """Moves the version to the schedule's stage when its metric is better than Production's; says what was done."""
-    schedule, key = execution.schedule, execution.schedule.promote_metric
+def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
+    """Asks for the schedule's stage where the version is better than Production's; says what was done, or missing."""
+    lacking, reason = _challenge(execution.schedule, version)
+    if lacking:
+        return f"It was not promoted: {lacking}"
+    schedule = execution.schedule
+    try:
+        with transaction.atomic():
+            moved = transition_stage(
+                actor=_actor(execution),
+                project=schedule.project,
+                model_name=schedule.model_name,
+                ref=version.number,
+                stage=schedule.promote_stage,
+                note=f"By the schedule {schedule.name}: {reason}.",
+            )
+    except DomainError as error:
+        return " ".join(["It was not promoted:", error.message, *error.items])
+    if isinstance(moved, ApprovalRequest):
+        return f"{schedule.promote_stage} was asked for it, and waits for approval: {reason}."
+    return f"{schedule.promote_stage} was asked for it: {reason}."
+
+
+def _challenge(schedule: Schedule, version: ModelVersion) -> tuple[str, str]:
+    """(what is missing, "") or ("", why it is better than the version in Production)."""
+    key = schedule.promote_metric
+    if not key:
+        policy = policy_for(version.model, Stage(schedule.promote_stage))
+        if policy is None or not policy.checks:
+            return f"{version.model.name} has no policy whose checks decide on {schedule.promote_stage}.", ""
+        return "", f"the checks for {schedule.promote_stage} hold"
     own = _metric(version, key)
-    if own is None:
-        return f"It was not promoted: its run logged no {key}."
+    if own is None or math.isnan(own):
+        return f"its run logged no {key}." if own is None else f"{key} is NaN.", ""
     rows = ModelVersion.objects.filter(model=version.model_id, stage=Stage.PRODUCTION, deleted_at=None)
     champion = rows.exclude(pk=version.pk).order_by("-number").first()
-    theirs = None if champion is None else _metric(champion, key)
-    if champion is not None and theirs is not None and not _is_better(key, own, theirs):
-        return (
-            f"It was not promoted: {key} is {own:g}, version {champion.number} in Production has {theirs:g}."
-        )
-    reason = f"{key} is {own:g}" + (
-        "" if champion is None or theirs is None else f", better than {theirs:g} of version {champion.number}"
-    )
-    transition_stage(
-        actor=_actor(execution),
-        project=schedule.project,
-        model_name=schedule.model_name,
-        ref=version.number,
-        stage=schedule.promote_stage,
-        note=f"By the schedule {schedule.name}: {reason}.",
-    )
-    return f"{schedule.promote_stage} was asked for it: {reason}."
+    if champion is None:
+        return "", f"{key} is {own:g}, and nothing is in Production"
+    theirs = _metric(champion, key)
+    if theirs is None:
+        return f"version {champion.number} in Production has no {key} to compare with.", ""
+    if not _is_better(key, own, theirs):
+        return f"{key} is {own:g}, version {champion.number} in Production has {theirs:g}.", ""
+    return "", f"{key} is {own:g}, better than {theirs:g} of version {champion.number}"
 
 
 def _metric(version: ModelVersion, key: str) -> float | None:

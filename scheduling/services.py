@@ -1,12 +1,12 @@
-"""Verbs on training code, schedules and their executions."""
+"""Verbs on schedules and their executions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -15,78 +15,29 @@ from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
 from artifacts.paths import check_path
-from artifacts.services import check_digest, check_no_file_is_a_folder, claim_blobs, make_manifest
 from common.checks import check_pattern, check_text, check_whole, shorten
 from common.errors import Conflict, Invalid
-from common.ids import new_id
 from common.jobs import enqueue
 from registry.choices import Stage
 from registry.names import check_model_name
-from scheduling.choices import OPEN_STATES, CatchUp, Overlap, Trigger
-from scheduling.configuration import check_configuration, check_schema
+from scheduling.choices import OPEN_STATES, CatchUp, CodeState, EngineName, Overlap, Trigger
+from scheduling.configuration import check_configuration
 from scheduling.cron import check_cron
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
+from scheduling.moments import new_execution, pass_over
 from scheduling.queries import cron_of, find_code, find_execution, find_schedule
+from scheduling.training_code import code_of, newest_code
 from tracking.models import Experiment
-from tracking.queries import find_experiment
+from tracking.queries import find_experiment, find_run
 
 SCHEDULE_NAME = re.compile(r"[^\x00-\x1f\x7f\s/](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f\s/])?")
-MOST_FILES = 10_000
-MOST_WORDS, LONGEST_WORD = 100, 4000
 LONGEST_TIMEOUT = 30 * 24 * 3600
 LONGEST_DEADLINE = 7 * 24 * 3600
+MOST_CPU = 100 * LONGEST_TIMEOUT  # seconds, of all cores together
 MOST_MEMORY = 1 << 20  # MiB
+MOST_FILE_SIZE = 64 << 10  # MiB
 MOST_ATTEMPTS = 10
 LONGEST_REASON = 2000
-
-
-def upload_training_code(
-    *,
-    actor: Actor,
-    project: Project,
-    experiment_id: str,
-    files: Mapping[str, str],
-    command: Sequence[str],
-    schema: Mapping[str, Any] | None = None,
-) -> TrainingCode:
-    """The experiment's next training code: path -> sha256 of bytes that were uploaded before, and the command.
-
-    The same files, command and schema as the newest make no new one. `schema` is a JSON Schema that
-    configurations must fit.
-    """
-    require(actor, project, Right.WRITE)
-    experiment = find_experiment(project, experiment_id)
-    wanted = _check_files(files)
-    words = _check_command(command)
-    rules = None if schema is None else check_schema(dict(schema) if isinstance(schema, Mapping) else schema)
-    with transaction.atomic():
-        _lock_experiment(experiment)
-        blobs = claim_blobs(project, set(wanted.values()))
-        lacking = sorted({digest for digest in wanted.values() if digest not in blobs})
-        if lacking:
-            raise Conflict(
-                f"The bytes of {len(lacking)} of these files are not on the server.",
-                "Upload them first.",
-                code="blob_missing",
-                items=lacking[:100],
-            )
-        manifest = make_manifest({path: blobs[digest] for path, digest in wanted.items()})
-        newest = TrainingCode.objects.filter(experiment=experiment).first()
-        if newest and (newest.manifest_id, newest.command, newest.schema) == (manifest.pk, words, rules):
-            return newest
-        code = TrainingCode.objects.create(
-            experiment=experiment,
-            number=(newest.number if newest else 0) + 1,
-            manifest=manifest,
-            command=words,
-            schema=rules,
-            created_by=actor.user,
-        )
-        after = {"number": code.number, "command": words, "manifest": manifest.digest}
-        record(
-            actor, "upload_training_code", "experiment", experiment.public_id, project=project, after=after
-        )
-    return code
 
 
 def create_schedule(
@@ -96,8 +47,10 @@ def create_schedule(
 
     settings: timezone (IANA name, "UTC"), configuration (JSON object), code (number of the training code; None
     is the newest at each start), overlap (skip, queue, replace), catch_up (none, last), starting_deadline
-    (seconds or None), timeout (seconds), memory_limit (MiB or None), max_attempts, model_name with artifact_path
-    (register what comes out), promote_metric with promote_stage (ask for the stage only if it is better).
+    (seconds or None), timeout (seconds), cpu_limit (seconds of CPU or None), memory_limit and file_size_limit (MiB
+    or None), max_attempts, engine (local, ray, "" as the settings say), model_name with artifact_path (register what
+    comes out), promote_stage with or without promote_metric (ask for the stage only if the metric is better, if the
+    model's checks hold).
     """
     require(actor, project, Right.WRITE)
     check_pattern(
@@ -126,7 +79,7 @@ def update_schedule(*, actor: Actor, project: Project, name: str, **settings: An
     require(actor, project, Right.WRITE)
     with transaction.atomic():
         schedule = _lock(project, name)
-        before = facts(schedule)
+        before, cron = facts(schedule), cron_of(schedule)
         if "experiment_id" in settings:
             schedule.experiment = find_experiment(project, settings.pop("experiment_id"))
             schedule.code = None
@@ -135,6 +88,7 @@ def update_schedule(*, actor: Actor, project: Project, name: str, **settings: An
         changed = {key for key in after if after[key] != before[key]}
         if changed:
             if changed & {"cron", "timezone"} and schedule.paused_at is None:
+                pass_over(schedule, cron, f"{actor.user.username} edited the schedule before it started.")
                 schedule.next_at = cron_of(schedule).next_after(timezone.now())
             _save(schedule)
             _record(
@@ -153,6 +107,11 @@ def pause_schedule(*, actor: Actor, project: Project, name: str) -> Schedule:
     with transaction.atomic():
         schedule = _lock(project, name)
         if schedule.paused_at is None:
+            pass_over(
+                schedule,
+                cron_of(schedule),
+                f"{actor.user.username} paused the schedule before it started.",
+            )
             schedule.paused_at, schedule.next_at = timezone.now(), None
             _save(schedule)
             _record(actor, "pause_schedule", schedule)
@@ -190,6 +149,56 @@ def trigger_schedule(
     return find_execution(project, execution.public_id)
 
 
+def run_again(
+    *, actor: Actor, project: Project, run_id: str, configuration: Mapping[str, Any] | None = None
+) -> ScheduleExecution:
+    """Starts the training of a run that a schedule started once more: the same code, the same or another configuration.
+
+    The new run says which one it repeats. Conflict where no training code of the run is known.
+    """
+    require(actor, project, Right.WRITE)
+    with transaction.atomic():
+        first = execution_of(project, run_id)
+        schedule, code = _lock(project, first.schedule.name), first.code
+        assert code is not None
+        used = first.configuration
+        if configuration is not None:
+            used = check_configuration(configuration, code.schema)
+        execution = new_execution(
+            schedule,
+            Trigger.MANUAL,
+            configuration=used,
+            code=code,
+            again_of=first.run,
+            created_by=actor.user,
+        )
+        execution.save(force_insert=True)
+        start_soon(execution)
+        after = {"execution": execution.public_id, "again_of": run_id}
+        _record(actor, "run_again", schedule, after=after)
+    return find_execution(project, execution.public_id)
+
+
+def execution_of(project: Project, run_id: str) -> ScheduleExecution:
+    """The execution that a run belongs to, with code and a schedule that still is there; Conflict says what is missing."""
+    run = find_run(project, run_id)
+    rows = ScheduleExecution.objects.filter(run=run).select_related("schedule", "code", "run")
+    execution = rows.exclude(code=None).order_by("-pk").first()
+    if execution is None:
+        raise Conflict(
+            f"Run {run.public_id} was not started from training code that is kept here.",
+            "Upload the code with client.upload_training_code and make a schedule for it.",
+            code="training_code_missing",
+        )
+    if execution.schedule.deleted_at is not None:
+        raise Conflict(
+            f"The schedule {execution.schedule.name} of run {run.public_id} was deleted.",
+            "Create a schedule of that name anew for the same experiment and run it.",
+            code="schedule_deleted",
+        )
+    return execution
+
+
 def delete_schedule(*, actor: Actor, project: Project, name: str) -> None:
     """Removes a schedule and stops what it runs; its executions stay readable and its name is free again."""
     require(actor, project, Right.WRITE)
@@ -197,6 +206,9 @@ def delete_schedule(*, actor: Actor, project: Project, name: str) -> None:
         schedule = _lock(project, name)
         for execution in schedule.executions.filter(state__in=OPEN_STATES):
             ask_to_stop(execution, f"{actor.user.username} deleted the schedule.")
+        pass_over(
+            schedule, cron_of(schedule), f"{actor.user.username} deleted the schedule before it started."
+        )
         schedule.deleted_at, schedule.next_at = timezone.now(), None
         _save(schedule)
         _record(actor, "delete_schedule", schedule, before=facts(schedule))
@@ -229,38 +241,11 @@ def start_soon(execution: ScheduleExecution) -> None:
     enqueue("scheduling.execute", key=f"execution:{execution.pk}", execution_id=execution.pk)
 
 
-def new_execution(
-    schedule: Schedule, trigger: Trigger, *, due_at: datetime | None = None, **values: Any
-) -> ScheduleExecution:
-    """An execution with what the schedule says now; not saved."""
-    return ScheduleExecution(
-        schedule=schedule,
-        public_id=new_id("exec"),
-        due_at=due_at,
-        trigger=trigger,
-        **{"configuration": schedule.configuration, **values},
-    )
-
-
-def code_of(schedule: Schedule) -> TrainingCode:
-    """The training code that a start now would take; Conflict where there is none."""
-    if schedule.code_id:
-        assert schedule.code is not None
-        return schedule.code
-    newest = TrainingCode.objects.filter(experiment=schedule.experiment_id).first()
-    if newest is None:
-        raise Conflict(
-            f"The experiment {schedule.experiment.name} has no training code.",
-            "Upload a folder and its command: client.upload_training_code(experiment_id, folder, command).",
-            code="training_code_missing",
-        )
-    return newest
-
-
 def facts(schedule: Schedule) -> dict[str, Any]:
     """What a person sets, as the audit trail keeps it."""
     names = (
-        "name cron timezone configuration overlap catch_up starting_deadline timeout memory_limit max_attempts"
+        "name cron timezone configuration overlap catch_up starting_deadline timeout cpu_limit memory_limit"
+        " file_size_limit max_attempts engine"
         " model_name artifact_path promote_metric promote_stage"
     )
     return {
@@ -283,20 +268,24 @@ def _set(schedule: Schedule, settings: Mapping[str, Any]) -> None:
         if key in given:
             setattr(schedule, key, check(key, given[key]))
     if "code" in given:
-        number = given["code"]
-        schedule.code = (
-            None
-            if number is None
-            else find_code(schedule.experiment, check_whole("code", number, low=1, high=2**31 - 1))
-        )
+        schedule.code = _check_code(schedule.experiment, given["code"])
     _check_together(schedule)
-    schema = schedule.code or TrainingCode.objects.filter(experiment=schedule.experiment).first()
+    schema = schedule.code or newest_code(schedule.experiment)
     configuration = given.get("configuration", schedule.configuration)
     schedule.configuration = check_configuration(configuration, schema.schema if schema else None)
 
 
-def _check_code(experiment: Experiment, number: object) -> TrainingCode:
-    return find_code(experiment, check_whole("code", number, low=1, high=2**31 - 1))
+def _check_code(experiment: Experiment, number: object) -> TrainingCode | None:
+    """The code of this number, which is there to be run; None is the newest at each start."""
+    if number is None:
+        return None
+    code = find_code(experiment, check_whole("code", number, low=1, high=2**31 - 1))
+    if code.state != CodeState.READY:
+        raise Invalid.field(
+            "code",
+            f"code is {code.number}, which is {code.state}; it must be the number of code that is Ready.",
+        )
+    return code
 
 
 def _check_together(schedule: Schedule) -> None:
@@ -309,10 +298,11 @@ def _check_together(schedule: Schedule) -> None:
         raise Invalid.field(
             "artifact_path", "artifact_path is missing: it says what of the run becomes the version."
         )
-    if bool(schedule.promote_metric) != bool(schedule.promote_stage):
-        field = "promote_stage" if schedule.promote_metric else "promote_metric"
-        raise Invalid.field(field, f"{field} is missing: promote_metric and promote_stage go together.")
-    if schedule.promote_metric and not schedule.model_name:
+    if schedule.promote_metric and not schedule.promote_stage:
+        raise Invalid.field(
+            "promote_stage", "promote_stage is missing: it says what a better version is moved to."
+        )
+    if schedule.promote_stage and not schedule.model_name:
         raise Invalid.field("model_name", "model_name is missing: only a registered version can be promoted.")
 
 
@@ -337,46 +327,30 @@ def _text(limit: int) -> Any:
     return lambda field, value: check_text(field, value, max_length=limit)
 
 
+def _engine(field: str, value: object) -> str:
+    name = str(_choice(EngineName.values, blank=True)(field, value))
+    if name == EngineName.RAY and not settings.RAY_ADDRESS:
+        raise Invalid.field(
+            field, 'engine is "ray", and no cluster is set: leave it empty, or ask an operator.'
+        )
+    return name
+
+
 CHECKS: Mapping[str, Any] = {
     "overlap": _choice(Overlap.values),
     "catch_up": _choice(CatchUp.values),
     "starting_deadline": _or_none(_seconds(LONGEST_DEADLINE)),
     "timeout": _seconds(LONGEST_TIMEOUT),
+    "cpu_limit": _or_none(_seconds(MOST_CPU)),
     "memory_limit": _or_none(lambda field, value: check_whole(field, value, low=16, high=MOST_MEMORY)),
+    "file_size_limit": _or_none(lambda field, value: check_whole(field, value, low=1, high=MOST_FILE_SIZE)),
     "max_attempts": lambda field, value: check_whole(field, value, low=1, high=MOST_ATTEMPTS),
+    "engine": _engine,
     "model_name": lambda field, value: value and check_model_name(value),
     "artifact_path": lambda field, value: value and check_path(field, value),
     "promote_metric": _text(250),
     "promote_stage": _choice([Stage.STAGING, Stage.PRODUCTION], blank=True),
 }
-
-
-def _check_files(files: object) -> dict[str, str]:
-    if not isinstance(files, Mapping) or not files:
-        raise Invalid.field("files", "files must be an object of paths and their sha256, at least one.")
-    if len(files) > MOST_FILES:
-        raise Invalid.field("files", f"files has {len(files)} paths; at most {MOST_FILES} are allowed.")
-    found = {check_path("files", path): check_digest("files", digest) for path, digest in files.items()}
-    check_no_file_is_a_folder(found)
-    return found
-
-
-def _check_command(command: object) -> list[str]:
-    if isinstance(command, str) or not isinstance(command, Sequence) or not command:
-        raise Invalid.field(
-            "command",
-            f'command must be a list of words such as ["python", "train.py"], not {shorten(command)}.',
-        )
-    if len(command) > MOST_WORDS:
-        raise Invalid.field("command", f"command has {len(command)} words; at most {MOST_WORDS} are allowed.")
-    words = [check_text("command", word, max_length=LONGEST_WORD) for word in command]
-    if not words[0].strip():
-        raise Invalid.field("command", "command begins with an empty word; its first word is the program.")
-    return words
-
-
-def _lock_experiment(experiment: Experiment) -> None:
-    Experiment.objects.select_for_update(no_key=True).get(pk=experiment.pk)
 
 
 def _lock(project: Project, name: str) -> Schedule:

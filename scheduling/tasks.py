@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from common.jobs import Again, job
-from scheduling import executions, results, ticks
+from scheduling import executions, results, ticks, training_code
 
 
 def _gave_up(*, error: str, execution_id: int) -> None:
@@ -22,6 +22,16 @@ def execute(*, execution_id: int) -> Again | None:
 def register_result(*, execution_id: int) -> Again | None:
     """A version of what was trained, and its promotion."""
     return results.register_result(execution_id)
+
+
+def _not_fetched(*, error: str, code_id: int) -> None:
+    training_code.give_up(code_id, error)
+
+
+@job("scheduling.fetch_code", max_attempts=3, on_exhausted=_not_fetched)
+def fetch_code(*, code_id: int) -> None:
+    """The files of a commit become training code."""
+    training_code.fetch_code(code_id)
 
 
 @shared_task(name="scheduling.tick", ignore_result=True)

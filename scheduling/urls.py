@@ -7,6 +7,8 @@ SCHEDULE = "schedules/<str:schedule>"
 
 urlpatterns = [
     path("schedules/", views.ScheduleList.as_view(), name="list"),
+    path("experiments/<str:experiment_id>/training-code/", views.CodeList.as_view(), name="code"),
+    path("experiments/<str:experiment_id>/fetch-code/", views.FetchCode.as_view(), name="fetch_code"),
     path("create-schedule/", views.CreateSchedule.as_view(), name="create"),
     path("schedule-times/", views.Times.as_view(), name="times"),
     path(f"{SCHEDULE}/", views.ScheduleDetail.as_view(), name="detail"),

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -18,16 +19,25 @@ from django.utils import timezone
 from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage
 from common.errors import Conflict, DomainError
+from common.heads import Sorting
 from scheduling import services
-from scheduling.choices import OPEN_STATES
+from scheduling.choices import OPEN_STATES, CodeState
 from scheduling.cron import check_cron
 from scheduling.filters import ExecutionFilter, ScheduleFilter
-from scheduling.forms import ConfirmForm, ScheduleForm
+from scheduling.forms import ConfirmForm, FetchCodeForm, ScheduleForm
 from scheduling.logs import read_tail
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from scheduling.queries import cron_of, find_execution, find_schedule
+from scheduling.training_code import fetch_training_code, newest_code
 from tracking.models import Experiment
+from tracking.queries import find_experiment
 
+SCHEDULE_COLUMNS = {
+    "name": ("Schedule", "name"),
+    "experiment": ("Experiment", "experiment__name"),
+    "next_at": ("Next", "next_at"),
+    "by": ("Made by", "created_by__username"),
+}
 NEXT_TIMES = 5
 MOST_EXPERIMENTS = 500
 
@@ -43,10 +53,12 @@ class ScheduleList(ProjectPage):
             last_state=Subquery(newest.values("state")[:1]),
             last_id=Subquery(newest.values("public_id")[:1]),
         )
-        page = self.page_of(shown.order_by("name", "id"))
+        sorting = Sorting.of(request, SCHEDULE_COLUMNS, "name")
+        page = self.page_of(shown.order_by(*sorting.order))
         return self.show(
             "scheduling/schedule_list.html",
             page=page,
+            sorting=sorting,
             search=request.GET.get("search", ""),
             filtered=bool(request.GET.get("search")),
         )
@@ -88,8 +100,50 @@ class ScheduleDetail(OfSchedule, ProjectPage):
             longest=timedelta(seconds=found.timeout),
             page=page,
             living=any(execution.state in OPEN_STATES for execution in page),
-            training_code=found.code or TrainingCode.objects.filter(experiment=found.experiment).first(),
+            training_code=found.code or newest_code(found.experiment),
         )
+
+
+class OfExperiment:
+    """What the pages of an experiment's training code share."""
+
+    kwargs: dict[str, Any]
+    project: Any
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        return find_experiment(self.project, self.kwargs["experiment_id"])
+
+
+class CodeList(OfExperiment, ProjectPage):
+    """An experiment's training code, the newest first."""
+
+    def get(self, request: HttpRequest, project: str, experiment_id: str) -> HttpResponse:
+        rows = TrainingCode.objects.filter(experiment=self.experiment)
+        page = self.page_of(rows.select_related("manifest", "created_by"))
+        return self.show(
+            "scheduling/code_list.html",
+            experiment=self.experiment,
+            page=page,
+            may_fetch=bool(settings.TRAINING_GIT_URLS),
+            living=any(code.state == CodeState.FETCHING for code in page),
+        )
+
+
+class FetchCode(OfExperiment, FormPage):
+    """**Fetch from Git**."""
+
+    form_class = FetchCodeForm
+    template = "scheduling/code_fetch.html"
+    success_message = "A worker fetches the code."
+
+    def extra(self) -> dict[str, Any]:
+        return {"experiment": self.experiment, "allowed": settings.TRAINING_GIT_URLS}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        found = self.experiment.public_id
+        fetch_training_code(actor=self.actor, project=self.project, experiment_id=found, **data)
+        return reverse("scheduling:code", args=[self.project.slug, found])
 
 
 class ScheduleFormPage(FormPage):

@@ -10,31 +10,57 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.choices import Stage
-from scheduling.choices import CatchUp, ExecutionState, Overlap, Trigger
+from scheduling.choices import CatchUp, CodeState, EngineName, ExecutionState, Overlap, Trigger
 from scheduling.models import Schedule
 from scheduling.queries import cron_of
-from scheduling.services import LONGEST_DEADLINE, LONGEST_TIMEOUT, MOST_ATTEMPTS, MOST_MEMORY
+from scheduling.services import (
+    LONGEST_DEADLINE,
+    LONGEST_TIMEOUT,
+    MOST_ATTEMPTS,
+    MOST_CPU,
+    MOST_FILE_SIZE,
+    MOST_MEMORY,
+)
 
 NEXT_TIMES = 5
 
 
 class TrainingCodeSerializer(serializers.Serializer):
-    """A folder of code and the command that trains with it; it never changes."""
+    """A folder of code and the command that trains with it; it never changes.
+
+    `digest`, `file_count` and `size` are null until what comes from a Git repository was fetched.
+    """
 
     number = serializers.IntegerField()
     experiment_id = serializers.CharField(source="experiment.public_id")
     command = serializers.ListField(child=serializers.CharField())
     schema = serializers.JSONField(allow_null=True)
-    digest = serializers.CharField(source="manifest.digest")
-    file_count = serializers.IntegerField(source="manifest.file_count")
-    size = serializers.IntegerField(source="manifest.total_size", help_text="bytes")
+    state = serializers.ChoiceField(choices=CodeState.choices)
+    reason = serializers.CharField()
+    git_url = serializers.CharField()
+    git_commit = serializers.CharField()
+    git_path = serializers.CharField()
+    digest = serializers.CharField(source="manifest.digest", default=None, allow_null=True)
+    file_count = serializers.IntegerField(source="manifest.file_count", default=None, allow_null=True)
+    size = serializers.IntegerField(
+        source="manifest.total_size", default=None, allow_null=True, help_text="bytes"
+    )
     created_by = serializers.CharField(source="created_by.username")
     created_at = serializers.DateTimeField()
 
 
 class TrainingCodeInput(serializers.Serializer):
+    """Either `files`, or `git_url` and `git_commit`."""
+
     files = serializers.DictField(
-        child=serializers.CharField(max_length=64), help_text="path -> sha256 of bytes that were uploaded"
+        required=False,
+        child=serializers.CharField(max_length=64),
+        help_text="path -> sha256 of bytes that were uploaded",
+    )
+    git_url = serializers.CharField(required=False, max_length=500)
+    git_commit = serializers.CharField(required=False, max_length=64, help_text="full id of a commit")
+    git_path = serializers.CharField(
+        required=False, allow_blank=True, max_length=1000, help_text="folder in the repository"
     )
     command = serializers.ListField(
         child=serializers.CharField(trim_whitespace=False, allow_blank=True, max_length=4000),
@@ -60,7 +86,10 @@ class ScheduleSerializer(serializers.Serializer):
     catch_up = serializers.ChoiceField(choices=CatchUp.choices)
     starting_deadline = serializers.IntegerField(allow_null=True, help_text="seconds")
     timeout = serializers.IntegerField(help_text="seconds")
+    cpu_limit = serializers.IntegerField(allow_null=True, help_text="seconds of CPU")
     memory_limit = serializers.IntegerField(allow_null=True, help_text="MiB")
+    file_size_limit = serializers.IntegerField(allow_null=True, help_text="MiB")
+    engine = serializers.CharField(help_text="local, ray, or empty: as the settings say")
     max_attempts = serializers.IntegerField()
     model_name = serializers.CharField()
     artifact_path = serializers.CharField()
@@ -104,8 +133,17 @@ class Settings(serializers.Serializer):
     timeout = serializers.IntegerField(
         required=False, min_value=1, max_value=LONGEST_TIMEOUT, help_text="seconds"
     )
+    cpu_limit = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MOST_CPU, help_text="seconds of CPU"
+    )
     memory_limit = serializers.IntegerField(
         required=False, allow_null=True, min_value=16, max_value=MOST_MEMORY, help_text="MiB"
+    )
+    file_size_limit = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MOST_FILE_SIZE, help_text="MiB"
+    )
+    engine = serializers.ChoiceField(
+        required=False, allow_blank=True, choices=EngineName.choices, help_text="empty: as the settings say"
     )
     max_attempts = serializers.IntegerField(required=False, min_value=1, max_value=MOST_ATTEMPTS)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=200)
@@ -139,6 +177,7 @@ class ExecutionSerializer(serializers.Serializer):
     trigger = serializers.ChoiceField(choices=Trigger.choices)
     due_at = serializers.DateTimeField(allow_null=True)
     state = serializers.ChoiceField(choices=ExecutionState.choices)
+    engine = serializers.CharField(help_text="where it runs or ran; empty before it starts")
     reason = serializers.CharField()
     end_reason = serializers.CharField()
     outcome = serializers.CharField()

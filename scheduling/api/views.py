@@ -20,6 +20,7 @@ from scheduling.cron import check_cron
 from scheduling.filters import ExecutionFilter, ScheduleFilter
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from scheduling.queries import find_execution, find_schedule
+from scheduling.training_code import fetch_training_code, upload_training_code
 from tracking.queries import find_experiment
 
 ORDERINGS = ("name", "created_at", "updated_at", "next_at")
@@ -42,17 +43,20 @@ class TrainingCodesView(ProjectView):
 
     @extend_schema(
         operation_id="upload_training_code",
-        summary="Give an experiment the code that trains: files that were uploaded, and a command",
+        summary="Give an experiment the code that trains: uploaded files or a Git commit, and a command",
         request=s.TrainingCodeInput,
         responses={201: s.TrainingCodeSerializer},
     )
     def post(self, request: Request, project: str, experiment_id: str) -> Response:
-        code = services.upload_training_code(
-            actor=self.actor,
-            project=self.project,
-            experiment_id=experiment_id,
-            **self.data(s.TrainingCodeInput),
-        )
+        data = self.data(s.TrainingCodeInput)
+        from_git = set(data) & {"git_url", "git_commit", "git_path"}
+        if "files" in data and from_git:
+            raise Invalid.field("files", "files and git_url are both given; give one of them.")
+        for name in ("git_url", "git_commit") if from_git else ("files",):
+            if name not in data:
+                raise Invalid.field(name, f"{name} is missing.")
+        verb = fetch_training_code if from_git else upload_training_code
+        code = verb(actor=self.actor, project=self.project, experiment_id=experiment_id, **data)
         return Response(s.TrainingCodeSerializer(code).data, status=201)
 
 
@@ -162,6 +166,19 @@ class TriggerView(ScheduleView):
     )
     def post(self, request: Request, project: str, schedule: str) -> Response:
         execution = services.trigger_schedule(**self.where, **self.data(s.TriggerInput))
+        return Response(s.ExecutionSerializer(execution).data, status=201)
+
+
+class RunAgainView(ProjectView):
+    @extend_schema(
+        operation_id="run_again",
+        summary="Start a run's training once more, with the same or another configuration",
+        request=s.TriggerInput,
+        responses={201: s.ExecutionSerializer},
+    )
+    def post(self, request: Request, project: str, run_id: str) -> Response:
+        about: dict[str, Any] = {"actor": self.actor, "project": self.project, "run_id": run_id}
+        execution = services.run_again(**about, **self.data(s.TriggerInput))
         return Response(s.ExecutionSerializer(execution).data, status=201)
 
 

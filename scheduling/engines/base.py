@@ -12,9 +12,16 @@ class EngineError(Exception):
     """The engine cannot do this; the message says why in one sentence."""
 
 
+class EngineAway(Exception):
+    """The engine cannot be asked now: nothing is known, try again. The message is one sentence."""
+
+
 @dataclass(frozen=True)
 class Work:
-    """One training process. `timeout` in seconds, `memory` in bytes (None: no limit); `env` is all it gets."""
+    """One training process; `env` is all it gets.
+
+    `timeout` and `cpu` in seconds, `memory` and `file_size` in bytes; None is no limit.
+    """
 
     execution_id: str
     command: Sequence[str]
@@ -23,6 +30,8 @@ class Work:
     timeout: int
     memory: int | None
     bring_code: Callable[[Path], None]
+    cpu: int | None = None
+    file_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Seen:
 
 
 class TrainingEngine(Protocol):
+    """Every call may raise EngineAway."""
+
     def start(self, work: Work) -> None:
         """Starts it; nothing happens where it runs or ran already. EngineError when it cannot be started."""
 

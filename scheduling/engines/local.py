@@ -59,6 +59,8 @@ class LocalTraining:
             "env": {**work.env, **_places(folder), MARK: work.execution_id},
             "timeout": work.timeout,
             "memory": work.memory,
+            "cpu": work.cpu,
+            "file_size": work.file_size,
             "uid": uid,
         }
         # It carries the run's token: nobody else may read it.

@@ -59,11 +59,13 @@ def run(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     reason, peak = _watch(folder, spec, process, begun)
     exit_code = process.wait()
     _end_all(signal.SIGKILL)
+    _reap()
     copying.join(5)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "exit_code": exit_code,
         "reason": reason or ("" if exit_code == 0 else "failed"),
+        "details": "It wrote a file larger than the schedule allows." if exit_code == -signal.SIGXFSZ else "",
         "duration": round(time.monotonic() - begun, 3),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
         "peak_memory": max(peak, 0 if reason == "killed" and not peak else used.ru_maxrss * 1024),
@@ -76,7 +78,8 @@ def _start(folder: Path, spec: dict[str, Any], libc: Any) -> subprocess.Popen[by
     def limit() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
+        most = spec["file_size"] or FILE_LIMIT
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
     return subprocess.Popen(
         spec["command"],
@@ -128,29 +131,54 @@ def _why_end(folder: Path, spec: dict[str, Any], used: int, ran: float) -> str:
         return "killed"
     if spec["memory"] is not None and used > spec["memory"]:
         return "out of memory"
+    if spec["cpu"] is not None and _cpu() > spec["cpu"]:
+        return "over cpu"
     return "over time" if ran > spec["timeout"] else ""
 
 
-def _descendants() -> list[int]:
-    """All living processes below this one."""
+def _descendants() -> dict[int, str]:
+    """All processes below this one, with their states; what nobody waited for yet is a Z."""
     parents: dict[int, list[int]] = {}
+    states: dict[int, str] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, waiting = [], [os.getpid()]
+            states[int(entry.name)] = fields[0]
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = {}, [os.getpid()]
     while waiting:
         below = parents.get(waiting.pop(), [])
-        found += below
+        found.update({pid: states[pid] for pid in below})
         waiting += below
     return found
 
 
-def _memory() -> int:
-    """Bytes that they hold together, shared pages counted by share where the kernel tells."""
-    total = 0
+def _living() -> list[int]:
+    return [pid for pid, state in _descendants().items() if state != "Z"]
+
+
+def _reap() -> None:
+    """Waits for what ended below us, so that its CPU counts."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _cpu() -> float:
+    """Seconds of CPU that they have used together, those that have ended included."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks = 0
     for pid in _descendants():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))  # its own, and that of the children that it waited for
+    return ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _memory() -> int:
+    """Bytes that they hold together, shared pages counted in each."""
+    total = 0
+    for pid in _living():
         with contextlib.suppress(OSError, ValueError, IndexError):
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     return total
@@ -159,7 +187,7 @@ def _memory() -> int:
 def _end_all(how: signal.Signals) -> None:
     """Signals every descendant; with SIGKILL, again and again until none is left."""
     for _ in range(100):
-        below = _descendants()
+        below = _living()
         for pid in below:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, how)
