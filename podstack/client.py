@@ -12,9 +12,11 @@ from podstack.deployments import DeploymentCalls
 from podstack.errors import ValidationError
 from podstack.experiments import ExperimentCalls
 from podstack.http import Http, Retries
+from podstack.lineage import LineageCalls
 from podstack.models import Me
 from podstack.notifications import NotificationCalls
 from podstack.people import PeopleCalls
+from podstack.predicting import PredictingCalls
 from podstack.runs import RunCalls
 from podstack.schedules import ScheduleCalls
 from podstack.series import SeriesCalls
@@ -30,6 +32,8 @@ class MLOpsClient(
     ApprovalCalls,
     ScheduleCalls,
     DeploymentCalls,
+    PredictingCalls,
+    LineageCalls,
     NotificationCalls,
     WebhookCalls,
     PeopleCalls,

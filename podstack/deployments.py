@@ -6,14 +6,15 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podstack.calls import Calls, given
+from podstack.calls import given
 from podstack.errors import PodstackWarning, ServerError
-from podstack.http import RETRIED, Body, path_of
-from podstack.models import Deployment
+from podstack.http import Body
+from podstack.models import Deployment, DeploymentEvent, DeploymentMetrics, DeploymentRevision, GpuType
+from podstack.predicting import PredictingCalls
 from podstack.values import dump
 
 
-class DeploymentCalls(Calls):
+class DeploymentCalls(PredictingCalls):
     """`endpoint_name` is a deployment's name."""
 
     def deploy_model(
@@ -25,8 +26,22 @@ class DeploymentCalls(Calls):
         min_replicas: int = 1,
         max_replicas: int = 1,
         description: str = "",
+        *,
+        follow: bool | None = None,
+        idle_seconds: int | None = None,
+        max_batch_size: int | None = None,
+        max_delay_ms: int | None = None,
+        rollout: Mapping[str, Any] | None = None,
+        engine: str | None = None,
+        rate_limit: int | None = None,
+        timeout_seconds: int | None = None,
+        max_body_bytes: int | None = None,
     ) -> Deployment:
         """Deploys a version, by number or alias, to an endpoint; one of the same model is updated.
+
+        An alias is followed from then on, unless `follow=False`. `min_replicas=0` lets the endpoint sleep after
+        `idle_seconds` without requests. `rollout={"steps": [10, 50], "bake_seconds": 60, "max_error_rate": 0.05,
+        "max_p95_ms": 500}` moves the traffic step by step and back by itself when a limit is broken.
 
         Returns at once: `deployment.wait()` waits until it answers. Warns with what the server found
         remarkable, and with the reason when it cannot work.
@@ -38,7 +53,18 @@ class DeploymentCalls(Calls):
             "min_replicas": min_replicas,
             "max_replicas": max_replicas,
             "description": description,
-            **given(gpu_type=gpu_type),
+            **given(
+                gpu_type=gpu_type,
+                follow=follow,
+                idle_seconds=idle_seconds,
+                max_batch_size=max_batch_size,
+                max_delay_ms=max_delay_ms,
+                rollout=rollout,
+                engine=engine,
+                rate_limit=rate_limit,
+                timeout_seconds=timeout_seconds,
+                max_body_bytes=max_body_bytes,
+            ),
         }
         return self._with_warnings(self.http.call("POST", self.path("deployments"), json=body))
 
@@ -60,14 +86,36 @@ class DeploymentCalls(Calls):
         min_replicas: int | None = None,
         max_replicas: int | None = None,
         description: str | None = None,
+        *,
+        follow: bool | None = None,
+        idle_seconds: int | None = None,
+        max_batch_size: int | None = None,
+        max_delay_ms: int | None = None,
+        rollout: Mapping[str, Any] | None = None,
+        engine: str | None = None,
+        rate_limit: int | None = None,
+        timeout_seconds: int | None = None,
+        max_body_bytes: int | None = None,
     ) -> Deployment:
-        """Changes what is given and leaves the rest; `gpu_type=""` goes back to the CPU."""
+        """Changes what is given and leaves the rest.
+
+        `gpu_type=""` goes back to the CPU, `rollout={}` to changes at once, `rate_limit=0` to no limit.
+        """
         body = given(
             version=version,
             gpu_type=gpu_type,
             min_replicas=min_replicas,
             max_replicas=max_replicas,
             description=description,
+            follow=follow,
+            idle_seconds=idle_seconds,
+            max_batch_size=max_batch_size,
+            max_delay_ms=max_delay_ms,
+            rollout=rollout,
+            engine=engine,
+            rate_limit=rate_limit,
+            timeout_seconds=timeout_seconds,
+            max_body_bytes=max_body_bytes,
         )
         return self._with_warnings(
             self.http.call("PATCH", self.path("deployments", endpoint_name), json=body)
@@ -75,12 +123,65 @@ class DeploymentCalls(Calls):
 
     def undeploy(self, endpoint_name: str) -> Deployment:
         """Takes an endpoint down and keeps its name and history."""
-        answer = self.http.call("POST", self.path("deployments", endpoint_name, "undeploy"))
-        return self._deployment(answer) if answer else self.get_deployment(endpoint_name)
+        return self._of_endpoint(endpoint_name, "undeploy")
 
     def delete_deployment(self, endpoint_name: str) -> None:
         """Deletes an endpoint that is Inactive or Failed; ConflictError for any other."""
         self.http.call("DELETE", self.path("deployments", endpoint_name))
+
+    def rollback_deployment(self, endpoint_name: str, revision: int | None = None) -> Deployment:
+        """Goes back at once to an earlier revision: the one given, or the last that served before."""
+        return self._of_endpoint(endpoint_name, "rollback", given(revision=revision))
+
+    def promote_rollout(self, endpoint_name: str) -> Deployment:
+        """Moves all traffic to the canary now; ConflictError when there is none."""
+        return self._of_endpoint(endpoint_name, "promote")
+
+    def abort_rollout(self, endpoint_name: str) -> Deployment:
+        """Gives up the change that is on its way; what serves goes on."""
+        return self._of_endpoint(endpoint_name, "abort")
+
+    def set_shadow(self, endpoint_name: str, version: int | str) -> Deployment:
+        """Sends copies of all requests to a version; its answers are compared and never given."""
+        path = self.path("deployments", endpoint_name, "shadow")
+        return self._deployment(self.http.call("PUT", path, json={"version": version}))
+
+    def unset_shadow(self, endpoint_name: str) -> Deployment:
+        """Ends the copies; what was counted stays."""
+        return self._deployment(self.http.call("DELETE", self.path("deployments", endpoint_name, "shadow")))
+
+    def list_deployment_revisions(self, endpoint_name: str) -> Iterator[DeploymentRevision]:
+        """All that was asked of an endpoint, newest first."""
+        return self.listed(DeploymentRevision.from_json, ("deployments", endpoint_name, "revisions"))
+
+    def list_deployment_events(self, endpoint_name: str) -> Iterator[DeploymentEvent]:
+        """What happened to an endpoint, newest first."""
+        return self.listed(DeploymentEvent.from_json, ("deployments", endpoint_name, "events"))
+
+    def get_deployment_metrics(self, endpoint_name: str, hours: int = 1) -> DeploymentMetrics:
+        """Requests, errors, latencies and replicas over the last hours, 168 at most."""
+        path = self.path("deployments", endpoint_name, "metrics")
+        return DeploymentMetrics.from_json(self.http.call("GET", path, params=[("hours", str(hours))]))
+
+    def get_deployment_logs(
+        self,
+        endpoint_name: str,
+        tail: int = 200,
+        *,
+        replica: str | None = None,
+        search: str | None = None,
+        revision: int | None = None,
+    ) -> list[str]:
+        """The last lines that the endpoint's processes wrote; of one replica or with a text, if given."""
+        asked = given(tail=tail, replica=replica, search=search, revision=revision)
+        params = [(name, str(value)) for name, value in asked.items()]
+        answer = self.http.call("GET", self.path("deployments", endpoint_name, "logs"), params=params)
+        return list(answer["lines"])
+
+    def list_gpu_types(self, engine: str | None = None) -> list[GpuType]:
+        """The GPU types that a deployment may ask for, those that are there first."""
+        answer = self.http.call("GET", self.path("gpu-types"), params=[("engine", engine or "")])
+        return [GpuType.from_json(each) for each in answer["results"]]
 
     def predict(self, endpoint_name: str, rows: Any) -> list[Any]:
         """One prediction per row from a live endpoint.
@@ -89,16 +190,18 @@ class DeploymentCalls(Calls):
         ServerError with the reason when the endpoint is not live.
         """
         content = dump({"instances": rows})
-        response = self.http.send(
-            "POST",
-            path_of("serve", self.project, endpoint_name),
-            body=Body(lambda: content),
-            retried=RETRIED - {503},  # an endpoint that is not live says so with 503, and says why
-        )
+        response = self._ask_endpoint(endpoint_name, Body(lambda: content))
         answer = self.http.parse(response)
         if not isinstance(answer, dict) or "predictions" not in answer:
             raise ServerError(f"{endpoint_name} answered without predictions.", status=response.status_code)
         return list(answer["predictions"])
+
+    def _of_endpoint(
+        self, endpoint_name: str, verb: str, body: Mapping[str, Any] | None = None
+    ) -> Deployment:
+        path = self.path("deployments", endpoint_name, verb)
+        answer = self.http.call("POST", path, json=body)
+        return self._deployment(answer) if answer else self.get_deployment(endpoint_name)
 
     def _deployment(self, data: Mapping[str, Any]) -> Deployment:
         return Deployment.from_json(data, calls=self)

@@ -31,6 +31,11 @@ BROKEN = (
 )
 MAYBE_DONE = frozenset({502, 504})
 JSON_TYPE = "application/json"
+SERVER_HINT = "Check that the server runs and that PODSTACK_API_ENDPOINT is its address."
+STORAGE_HINT = (
+    "The server has its clients send large files straight to its storage: this machine must reach it."
+)
+GATEWAY_HINT = "Endpoints answer there (the server's GATEWAY_URL): this machine must reach it."
 Params = Sequence[tuple[str, str]]
 
 
@@ -174,7 +179,7 @@ class Http:
             pause = _pause_asked_for(response, next(pauses))
             left = self._patience(patience) - (time.monotonic() - started)
             if pause > left:
-                raise self._give_up(response, failure)
+                raise self._give_up(response, failure, path)
             if response is not None:
                 response.close()
             time.sleep(pause)
@@ -193,7 +198,7 @@ class Http:
             if pause > self.retries.patience - (time.monotonic() - started):
                 if response is not None:
                     return response.status_code
-                raise self.connection_failed(failure, urlsplit(address).netloc)
+                raise self.connection_failed(failure, urlsplit(address).netloc, STORAGE_HINT)
             time.sleep(pause)
 
     def _put(self, address: str, body: Body) -> tuple[requests.Response | None, Exception | None]:
@@ -207,7 +212,7 @@ class Http:
             )
         except requests.exceptions.RequestException as error:
             if _is_hopeless(error):
-                raise self.connection_failed(error, urlsplit(address).netloc) from error
+                raise self.connection_failed(error, urlsplit(address).netloc, STORAGE_HINT) from error
             return None, error
         return response, None
 
@@ -224,7 +229,7 @@ class Http:
         try:
             response = self._session().request(
                 method,
-                self.endpoint + path,
+                self._address(path),
                 params=params,
                 data=None if body is None else body.open(),
                 headers={**headers, **({} if body is None else {"Content-Type": body.content_type})},
@@ -235,10 +240,21 @@ class Http:
             )
         except requests.exceptions.RequestException as error:
             if _is_hopeless(error):
-                raise self.connection_failed(error) from error
+                raise self._no_answer(path, error) from error
             return None, error
         self.answered = True
         return response, None
+
+    def _address(self, path: str) -> str:
+        """Below the registry's address; or where the registry says that an endpoint answers, never less safely."""
+        if path.startswith("/"):
+            return self.endpoint + path
+        if self.endpoint.startswith("https://") and not path.startswith("https://"):
+            raise ConnectionFailed(
+                f"{path} is not encrypted, while {self.endpoint} is: the token is not sent there.",
+                hint="Have your operator set GATEWAY_URL to an address with https://.",
+            )
+        return path
 
     def _session(self) -> requests.Session:
         """This thread's session; a forked child must not share its parent's sockets."""
@@ -279,18 +295,21 @@ class Http:
             problem = None
         return error_from_problem(response.status_code, problem if isinstance(problem, dict) else {})
 
-    def _give_up(self, response: requests.Response | None, failure: Exception | None) -> Exception:
-        return self.error_of(response) if response is not None else self.connection_failed(failure)
+    def _give_up(self, response: requests.Response | None, failure: Exception | None, path: str) -> Exception:
+        return self.error_of(response) if response is not None else self._no_answer(path, failure)
 
-    def connection_failed(self, failure: Exception | None, storage: str = "") -> ConnectionFailed:
-        """The sentence for a request that got no answer, of the server or of its `storage`."""
-        hint = (
-            "The server has its clients send large files straight to its storage: this machine must reach it."
-            if storage
-            else "Check that the server runs and that PODSTACK_API_ENDPOINT is its address."
-        )
+    def _no_answer(self, path: str, failure: Exception | None) -> ConnectionFailed:
+        """The sentence for a request without an answer, of the registry or of an endpoint at its gateway."""
+        if path.startswith("/"):
+            return self.connection_failed(failure)
+        return self.connection_failed(failure, urlsplit(path).netloc, GATEWAY_HINT)
+
+    def connection_failed(
+        self, failure: Exception | None, where: str = "", hint: str = ""
+    ) -> ConnectionFailed:
+        """The sentence for a request that got no answer, of the server or from `where` it sent this client."""
         error = ConnectionFailed(
-            f"No answer from {storage or self.endpoint} ({_reason(failure)}).", hint=hint
+            f"No answer from {where or self.endpoint} ({_reason(failure)}).", hint=hint or SERVER_HINT
         )
         error.__cause__ = failure
         return error

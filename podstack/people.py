@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from podstack.calls import Calls, given, moment
-from podstack.models import AuditEntry, Invitation, Member, Token
+from podstack.models import AuditEntry, Group, Invitation, Member, Token
 
 
 class PeopleCalls(Calls):
@@ -37,6 +37,19 @@ class PeopleCalls(Calls):
     def revoke_invitation(self, invitation_id: int) -> None:
         """Its link is good for nothing from now on."""
         self.http.call("DELETE", self.path("invitations", invitation_id))
+
+    def list_groups(self) -> Iterator[Group]:
+        """The project's groups of members, by name."""
+        return self.listed(Group.from_json, ("groups",))
+
+    def set_group(self, name: str, members: Sequence[str]) -> Group:
+        """Makes a group of members, or says anew who is in it; for admins. Policies and protections may name it."""
+        body = {"members": list(members)}
+        return Group.from_json(self.http.call("PUT", self.path("groups", name), json=body))
+
+    def delete_group(self, name: str) -> None:
+        """Deletes a group; ConflictError while a policy or a protection names it."""
+        self.http.call("DELETE", self.path("groups", name))
 
     def list_tokens(self) -> Iterator[Token]:
         """Your own tokens that are bound to this project, the newest first, revoked ones too."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
 from podstack.files import LocalFile, files_below, files_to_log, sha256_of, upload
-from podstack.models import Alert, Dataset, Run
+from podstack.models import Alert, Dataset, Run, RunInput
 from podstack.outbox import RUN_ENDED, Outbox, Param, Point
 from podstack.values import number, scalar
 
@@ -197,6 +197,16 @@ class ActiveRun:
         with self._noticing_an_end():
             answer = self._calls.http.call("POST", f"{self._path}/datasets", json=body)
         return Dataset.from_json({**body, **(answer or {})})
+
+    def use_model(self, model_name: str, version: int | str = "latest") -> RunInput:
+        """Records that this run starts from a version, by number or alias: "latest", 3, "champion".
+
+        What it registers is then known to depend on that version. ConflictError where the version came from this run.
+        """
+        body = {"model_name": model_name, "version": str(version)}
+        self._check_running()
+        with self._noticing_an_end():
+            return RunInput.from_json(self._calls.http.call("POST", f"{self._path}/inputs", json=body))
 
     # Alerts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ OPEN_STATES = ("Queued", "Running")
 LEFT_OUT = frozenset(
     {"__pycache__", ".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", ".DS_Store"}
 )
+MOST_CONFIGURATION = 256 * 1024
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 
@@ -38,18 +40,60 @@ class ScheduleCalls(Calls):
         that configurations must fit. Bytes that the server has are not sent; nothing changed makes no new code.
         Caches, virtual environments and .git are left out.
         """
-        if isinstance(command, str):
-            raise ValidationError(
-                f"command is the text {command!r}; it must be a list of words.",
-                hint=f"Write {command.split()!r}.",
-            )
+        words = _words(command)
         files = [file for file in files_below(Path(folder), None) if not LEFT_OUT & set(file.path.split("/"))]
+        for file in files:
+            if file.source.is_symlink():
+                raise ValidationError(
+                    f"{file.path} is a link; training code holds files only.",
+                    hint="Put the file itself there.",
+                )
         sent = upload_bytes(self.http, self.path(), files)
-        body: dict[str, Any] = {"files": {file.path: file.sha256 for file in sent}, "command": list(command)}
-        if schema is not None:
-            body["schema"] = dict(schema)
+        files_sent = {file.path: file.sha256 for file in sent}
+        return self._new_code(experiment_id, words, schema, files=files_sent)
+
+    def fetch_training_code(
+        self,
+        experiment_id: str,
+        git_url: str,
+        git_commit: str,
+        command: Sequence[str],
+        git_path: str = "",
+        schema: Mapping[str, Any] | None = None,
+        timeout: float = 600,
+    ) -> TrainingCode:
+        """Gives an experiment the code in the folder `git_path` of a commit, which the server fetches; waits for it.
+
+        `git_commit` is the commit's full id: a branch would be another code tomorrow. The server's operator says
+        which addresses are allowed (TRAINING_GIT_URLS). PodstackError when it was not fetched, or not within
+        `timeout` seconds.
+        """
+        where = {"git_url": git_url, "git_commit": git_commit, "git_path": git_path}
+        code = self._new_code(experiment_id, _words(command), schema, **where)
+        until, pause = time.monotonic() + timeout, FIRST_WAIT
+        while code.state == "Fetching":
+            if time.monotonic() > until:
+                raise PodstackError(
+                    f"Training code {code.number} is still Fetching after {timeout:g} s.",
+                    hint="list_training_code tells what became of it.",
+                    code="training_code_timeout",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_WAIT)
+            code = next(
+                found for found in self.list_training_code(experiment_id) if found.number == code.number
+            )
+        if code.state == "Failed":
+            raise PodstackError(code.reason, code="training_code_failed")
+        return code
+
+    def _new_code(
+        self, experiment_id: str, words: list[str], schema: Mapping[str, Any] | None, **given: Any
+    ) -> TrainingCode:
+        rules = {} if schema is None else {"schema": dict(schema)}
         path = self.path("experiments", experiment_id, "training-code")
-        return TrainingCode.from_json(self.http.call("POST", path, json=body))
+        answer = self.http.call("POST", path, json={**given, "command": words, **rules})
+        return TrainingCode.from_json(answer)
 
     def list_training_code(self, experiment_id: str) -> Iterator[TrainingCode]:
         """An experiment's training code, the newest first."""
@@ -70,15 +114,17 @@ class ScheduleCalls(Calls):
 
         `timezone` is an IANA name, `configuration` what the program finds as JSON at PODSTACK_CONFIGURATION.
         settings: code (number; the newest when left out), overlap ("skip", "queue", "replace"), catch_up ("none",
-        "last"), starting_deadline and timeout (seconds), memory_limit (MiB), max_attempts, model_name with
-        artifact_path (register what comes out), promote_metric with promote_stage (only if it is better).
+        "last"), starting_deadline, timeout and cpu_limit (seconds), memory_limit and file_size_limit (MiB),
+        max_attempts, engine ("local", "ray", "" as the server's settings say), model_name with artifact_path
+        (register what comes out), promote_stage with promote_metric (only if it is better) or without (only if the
+        checks of the model's policy hold).
         """
         body = {
             "name": name,
             "experiment_id": experiment_id,
             "cron": cron,
             "timezone": timezone,
-            "configuration": dict(configuration or {}),
+            "configuration": _configuration({} if configuration is None else configuration),
             **settings,
         }
         return Schedule.from_json(self.http.call("POST", self.path("schedules"), json=body))
@@ -100,6 +146,8 @@ class ScheduleCalls(Calls):
 
         An edit never starts anything by itself.
         """
+        if "configuration" in settings:
+            settings["configuration"] = _configuration(settings["configuration"])
         return Schedule.from_json(self.http.call("PATCH", self.path("schedules", name), json=settings))
 
     def pause_schedule(self, name: str) -> Schedule:
@@ -126,7 +174,7 @@ class ScheduleCalls(Calls):
         self, name: str, configuration: Mapping[str, Any] | None = None
     ) -> ScheduleExecution:
         """**Run now**; `configuration` is for this time only. `wait_for_execution` waits for its end."""
-        body = {} if configuration is None else {"configuration": dict(configuration)}
+        body = {} if configuration is None else {"configuration": _configuration(configuration)}
         path = self.path("schedules", name, "trigger")
         return ScheduleExecution.from_json(self.http.call("POST", path, json=body))
 
@@ -180,3 +228,32 @@ class ScheduleCalls(Calls):
                 return offset
             on_log(piece.text)
             offset = piece.next_offset
+
+
+def _configuration(value: object) -> dict[str, Any]:
+    """A configuration that JSON can say; ValidationError before anything is sent."""
+    if not isinstance(value, Mapping):
+        raise ValidationError(
+            f"configuration is {type(value).__name__}; it must be a mapping such as {{'epochs': 3}}."
+        )
+    try:
+        written = json.dumps(dict(value), allow_nan=False)
+    except RecursionError:
+        raise ValidationError("configuration is nested too deeply.") from None
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"configuration is no JSON: {error}.") from None
+    if len(written) > MOST_CONFIGURATION:
+        raise ValidationError(
+            f"configuration has {len(written)} bytes as JSON; at most {MOST_CONFIGURATION} are allowed."
+        )
+    found: dict[str, Any] = json.loads(written)
+    return found
+
+
+def _words(command: Sequence[str]) -> list[str]:
+    if isinstance(command, str):
+        raise ValidationError(
+            f"command is the text {command!r}; it must be a list of words.",
+            hint=f"Write {command.split()!r}.",
+        )
+    return list(command)

@@ -27,6 +27,7 @@ INVITATIONS: Columns = {
     "BY": "created_by",
     "UNTIL": "expires_at",
 }
+GROUPS: Columns = {"GROUP": "name", "MEMBERS": "members"}
 ENTRIES: Columns = {
     "AT": "at",
     "WHO": "actor",
@@ -93,6 +94,39 @@ def remove_member(door: Door, username: str, yes: bool) -> None:
     door.ask_first(yes, f"Remove {username} from {door.client.project}?")
     door.client.remove_member(username)
     door.done(f"Removed {username}.")
+
+
+@click.group(cls=Noun)
+def groups() -> None:
+    """Groups of the project's members, whom policies and protections may name."""
+
+
+@groups.command("list")
+@limited
+@pass_door
+def list_groups(door: Door, limit: int | None) -> None:
+    """List groups and who is in them."""
+    door.show_all(door.client.list_groups(), GROUPS, "groups", limit)
+
+
+@groups.command("set")
+@click.argument("name")
+@click.argument("members", nargs=-1, metavar="USERNAME…")
+@pass_door
+def set_group(door: Door, name: str, members: tuple[str, ...]) -> None:
+    """Make the group NAME, or say anew who is in it; for admins."""
+    door.show(door.client.set_group(name, members))
+
+
+@groups.command("rm")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_door
+def delete_group(door: Door, name: str, yes: bool) -> None:
+    """Delete a group that no policy and no protection names; for admins."""
+    door.ask_first(yes, f"Delete the group {name} of {door.client.project}?")
+    door.client.delete_group(name)
+    door.done(f"Deleted the group {name}.")
 
 
 @click.group(cls=Noun)

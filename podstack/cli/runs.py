@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
 from podstack.cli.output import Column, Columns, print_side_by_side, size
-from podstack.cli.words import pairs
+from podstack.cli.words import pairs, read_json, versioned
 from podstack.files import files_to_log, upload
 from podstack.models import Run
 
@@ -344,3 +344,33 @@ def delete_run_alert(door: Door, run_id: str, alert_id: str) -> None:
     """Take an alert away."""
     door.client.delete_run_alert(run_id, alert_id)
     door.done(f"Removed {alert_id}.")
+
+
+@runs.command("inputs")
+@click.argument("run_id", metavar="RUN")
+@limited
+@pass_door
+def inputs(door: Door, run_id: str, limit: int | None) -> None:
+    """The versions that a run started from."""
+    columns: Columns = {"MODEL": "model_name", "VERSION": "version", "ASKED FOR": "ref"}
+    door.show_all(door.client.list_run_inputs(run_id), columns, "inputs", limit)
+
+
+@runs.command("use-model")
+@click.argument("run_id", metavar="RUN")
+@versioned()
+@pass_door
+def use_model(door: Door, run_id: str, model_name: str, version: str) -> None:
+    """Record that a Running run starts from a version."""
+    body = {"model_name": model_name, "version": version}
+    answer = door.client.http.call("POST", door.client.path("runs", run_id, "inputs"), json=body)
+    door.done(f"{run_id} starts from {model_name} {version}.", answer)
+
+
+@runs.command("again")
+@click.argument("run_id", metavar="RUN")
+@click.option("--config", type=click.File("rb"), metavar="FILE", help="Another configuration; - is stdin.")
+@pass_door
+def again(door: Door, run_id: str, config: BinaryIO | None) -> None:
+    """Start the training of a run once more, with the same code."""
+    door.show(door.client.run_again(run_id, read_json(config) if config else None))

@@ -30,7 +30,14 @@ EXECUTIONS: Columns = {
     "ENDED": "ended_at",
     "REASON": "reason",
 }
-CODE: Columns = {"NUMBER": "number", "COMMAND": "command", "FILES": "file_count", "CREATED": "created_at"}
+CODE: Columns = {
+    "NUMBER": "number",
+    "STATE": "state",
+    "COMMAND": "command",
+    "FILES": "file_count",
+    "COMMIT": "git_commit",
+    "CREATED": "created_at",
+}
 configured = click.option(
     "--config", "config", type=click.File("rb"), metavar="FILE", help="A JSON object; - is stdin."
 )
@@ -40,8 +47,8 @@ settings = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="overlap, catch_up, starting_deadline, timeout, memory_limit, max_attempts, code, model_name, "
-    "artifact_path, promote_metric, promote_stage; null empties one.",
+    help="overlap, catch_up, starting_deadline, timeout, cpu_limit, memory_limit, file_size_limit, "
+    "max_attempts, engine, code, model_name, artifact_path, promote_metric, promote_stage; null empties one.",
 )
 
 
@@ -62,6 +69,31 @@ def upload_code(
     """Give an experiment the code in FOLDER, and the COMMAND that trains with it."""
     rules = None if schema is None else read_json(schema)
     door.show(door.client.upload_training_code(experiment, folder, command, rules))
+
+
+@schedules.command("fetch-code", context_settings={"ignore_unknown_options": True})
+@click.argument("experiment")
+@click.argument("git_url", metavar="URL")
+@click.argument("git_commit", metavar="COMMIT")
+@click.argument("command", nargs=-1, required=True)
+@click.option("--path", "git_path", metavar="FOLDER", default="", help="The folder in the repository.")
+@click.option("--schema", type=click.File("rb"), metavar="FILE", help="JSON Schema of configurations.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS")
+@pass_door
+def fetch_code(
+    door: Door,
+    experiment: str,
+    git_url: str,
+    git_commit: str,
+    command: tuple[str, ...],
+    git_path: str,
+    schema: BinaryIO | None,
+    timeout: float,
+) -> None:
+    """Give an experiment the code of a Git COMMIT, which the server fetches from URL, and the COMMAND that trains."""
+    rules = None if schema is None else read_json(schema)
+    call = door.client.fetch_training_code
+    door.show(call(experiment, git_url, git_commit, command, git_path, rules, timeout))
 
 
 @schedules.command("code")

@@ -296,3 +296,11 @@ def remove_tag(door: Door, model_name: str, version: str, key: str) -> None:
     """Remove an annotation."""
     door.client.delete_model_version_tag(model_name, version, key)
     door.done(f"Removed {key} of {model_name}/{version}.")
+
+
+@versions.command("recipe")
+@versioned()
+@pass_door
+def recipe(door: Door, model_name: str, version: str) -> None:
+    """What is needed to make a version again."""
+    door.show(door.client.get_recipe(model_name, version))
