@@ -1,60 +1,77 @@
 // Line charts of metric series: <figure data-chart="id of a JSON script"> with {key, steps, values}, and, where a point
-// can be opened, {axis, link}: the link ends where the step follows.
-import uPlot from "uplot";
+// can be opened, {axis, link}: the link ends where the step follows. [data-curves] holds the curves of a run: while the
+// page says that it runs ([data-running]) they are read anew, and those of new metrics come in.
+import { accent, lines, plain, table } from "./plot.js";
 
-const read = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const numbers = { NaN: null, Infinity: null, "-Infinity": null };
-const charts = [];
+const HEIGHT = 190;
+const EVERY = 3000; // milliseconds
+const MOST = 24;
+const charts = new Map(); // element -> {chart, data}
 
-function draw(figure) {
-  const data = JSON.parse(document.getElementById(figure.dataset.chart).textContent);
-  const ordered = data.steps
-    .map((step, index) => [step, data.values[index] in numbers ? null : data.values[index]])
-    .sort((a, b) => a[0] - b[0]);
-  const axis = {
-    stroke: read("--tblr-secondary-color") || "#667382",
-    grid: { stroke: read("--tblr-border-color"), width: 1 },
-    ticks: { show: false },
-    font: "11px Inter Variable, sans-serif",
-    size: 44,
-  };
-  const options = {
-    width: figure.clientWidth,
-    height: 190,
-    cursor: { y: false, points: { size: 7 } },
-    legend: { live: true },
-    scales: { x: { time: false } },
-    // Steps and versions are whole numbers.
-    axes: [{ ...axis, size: 30, incrs: [1, 2, 5].flatMap((n) => [...Array(12).keys()].map((e) => n * 10 ** e)).sort((a, b) => a - b) }, axis],
-    series: [
-      { label: data.axis || "step" },
-      {
-        label: data.key,
-        stroke: read("--tblr-primary"),
-        width: 2,
-        points: { show: ordered.length < (data.link ? 200 : 60), size: data.link ? 7 : 5 },
-        spanGaps: true,
-      },
-    ],
-  };
-  const chart = new uPlot(options, [ordered.map((p) => p[0]), ordered.map((p) => p[1])], figure);
+const seriesOf = (data) => [{ label: data.key, xs: data.steps, ys: data.values.map(plain), color: accent() }];
+
+function draw(element, data) {
+  charts.get(element)?.chart.destroy();
+  const chart = lines(element, seriesOf(data), { axis: data.axis || "step", height: HEIGHT, big: Boolean(data.link) });
   if (data.link) {
     // A point is a version: a click opens its page.
     chart.over.classList.add("clickable");
     chart.over.addEventListener("click", () => {
-      const point = ordered[chart.cursor.idx];
-      if (point) location.assign(`${data.link}${point[0]}/`);
+      const step = chart.data[0][chart.cursor.idx];
+      if (step !== undefined) location.assign(`${data.link}${step}/`);
     });
   }
-  return chart;
+  charts.set(element, { chart, data });
 }
 
-function drawAll() {
-  for (const chart of charts.splice(0)) chart.destroy();
-  for (const figure of document.querySelectorAll("[data-chart]")) charts.push(draw(figure));
+for (const element of document.querySelectorAll("[data-chart]"))
+  draw(element, JSON.parse(document.getElementById(element.dataset.chart).textContent));
+document.addEventListener("theme", () => charts.forEach(({ data }, element) => draw(element, data)));
+addEventListener("resize", () =>
+  charts.forEach(({ chart }, element) => chart.setSize({ width: element.clientWidth, height: HEIGHT })),
+);
+
+const curves = document.querySelector("[data-curves]");
+
+function figureOf(key) {
+  const label = `${key} over steps; the last values stand in the table of metrics`;
+  const known = [...curves.querySelectorAll("[data-chart]")].find((each) => each.getAttribute("aria-label") === label);
+  if (known) return known;
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  const element = document.createElement("div");
+  caption.textContent = key;
+  element.dataset.chart = "";
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", label);
+  figure.append(caption, element);
+  curves.querySelector(".charts").append(figure);
+  curves.hidden = false;
+  return element;
 }
-drawAll();
-document.addEventListener("theme", drawAll);
-addEventListener("resize", () => {
-  for (const chart of charts) chart.setSize({ width: chart.root.parentElement.clientWidth, height: 190 });
-});
+
+async function refresh() {
+  const keys = [...document.querySelectorAll("[data-metric]")].map((row) => row.dataset.metric).slice(0, MOST);
+  if (keys.length && !document.hidden) {
+    const query = new URLSearchParams([["run", curves.dataset.run], ["points", "1000"], ...keys.map((key) => ["key", key])]);
+    const answer = await fetch(`${curves.dataset.curves}?${query}`);
+    if (!answer.ok) return;
+    for (const series of (await answer.json()).series) {
+      if (series.steps.length < 2) continue;
+      const element = figureOf(series.key);
+      const held = charts.get(element);
+      if (!held) draw(element, series);
+      else if (held.data.total !== series.total || held.data.steps.length !== series.steps.length) {
+        held.chart.setData(table(seriesOf(series)));
+        held.data = series;
+      }
+    }
+  }
+}
+
+async function follow() {
+  const running = document.querySelector("[data-running]"); // gone once the run has ended: then once more
+  await refresh().catch(() => {}); // the next one may go through
+  if (running) setTimeout(follow, EVERY);
+}
+if (curves && document.querySelector("[data-running]")) setTimeout(follow, EVERY);
