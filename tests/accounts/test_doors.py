@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
 from accounts.choices import Door, Role, Scope
 from accounts.models import ApiToken, AuditEntry, Membership, User
@@ -89,14 +90,14 @@ def test_no_header_changes_the_method_the_address_or_the_caller(ann: Person) -> 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost@evil.example", "a b", "[::1"])
 def test_another_host_is_400_with_a_problem(ann: Person, host: str) -> None:
-    for address in ("/api/v1/me", f"{ann.base}/models", "/serve/alpha/e"):
+    for address in ("/api/v1/me", f"{ann.base}/models"):
         answer = Client(headers={"Authorization": f"Bearer {ann.token}"}).get(address, headers={"Host": host})
         assert answer.status_code == 400, host
         assert answer["Content-Type"] == "application/problem+json"
 
 
 def test_methods_that_nobody_wrote(ann: Person) -> None:
-    for address in (f"{ann.base}/models", "/api/v1/me", "/serve/alpha/e"):
+    for address in (f"{ann.base}/models", "/api/v1/me"):
         for method in ("TRACE", "CONNECT", "PROPFIND", "FOO"):
             for api, expected in ((ann.api, (404, 405)), (Client(), (401, 405))):
                 answer = api.generic(method, address)
@@ -202,11 +203,30 @@ def test_rights_end_at_once(ann: Person) -> None:
     assert bob.api.get(f"{ann.base}/models").status_code == 200
     Membership.objects.filter(user=bob.user).delete()
     assert write("c") == 404
-    User.objects.filter(pk=bob.user.pk).update(is_active=False)
-    assert write("d") == 401
-    browser = Client()
-    browser.force_login(bob.user)
-    assert browser.get("/api/v1/me").status_code == 401
+
+
+def test_deactivation_ends_sessions_and_tokens_at_once(ann: Person) -> None:
+    """By the switch in the admin, as an operator finds it."""
+    bob = make_person(ann.project, Role.MAINTAINER)
+    root = User.objects.create(username="root", is_superuser=True, is_staff=True)
+    session, operator = Client(), Client()
+    session.force_login(bob.user)
+    operator.force_login(root)
+    page = "/projects/alpha/models/"
+    assert session.get(page).status_code == 200
+    assert bob.api.get(f"{ann.base}/models").status_code == 200
+    address = f"/admin/accounts/user/{bob.user.pk}/change/"
+    form = operator.get(address).context["adminform"].form
+    words = {name: value for name, value in form.initial.items() if value not in (None, False)}
+    joined = timezone.localtime(bob.user.date_joined)
+    words |= {"date_joined_0": joined.date(), "date_joined_1": f"{joined:%H:%M:%S}"}
+    del words["is_active"]
+    assert operator.post(address, words).status_code == 302
+    assert not User.objects.get(pk=bob.user.pk).is_active
+    assert (session.get(page).status_code, session.post(page).status_code) == (302, 302)
+    assert bob.api.get(f"{ann.base}/models").status_code == 401
+    entry = AuditEntry.objects.get(verb="update_user", object_id=bob.user.username)
+    assert (entry.after["is_active"], entry.actor) == (False, root)
 
 
 def test_a_superuser_acts_everywhere_in_the_admin_only_and_leaves_a_trace(ann: Person) -> None:

@@ -10,7 +10,10 @@ from deployments.choices import EndpointState
 from deployments.models import Deployment
 from registry.models import ModelVersion
 from tests.cli.conftest import CommandLine
+from tests.deployments.conftest import GatewayProcess, gateway, gateway_process
 from tests.factories import make_version
+
+__all__ = ["gateway", "gateway_process"]  # fixtures
 
 
 def make_servable(podstack: CommandLine) -> None:
@@ -60,7 +63,9 @@ def test_waiting_ends_with_the_reason(deployed: CommandLine) -> None:
     assert "The model does not load." in deployed(*again, code=1).stderr
 
 
-def test_an_endpoint_that_does_not_serve_predicts_nothing(deployed: CommandLine, tmp_path: Path) -> None:
+def test_an_endpoint_that_does_not_serve_predicts_nothing(
+    gateway: GatewayProcess, deployed: CommandLine, tmp_path: Path
+) -> None:
     deployed("deployments", "undeploy", "live")  # one that is on its way is waited for
     (tmp_path / "rows.json").write_text("[[1, 2]]")
     refused = deployed("deployments", "predict", "live", str(tmp_path / "rows.json"), code=1)

@@ -106,7 +106,9 @@ def test_a_failing_job_is_tried_again_and_then_given_up_with_its_error() -> None
     row = Job.objects.get()
     assert (row.state, row.attempts, row.error) == (JobState.FAILED, 2, "no milk")
     assert BROKEN == ["milk: no milk"]
-    assert jobs.requeue([row.pk]) == 1
+    jobs.retry(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (JobState.QUEUED, 0)
 
 
 def test_what_a_dead_worker_held_is_handed_on_and_the_dead_cannot_finish_it() -> None:

@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import joblib
 import pytest
+import requests
 import urllib3
 from celery import current_app
+from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
@@ -33,13 +37,61 @@ TOKEN = "engine-token-for-tests"
 ROWS: list[list[float]] = load_iris().data[::30].tolist()
 
 
+class GatewayProcess:
+    """The gateway on the tests' database, which tests may kill and start again at the same address."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.port, self.folder = free_port(), folder
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "gateway.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "--port", str(self.port)],
+                cwd=ROOT,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+            )
+        until(self.is_ready, 60)
+
+    def is_ready(self) -> bool:
+        try:
+            return urllib3.request("GET", f"{self.url}/readyz", retries=False, timeout=2).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+            self.process = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def database_url(port: int = 0) -> str:
+    """The tests' own database as libpq takes it, by its own port or by this one of this machine."""
+    values = connection.settings_dict
+    login = f"{quote(values['USER'], safe='')}:{quote(values['PASSWORD'], safe='')}"
+    host = values["OPTIONS"].get("host") or values["HOST"]
+    where = f"host={quote(host, safe='')}&port={values['PORT'] or 5432}"
+    if port:
+        where = f"host=127.0.0.1&port={port}"
+    return f"postgresql://{login}@/{values['NAME']}?{where}"
+
+
 class EngineProcess:
     """The serving engine daemon, which tests may kill and start again at the same address."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -97,7 +149,7 @@ def _command(pid: int) -> bytes:
         return b""
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Waits for `condition`, or fails."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -105,7 +157,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def work_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def work_until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Runs due jobs as a worker would, until `condition` holds."""
 
     def worked() -> bool:
@@ -117,7 +169,7 @@ def work_until(condition: Callable[[], Any], seconds: float = 30) -> None:
     until(worked, seconds)
 
 
-def work_until_idle(seconds: float = 30) -> None:
+def work_until_idle(seconds: float = 60) -> None:
     """Runs jobs until none waits, those that wait for their time included."""
     work_until(lambda: not Job.objects.filter(state=JobState.QUEUED).exists(), seconds)
 
@@ -138,6 +190,25 @@ def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineP
     yield process
     process.stop()
     until(lambda: not process.serving_processes(), 10)
+
+
+@pytest.fixture(scope="session")
+def gateway_process(
+    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
+) -> Iterator[GatewayProcess]:
+    process = GatewayProcess(tmp_path_factory.mktemp("gateway"), database_url())
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def gateway(gateway_process: GatewayProcess, settings: Any, transactional_db: None) -> GatewayProcess:
+    """The gateway, running, as the platform's settings name it."""
+    settings.GATEWAY_URL = gateway_process.url
+    if not gateway_process.is_ready():
+        gateway_process.end(signal.SIGKILL)
+        gateway_process.start()
+    return gateway_process
 
 
 @pytest.fixture
@@ -238,9 +309,24 @@ def deployed(person: Person, version: ModelVersion, endpoint_name: str = "iris-a
     work_until_idle()
 
 
-def ask(person: Person, name: str = "iris-api", rows: Any = ROWS) -> Any:
+def call(
+    person: Person,
+    method: str = "POST",
+    path: str = "",
+    *,
+    name: str = "iris-api",
+    slug: str = "",
+    **more: Any,
+) -> requests.Response:
+    """The gateway's answer to a request below an endpoint's address."""
+    more["headers"] = {"Authorization": f"Bearer {person.token}", **more.get("headers", {})}
+    address = f"{settings.GATEWAY_URL}/serve/{slug or person.project.slug}/{name}{path}"
+    return requests.request(method, address, timeout=90, **more)
+
+
+def ask(person: Person, name: str = "iris-api", rows: Any = ROWS) -> requests.Response:
     """The gateway's answer to rows."""
-    return person.api.post(f"/serve/{person.project.slug}/{name}", {"instances": rows}, format="json")
+    return call(person, name=name, json={"instances": rows})
 
 
 def events(person: Person, name: str = "iris-api") -> list[str]:

@@ -7,6 +7,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry
 from common.models import Job
+from deployments import rollouts
 from deployments.models import Deployment, DeploymentRevision
 from tests.deployments.conftest import a_quick_version, deploy
 from tests.factories import Person
@@ -52,3 +53,20 @@ def test_an_operator_has_a_worker_look_again(ada: Person, operator: Client) -> N
     assert operator.post(f"{PAGES}/deployment/", chosen).status_code == 302
     assert Job.objects.get().name == "deployments.reconcile"
     assert AuditEntry.objects.filter(verb="look_again", door="admin").exists()
+
+
+def test_an_operator_undeploys_deploys_again_and_ends_a_shadow(ada: Person, operator: Client) -> None:
+    deploy(ada, a_quick_version(ada))
+    rollouts.set_shadow(actor=ada.actor, project=ada.project, endpoint_name="iris-api", version=1)
+    chosen = {"_selected_action": [Deployment.objects.get().pk]}
+    for action, said, wanted in (
+        ("end_shadow", b"The copies of iris-api ended.", "Running"),
+        ("undeploy", b"iris-api is taken down.", "Stopped"),
+        ("deploy_again", b"iris-api is deployed again.", "Running"),
+    ):
+        answer = operator.post(f"{PAGES}/deployment/", {"action": action, **chosen}, follow=True)
+        assert said in answer.content, action
+        found = Deployment.objects.get()
+        assert (found.wanted, found.shadow_revision) == (wanted, None), action
+    verbs = AuditEntry.objects.filter(door="admin").values_list("verb", flat=True)
+    assert {"unset_shadow", "undeploy", "deploy_again"} <= set(verbs)

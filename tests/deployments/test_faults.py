@@ -1,8 +1,14 @@
-"""What dies in the middle: the endpoint ends in a state that is true, with a sentence, and nothing is left over."""
+"""What dies in the middle: the endpoint ends in a state that is true, with a sentence, and nothing is left over.
+
+SOAK_FAULT_ROUNDS repeats each.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +19,12 @@ from django.utils import timezone
 from common import jobs
 from common.models import Job, JobState
 from deployments import reconcile
-from deployments.engines.base import EngineAway, EngineRefused, ServiceSpec
+from deployments.engines.base import EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
 from deployments.engines.local import LocalEngine
 from deployments.models import Deployment, DeploymentRevision
 from deployments.tasks import look_after_endpoints
 from tests.deployments.conftest import (
+    TOKEN,
     EngineProcess,
     a_quick_version,
     ask,
@@ -30,9 +37,15 @@ from tests.deployments.conftest import (
     work_until,
     work_until_idle,
 )
-from tests.factories import Person
+from tests.factories import Person, make_person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("gateway")]
+
+
+@pytest.fixture(params=range(int(os.environ.get("SOAK_FAULT_ROUNDS", "1"))), autouse=True)
+def turn(request: pytest.FixtureRequest) -> int:
+    """Which round it is."""
+    return int(request.param)
 
 
 def test_an_engine_that_was_killed_and_came_back_serves_the_endpoint_again(
@@ -70,6 +83,23 @@ def test_a_serving_process_that_died_is_started_again(ada: Person, engine: Engin
     assert not Job.objects.filter(state=JobState.QUEUED).exists(), "all is as wanted"
 
 
+def test_a_replica_that_is_killed_is_replaced_and_requests_wait_for_it(
+    ada: Person, engine: EngineProcess
+) -> None:
+    deployed(ada, a_quick_version(ada))
+
+    def replicas() -> list[str]:
+        return [each.id for each in engine.client.services()[0].replicas if each.state == "ready"]
+
+    (killed,) = replicas()
+    os.kill(int(killed), signal.SIGKILL)
+    until(lambda: replicas() not in ([], [killed]), 60)
+    assert ask(ada).status_code == 200
+    look_after_endpoints()
+    work_until_idle()
+    assert (state(ada), endpoint(ada)["reason"]) == ("Active", "")
+
+
 def test_an_engine_that_is_away_is_asked_again_until_it_is_back(ada: Person, engine: EngineProcess) -> None:
     engine.kill()
     deploy(ada, a_quick_version(ada))
@@ -105,6 +135,36 @@ def test_a_model_that_never_becomes_ready_fails_at_its_deadline(
     assert "did not become ready" in endpoint(ada)["reason"]
     work_until_idle()
     until(lambda: not engine.client.services(), 15)
+
+
+class Installing(LocalEngine):
+    """The engine, while it installs the packages of all that it starts."""
+
+    until_now = True
+
+    def observe(self, service_id: str) -> Service | None:
+        found = super().observe(service_id)
+        if found is None or not self.until_now:
+            return found
+        says = "Its packages are being installed."
+        return replace(found, state=ServiceState.STARTING, reason=says, preparing=True)
+
+
+def test_a_model_whose_packages_are_being_installed_has_its_time_to_load_after_that(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Installing(engine.url, TOKEN)
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: slow)
+    deploy(ada, a_quick_version(ada))
+    work_until(lambda: endpoint(ada)["reason"] == "Its packages are being installed.")
+    for _ in range(3):
+        DeploymentRevision.objects.update(started_at=timezone.now() - timedelta(minutes=8))
+        reconcile.reconcile(Deployment.objects.get().pk)
+        assert state(ada) == "Deploying"
+    slow.until_now = False
+    work_until(lambda: state(ada) == "Active")
+    assert endpoint(ada)["reason"] == ""
+    assert events(ada).count("Its packages are being installed.") == 1
 
 
 def test_undeploy_during_deploying_leaves_nothing_running(ada: Person, engine: EngineProcess) -> None:
@@ -166,6 +226,25 @@ def test_two_workers_at_one_endpoint_do_not_step_on_each_other(ada: Person, engi
         "Version 1 answers requests now (revision 1).",
     ]
     assert len(engine.living()) == 1
+
+
+def test_two_people_who_deploy_one_new_name_at_once_both_get_a_true_answer(ada: Person) -> None:
+    version, other = a_quick_version(ada), a_quick_version(ada, model_name="roses")
+    people = [make_person(ada.project) for _ in range(6)]
+
+    def call(number: int) -> Any:
+        try:
+            return deploy(people[number], other if number == 5 else version)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(call, range(6)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert set(statuses) <= {200, 201, 409} and statuses.count(201) == 1
+    made = [answer.json()["revision"] for answer in answers if answer.status_code != 409]
+    assert endpoint(ada)["revision"] == len(made)
+    work_until(lambda: state(ada) == "Active")
 
 
 def test_a_job_that_fails_every_time_leaves_a_sentence(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.db import connection
+from django.utils import timezone
 
-from tests.factories import make_person, make_project, run_jobs
+from common import jobs
+from common.models import Job, JobState
+from tests.factories import make_person, make_project
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-PAGES = ("registry.md", "portal.md", "files.md", "approvals.md", "webhooks.md")
+PAGES = (
+    "registry.md",
+    "portal.md",
+    "files.md",
+    "approvals.md",
+    "webhooks.md",
+    "lineage.md",
+    "deployments.md",
+)
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -44,9 +56,12 @@ def a_worker() -> Iterator[None]:
 
     def work() -> None:
         while not done.wait(0.1):
-            run_jobs()
+            due = Job.objects.filter(state=JobState.QUEUED, run_after__lte=timezone.now())
+            for row in due.order_by("run_after"):
+                jobs.run(row.pk)
         connection.close()
 
+    current_app.loader.import_default_modules()
     worker = threading.Thread(target=work)
     worker.start()
     try:

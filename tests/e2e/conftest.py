@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from podstack import MLOpsClient
 
+expect.set_options(timeout=60_000)  # other tests may need the machine
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "STORAGE_URL", "VAR_DIR", "DJANGO_SETTINGS_MODULE")
 
@@ -30,6 +32,7 @@ class Platform:
     process: subprocess.Popen[bytes]
     var: Path
     url: str
+    gateway_url: str
     env: dict[str, str]
 
     @property
@@ -116,9 +119,10 @@ def free_port() -> int:
 
 def start_platform(var: Path, **settings: str) -> Platform:
     """Starts the launcher on a folder of its own and waits until it is ready."""
-    port = free_port()
+    port, gateway_port = free_port(), free_port()
     clean = {k: v for k, v in os.environ.items() if k not in OURS and not k.startswith("PODSTACK_")}
-    environ = {**clean, "VAR_DIR": str(var), "PORT": str(port), "DEMO": "0", **settings}
+    environ = {**clean, "VAR_DIR": str(var), "DEMO": "0", **settings}
+    environ |= {"PORT": str(port), "GATEWAY_PORT": str(gateway_port)}
     log = (var.parent / "launcher.log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "launcher"],
@@ -132,11 +136,11 @@ def start_platform(var: Path, **settings: str) -> Platform:
     _wait_until_ready(process, url, var.parent / "launcher.log")
     lines = (var / "dev.env").read_text().splitlines()
     env = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))
-    return Platform(process, var, url, env)
+    return Platform(process, var, url, f"http://127.0.0.1:{gateway_port}", env)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
@@ -159,7 +163,8 @@ def stop_platform(platform: Platform) -> None:
     assert not left, [(_command(pid)) for pid in left]
 
 
-@pytest.fixture(scope="session")
+# Of the package: with the folder's last test it ends, and leaves the machine to those that follow.
+@pytest.fixture(scope="package")
 def platform() -> Iterator[Platform]:
     with tempfile.TemporaryDirectory(prefix="platform-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)

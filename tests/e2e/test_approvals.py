@@ -6,15 +6,22 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
-from podstack import MLOpsClient
+from podstack import MLOpsClient, PermissionDeniedError
 from tests.e2e.conftest import Platform
 from tests.e2e.test_portal import browser_path, no_barrier
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 MODEL = "guarded"
+ITS_TIME_IS_OVER = """
+from django.utils import timezone
+from approvals.models import ApprovalRequest
+from approvals.tasks import look_after_requests
+ApprovalRequest.objects.filter(public_id={request!r}).update(expires_at=timezone.now())
+look_after_requests()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +54,15 @@ def people(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict
     return clients
 
 
+def patient(chromium: Browser) -> BrowserContext:
+    """A window of 1280 × 800 whose acts wait for a minute: other tests may need the machine."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    context.set_default_timeout(60_000)
+    return context
+
+
 def signed_in(chromium: Browser, platform: Platform, name: str) -> Page:
-    page = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce").new_page()
+    page = patient(chromium).new_page()
     page.goto(platform.url)
     page.fill("#id_login", name)
     page.fill("#id_password", f"{name}-password-1")
@@ -89,6 +103,8 @@ def test_a_guarded_move_from_the_request_to_the_roll_back(
     expect(ann.get_by_text("others review it")).to_be_visible()
     expect(ann.get_by_role("button", name="Approve")).to_have_count(0)
     assert people["ann"].get_model_version(MODEL, 2).stage == "None"
+    with pytest.raises(PermissionDeniedError):
+        people["ann"].approve(address.rstrip("/").rpartition("/")[2])
 
     ray.goto(f"{platform.url}/projects/default/approvals/")
     expect(ray.get_by_role("link", name=re.compile("Waiting for you"))).to_be_visible()
@@ -112,6 +128,13 @@ def test_a_guarded_move_from_the_request_to_the_roll_back(
     expect(ray.get_by_text("Approved: the version is in Production.")).to_be_visible()
     client = people["ann"]
     assert [client.get_model_version(MODEL, number).stage for number in (1, 2)] == ["Archived", "Production"]
+    ann.goto(f"{platform.url}/projects/default/notifications/")
+    expect(ann.get_by_text("Approved by ray").first).to_be_visible()
+    ann.goto(f"{platform.url}/projects/default/models/{MODEL}/standing/")
+    expect(
+        ann.get_by_role("row", name=re.compile("v2 Production")).get_by_role("link", name="ray")
+    ).to_be_visible()
+    no_barrier(ann)
 
     ann.goto(f"{platform.url}/projects/default/models/{MODEL}/")
     ann.get_by_role("link", name="Roll back").click()
@@ -120,6 +143,24 @@ def test_a_guarded_move_from_the_request_to_the_roll_back(
     (waiting,) = people["ray"].list_approvals(waiting_for_me=True)
     people["ray"].approve(waiting.id)
     assert [client.get_model_version(MODEL, number).stage for number in (1, 2)] == ["Production", "Archived"]
+
+
+def test_what_nobody_decides_expires(
+    platform: Platform, chromium: Browser, people: dict[str, MLOpsClient]
+) -> None:
+    people["ray"].set_approval_policy(stage="Staging", model_name=MODEL)
+    asked = people["ann"].transition_model_version_stage(MODEL, 2, "Staging")
+    assert asked.approval is not None
+    page = signed_in(chromium, platform, "ann")
+    page.goto(f"{platform.url}/projects/default/approvals/{asked.approval.id}/")
+    expect(page.get_by_text("asked for by ann").first).to_contain_text("expires")
+    platform.manage("shell", "-c", ITS_TIME_IS_OVER.format(request=asked.approval.id))
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Expired")
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    page.goto(f"{platform.url}/projects/default/notifications/")
+    expect(page.get_by_text(re.compile("expired", re.IGNORECASE)).first).to_be_visible()
+    assert people["ann"].get_model_version(MODEL, 2).stage != "Staging"
 
 
 def test_the_pages_fit_a_phone(platform: Platform, chromium: Browser, people: dict[str, MLOpsClient]) -> None:

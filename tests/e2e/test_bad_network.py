@@ -16,7 +16,7 @@ from podstack.http import Retries
 from tests.e2e.conftest import Platform
 from tests.e2e.proxy import Faults, proxy_to
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 COUNT = int(os.environ.get("SOAK_NETWORK", "60"))
 BAD = {"drop": 0.08, "lose": 0.08, "delay": 0.05, "cut": 0.08, "double": 0.08}

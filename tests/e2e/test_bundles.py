@@ -15,7 +15,7 @@ import pytest
 from podstack import ConflictError
 from tests.e2e.conftest import Platform, start_platform, stop_platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPY, EXPORT, IMPORT = re.findall(

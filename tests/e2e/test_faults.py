@@ -9,12 +9,13 @@ from pathlib import Path
 
 import joblib
 import pytest
+import requests
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from tests.e2e.conftest import Platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("SOAK_FAULT_ROUNDS", "1"))
 
@@ -47,10 +48,39 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_leaves_a_true_state_and_n
         deployment = client.get_deployment(f"killed-{number}")
         assert deployment.state == "Active" or deployment.reason
         client.undeploy(f"killed-{number}")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while platform.processes("serving.spawn", "killed-"):
         assert time.monotonic() < deadline, "A serving process was left over."
         time.sleep(0.2)
+
+
+def test_web_and_gateway_processes_that_are_killed_come_back_and_the_endpoint_answers(
+    platform: Platform, tmp_path: Path
+) -> None:
+    client = platform.client()
+    version = an_iris_version(platform, tmp_path, "killed-web")
+    deployment = client.deploy_model("killed-web", version, "killed-web").wait(timeout=120)
+    for words in (("launcher.web",), ("-m gateway",)) * ROUNDS:
+        killed = platform.processes(*words)
+        assert killed
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not _answers(platform, deployment.endpoint_url):
+            assert time.monotonic() < deadline, "It did not come back."
+            time.sleep(0.2)
+        assert client.get_deployment("killed-web").state == "Active"
+    client.undeploy("killed-web")
+
+
+def _answers(platform: Platform, url: str) -> bool:
+    headers = {"Authorization": f"Bearer {platform.token}"}
+    row = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
+    try:
+        ready = requests.get(f"{platform.url}/readyz", timeout=10).ok
+        return ready and requests.post(url, json=row, headers=headers, timeout=10).ok
+    except requests.RequestException:
+        return False
 
 
 def test_a_broker_killed_loses_no_job(platform: Platform, tmp_path: Path) -> None:

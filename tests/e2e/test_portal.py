@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.e2e.conftest import Platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 KNOWN_BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
@@ -42,6 +42,7 @@ def page(platform: Platform, complaints: list[str]) -> Iterator[Page]:
         except Error as error:
             pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
         opened = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+        opened.set_default_timeout(60_000)
         opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         host = urlsplit(platform.url).netloc
@@ -107,8 +108,8 @@ def test_versions_are_compared_and_the_stage_changes_with_a_note(
 ) -> None:
     page.goto(flowers)
     no_barrier(page)
-    page.get_by_label("Compare version 1").check()
-    page.get_by_label("Compare version 2").check()
+    page.get_by_label("Select version 1").check()
+    page.get_by_label("Select version 2").check()
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="Compare 2 versions")).to_be_visible()
     no_barrier(page)
@@ -145,11 +146,11 @@ def test_a_version_is_deployed_and_becomes_active_without_a_reload(
     no_barrier(page)
     page.get_by_role("button", name="Deploy").click()
     heading = page.get_by_role("heading", name="flowers-api")
-    expect(heading).to_contain_text("Active", timeout=30_000)
+    expect(heading).to_contain_text("Active")
     expect(page.get_by_text("the endpoint runs on the CPU").first).to_be_visible()
     no_barrier(page)
     page.get_by_role("button", name="Undeploy").click()
-    expect(heading).to_contain_text("Inactive", timeout=30_000)
+    expect(heading).to_contain_text("Inactive")
     assert not complaints
 
 

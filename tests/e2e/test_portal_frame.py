@@ -11,7 +11,7 @@ from podstack.errors import AuthenticationError
 from tests.e2e.conftest import Platform
 from tests.e2e.test_portal import complaints, no_barrier, page  # noqa: F401
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 SETTINGS = (
     "settings/profile/",

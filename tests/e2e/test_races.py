@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("SOAK_RACE_ROUNDS", "2"))
 AT_ONCE = 100

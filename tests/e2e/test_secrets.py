@@ -12,7 +12,7 @@ import requests
 from tests.e2e.conftest import Platform
 from tests.e2e.test_faults import an_iris_version
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -107,7 +107,7 @@ def provoked(platform: Platform) -> dict[str, str]:
     )
     seen["broken body"] = broken.text
     bad_rows = requests.post(
-        f"{platform.url}/serve/{platform.env['PODSTACK_PROJECT']}/secretive",
+        platform.client().get_deployment("secretive").endpoint_url,
         json={"instances": "x"},
         headers=headers,
     )

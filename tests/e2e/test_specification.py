@@ -22,7 +22,7 @@ from podstack.errors import DeploymentFailed
 from tests.e2e import standin_torch
 from tests.e2e.conftest import ROOT, Platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 TORCH = importlib.util.find_spec("torch") is not None
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -103,7 +103,7 @@ def test_every_python_block_of_the_specification_works_as_written(
     assert (place / "models" / "model.joblib").read_bytes() == (place / "model.joblib").read_bytes()
     assert names["model"].state_dict()
     with pytest.raises(DeploymentFailed, match="state_dict"):
-        names["deployment"].wait(timeout=10)
+        names["deployment"].wait(timeout=60)
     assert client.get_deployment("sentiment-api").serving_version == 3
     version = client.get_model_version("sentiment-classifier", 3)
     assert version.stage == "Production"
@@ -111,7 +111,7 @@ def test_every_python_block_of_the_specification_works_as_written(
     assert client.get_model_by_alias("sentiment-classifier", "latest-prod").version == 3
     last = client.get_model_version("sentiment-classifier", 4)
     assert (last.stage, last.format) == ("Production", "torch_state_dict")
-    assert f"Model deployed at: {platform.url}/serve/default/sentiment-api" in capsys.readouterr().out
+    assert f"Model deployed at: {platform.gateway_url}/serve/default/sentiment-api" in capsys.readouterr().out
 
 
 def test_a_bare_state_dict_fails_with_a_sentence_until_a_predictor_comes_with_it(
@@ -126,7 +126,7 @@ def test_a_bare_state_dict_fails_with_a_sentence_until_a_predictor_comes_with_it
         deployment = client.deploy_model("bare-weights", version.version, "bare-api")
     assert deployment.state == "Failed"
     with pytest.raises(DeploymentFailed, match="state_dict"):
-        deployment.wait(timeout=10)
+        deployment.wait(timeout=60)
     headers = {"Authorization": f"Bearer {platform.token}"}
     answer = requests.post(deployment.endpoint_url, json={"instances": [[1]]}, headers=headers, timeout=10)
     assert answer.status_code == 503

@@ -1,6 +1,6 @@
 """What is told arrives, each event once, whichever process dies: webhooks and e-mail over the whole platform.
 
-SOAK_FAULT_ROUNDS is the number of rounds in which the worker is killed.
+SOAK_FAULT_ROUNDS is the number of rounds in which the worker is killed, SOAK_BROKER_SECONDS how long the broker is away.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import pytest
 
 from tests.e2e.conftest import Platform, start_platform, stop_platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("SOAK_FAULT_ROUNDS", "2"))
+AWAY = float(os.environ.get("SOAK_BROKER_SECONDS", "0"))
 AT_ONCE = 20
 
 
@@ -76,7 +77,7 @@ def receiver() -> Iterator[Receiver]:
     found.server.shutdown()
 
 
-def until(true: object, seconds: float = 90) -> None:
+def until(true: object, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline, "It did not come."
@@ -114,18 +115,22 @@ def test_with_the_broker_away_writes_go_on_and_all_is_told_afterwards(
     for pid in brokers:
         os.kill(pid, signal.SIGSTOP)
     took = []
+    stopped = time.monotonic()
     try:
         for index in range(40):
             begun = time.monotonic()
             client.register_model(f"without-broker-{index}")
             took.append(time.monotonic() - begun)
+        while time.monotonic() < stopped + AWAY:
+            time.sleep(0.5)
     finally:
         for pid in brokers:
             os.kill(pid, signal.SIGCONT)
-    assert (
-        quantiles(took, n=20)[-1] < 1.0
-    )  # `make bench` measures; this is to see that nobody waits for the broker
+    # `make bench` measures; this is to see that nobody waits for the broker, whose time-outs are longer.
+    assert quantiles(took, n=20)[-1] < 5.0
     until(lambda: {f"without-broker-{index}" for index in range(40)} <= receiver.names)
+    deliveries = list(client.list_webhook_deliveries(hook.id))
+    assert len({each.message_id for each in deliveries}) == len(deliveries) == len(receiver.ids) == 40
     client.delete_webhook(hook.id)
 
 

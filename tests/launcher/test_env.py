@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from config.env import NAMES, ROOT, BadSetting, as_markdown, kept_secret, load
+from config.env import NAMES, ROOT, BadSetting, as_markdown, load
+from launcher.house import kept_secret
 
 SIGNING_KEY = f"""-----BEGIN PRIVATE KEY-----
 {base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + b"k" * 32).decode()}
@@ -38,7 +39,11 @@ def test_values_follow_from_others() -> None:
     assert env.public_url == "https://models.example.com"
     assert env.allowed_hosts[-1] == "models.example.com"
     assert env.local_url == "http://127.0.0.1:80"
-    assert load({"HOST": "::1"}).public_url == "http://[::1]:8000"
+    assert (env.gateway_port, env.gateway_url) == (81, "https://models.example.com")
+    local = load({"HOST": "::1"})
+    assert (local.public_url, local.gateway_url) == ("http://[::1]:8000", "http://[::1]:8001")
+    assert load({"PUBLIC_URL": "http://a.example:8000"}).gateway_url == "http://a.example:8001"
+    assert load({"GATEWAY_PORT": "9000"}).local_gateway_url == "http://127.0.0.1:9000"
     engine = {"SERVING_ENGINE_URL": "http://10.0.0.2:9000", "SERVING_ENGINE_TOKEN": "t" * 32}
     assert load(engine).no_gpu == "wait"
     assert load(engine | {"NO_GPU": "CPU"}).no_gpu == "cpu"
@@ -77,7 +82,7 @@ BAD = [
     ("DATABASE_URL", "postgresql://host", "postgresql://user:password@host:5432/database"),
     ("DATABASE_URL", "postgresql://host:port/x", "postgresql://user:password@host:5432/database"),
     ("REDIS_URL", "amqp://host", "redis://:password@host:6379/0"),
-    ("STORAGE_URL", "gs://bucket", "s3://bucket/prefix"),
+    ("STORAGE_URL", "ftp://bucket", "s3://bucket/prefix"),
     ("STORAGE_URL", "s3://bucket?secret=1", "s3://bucket/prefix"),
     ("STORAGE_URL", "file://relative/path", "file:///absolute/folder"),
     ("SECRET_KEY", "short", "at least 32 random characters"),
@@ -98,6 +103,10 @@ BAD = [
     ("MAX_UPLOAD_BYTES", "50GB", "a whole number"),
     ("POSTGRES_SOURCE", "docker", "one of auto, system, wheel"),
     ("AWS_ACCESS_KEY_ID", "AKIA", "set both or neither"),
+    ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=x", "belong together"),
+    ("OIDC_CLIENT_ID", "registry", "set all or none"),
+    ("OIDC_ISSUER", "id.example.com", "the provider's address"),
+    ("OIDC_ISSUER", "http://id.example.com", "https://"),
 ]
 
 

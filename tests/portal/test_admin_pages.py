@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
+from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
+from unfold.admin import ModelAdmin
 
 from accounts.models import ApiToken, AuditEntry, User
 from common.models import Job, JobState
@@ -13,7 +18,21 @@ from tests.factories import Person, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 
-OURS = ("accounts", "artifacts", "tracking", "registry", "deployments", "common")
+OURS = (
+    *("accounts", "artifacts", "tracking", "registry", "deployments", "common", "approvals", "scheduling"),
+    "cluster",
+)
+# Halves of nouns: points of a series, parts of an upload, answers kept for a retry, a counter.
+NO_NOUNS = {"tracking/metricchunk", "artifacts/uploadpart", "common/idempotentanswer", "accounts/change"}
+# A membership stands in its project's page.
+NO_NOUNS |= {"accounts/membership"}
+# What the portal has no page for.
+NOT_IN_PORTAL = {
+    *("accounts/apitoken", "accounts/auditseal", "accounts/notification", "accounts/notificationchoice"),
+    *("accounts/user", "common/job", "cluster/wantedapplication", "cluster/submittedjob"),
+    *("artifacts/blob", "artifacts/projectblob", "artifacts/manifest", "artifacts/manifestfile"),
+    *("artifacts/upload", "registry/inspection"),
+}
 NOUNS = sorted(
     f"{model._meta.app_label}/{model._meta.model_name}"
     for model in admin.site._registry
@@ -25,7 +44,7 @@ EDITED_HERE = {"accounts/user", "accounts/project"}
 @pytest.fixture
 def ann() -> Person:
     person = make_person(make_project("alpha"), username="ann")
-    make_version(person, "iris")
+    make_version(person, "iris", accuracy=0.9)
     return person
 
 
@@ -37,8 +56,43 @@ def operator() -> Client:
     return client
 
 
-def test_the_nouns_are_all_there() -> None:
-    assert len(NOUNS) >= 17, NOUNS
+def test_every_noun_is_listed_searchable_and_filterable() -> None:
+    all_nouns = {
+        f"{model._meta.app_label}/{model._meta.model_name}"
+        for model in apps.get_models()
+        if model._meta.app_label in OURS
+    }
+    assert all_nouns - set(NOUNS) == NO_NOUNS
+    for model, page in admin.site._registry.items():
+        assert page.search_fields, model
+        assert page.list_filter or model._meta.model_name in ("project", "group", "submittedjob"), model
+        assert isinstance(page, ModelAdmin), f"{model} does not wear the product's look"
+
+
+def test_rows_lead_to_their_page_in_the_portal(ann: Person, operator: Client) -> None:
+    assert {noun for noun in NOUNS if "page" not in page_of(noun).list_display} == NOT_IN_PORTAL
+    browser = Client()
+    browser.force_login(ann.user)
+    followed = set()
+    for noun in set(NOUNS) - NOT_IN_PORTAL:
+        row = page_of(noun).model._default_manager.first()
+        if row is None:
+            continue
+        address = page_of(noun).get_view_on_site_url(row)
+        if address:
+            assert browser.get(address).status_code == 200, (noun, address)
+            assert address in html.unescape(operator.get(f"/admin/{noun}/").content.decode())
+            assert address in html.unescape(operator.get(f"/admin/{noun}/{row.pk}/change/").content.decode())
+            followed.add(noun)
+    assert {"registry/modelversion", "tracking/run", "registry/versionmetric"} <= followed
+
+
+def page_of(noun: str) -> admin.ModelAdmin:
+    return next(
+        page
+        for model, page in admin.site._registry.items()
+        if f"{model._meta.app_label}/{model._meta.model_name}" == noun
+    )
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -84,32 +138,66 @@ def test_actions_call_the_verbs(ann: Person, operator: Client) -> None:
     assert version.status == "Ready"
     verbs = AuditEntry.objects.filter(door="admin").values_list("verb", "actor__username")
     assert {("revoke_token", "root"), ("release_version", "root")} <= set(verbs)
+
+
+def test_an_operator_has_a_failed_job_tried_again_and_the_trail_tells(operator: Client) -> None:
+    failed = Job.objects.create(name="registry.inspect_version", key="v1", state=JobState.FAILED, attempts=5)
+    act(operator, "common/job", "retry", failed.pk)
+    failed.refresh_from_db()
+    assert (failed.state, failed.attempts) == (JobState.QUEUED, 0)
+    entry = AuditEntry.objects.get(verb="retry_job")
+    assert (entry.object_id, entry.actor.username, entry.before["state"]) == (
+        str(failed.pk),
+        "root",
+        "failed",
+    )
+
+
+def test_a_job_that_runs_or_whose_twin_waits_stays_as_it_is(operator: Client) -> None:
+    running = Job.objects.create(name="registry.inspect_version", key="v1", state=JobState.RUNNING)
+    failed = Job.objects.create(name="registry.inspect_version", key="v2", state=JobState.FAILED)
+    Job.objects.create(name="registry.inspect_version", key="v2")
+    for job, why in ((running, "only a failed or waiting one"), (failed, "Another job waits for")):
+        assert why in html.unescape(says(operator, "common/job", "retry", job.pk))
+    assert set(Job.objects.values_list("state", flat=True)) == {"running", "failed", "queued"}
+    assert not AuditEntry.objects.filter(verb="retry_job").exists()
+
+
+def test_staff_who_are_no_superusers_act_by_their_own_role(ann: Person) -> None:
+    staff = User.objects.create(username="watch", password="!", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(staff)
     job = Job.objects.create(name="registry.inspect_version", state=JobState.FAILED)
-    act(operator, "common/job", "requeue", job.pk)
+    assert "Only an operator may have job" in html.unescape(says(client, "common/job", "retry", job.pk))
+    version = ModelVersion.objects.get()
+    assert "There is no project" in html.unescape(
+        says(client, "registry/modelversion", "delete_versions", version.pk)
+    )
     job.refresh_from_db()
-    assert job.state == JobState.QUEUED
+    assert job.state == JobState.FAILED
 
 
 def says(operator: Client, noun: str, action: str, row: int) -> str:
-    answer = operator.post(
-        f"/admin/registry/{noun}/", {"action": action, "_selected_action": [row]}, follow=True
-    )
+    answer = operator.post(f"/admin/{noun}/", {"action": action, "_selected_action": [row]}, follow=True)
     return answer.content.decode()
 
 
 def test_an_operator_deletes_and_restores_versions_and_models(ann: Person, operator: Client) -> None:
     version = ModelVersion.objects.get()
-    assert "iris v1 is in the trash." in says(operator, "modelversion", "delete_versions", version.pk)
-    assert "iris v1 is back." in says(operator, "modelversion", "restore_versions", version.pk)
-    assert "is in the trash." in says(operator, "registeredmodel", "delete_models", version.model_id)
-    assert "is back." in says(operator, "registeredmodel", "restore_models", version.model_id)
+    assert "iris v1 is in the trash." in says(
+        operator, "registry/modelversion", "delete_versions", version.pk
+    )
+    assert "iris v1 is back." in says(operator, "registry/modelversion", "restore_versions", version.pk)
+    assert "is in the trash." in says(operator, "registry/registeredmodel", "delete_models", version.model_id)
+    assert "is back." in says(operator, "registry/registeredmodel", "restore_models", version.model_id)
     assert ModelVersion.objects.alive().count() == 1
 
 
 def test_an_operator_is_told_why_a_version_is_not_deleted(ann: Person, operator: Client) -> None:
     version = ModelVersion.objects.get()
     ModelVersion.objects.update(stage="Production")
-    found = says(operator, "modelversion", "delete_versions", version.pk)
+    found = says(operator, "registry/modelversion", "delete_versions", version.pk)
     assert "Move it to Archived before deleting it." in found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import subprocess
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -204,7 +207,7 @@ def test_a_page_that_no_one_has_is_a_404_with_a_way_out(ann: Person) -> None:
         assert "Back to the models" in answer.content.decode()
 
 
-@pytest.mark.parametrize("path", ["models/", "experiments/", "models/iris/", "experiment"])
+@pytest.mark.parametrize("path", ["models/", "versions/", "experiments/", "models/iris/", "experiment"])
 def test_a_list_page_costs_the_same_at_3_and_at_40_rows(
     ann: Person, path: str, django_assert_max_num_queries
 ) -> None:
@@ -217,7 +220,7 @@ def test_a_list_page_costs_the_same_at_3_and_at_40_rows(
         where = path if path != "experiment" else f"experiments/{Run.objects.first().experiment.public_id}/"
         client = browser(ann)
         client.get(f"/projects/alpha/{where}")
-        with django_assert_max_num_queries(18) as counted:
+        with django_assert_max_num_queries(12) as counted:
             assert client.get(f"/projects/alpha/{where}").status_code == 200
         counts.append(len(counted))
     assert counts[0] == counts[1]
@@ -262,6 +265,70 @@ def test_a_version_shows_what_its_files_hold(ann: Person) -> None:
     shown = page(ann, "models/tensors/versions/1/")
     for text in ("1,234 values", "layer.weight", "2 × 617", "batch × ?"):
         assert text in shown
+
+
+@pytest.mark.parametrize("name", ["iris", 'it\'s "mine" $HOME `ls` ü', "end\u202egnp.exe"])
+def test_a_version_tells_how_to_use_it_and_the_lines_mean_its_name(ann: Person, name: str) -> None:
+    make_version(ann, name)
+    shown = page(ann, f"models/{quote(name)}/versions/1/")
+    blocks = [html.unescape(part.split("</code>")[0]) for part in shown.split("<code>")]
+    (python,) = (block for block in blocks if "client.download_model_version(" in block)
+    call = ast.parse(python.replace("…", "")).body[-1].value
+    assert {each.arg: ast.literal_eval(each.value) for each in call.keywords} == {
+        "model_name": name,
+        "version": 1,
+        "destination": "./models/",
+    }
+    (command,) = (block for block in blocks if block.startswith("podstack "))
+    said = subprocess.run(["bash", "-c", f"printf %s {command.split(' ', 3)[3]}"], capture_output=True)
+    assert said.stdout.decode().startswith(f"{name}/1")
+    (curl,) = (block for block in blocks if block.startswith("curl "))
+    assert f"/models/{quote(name, safe='')}/versions/1/artifacts/weights.txt" in curl
+    assert "\u202e" not in python + command + curl
+
+
+def test_ids_and_digests_of_a_version_can_be_copied(ann: Person) -> None:
+    version = make_version(ann, "iris")
+    shown = page(ann, "models/iris/versions/1/")
+    digests = [version.manifest.digest, version.manifest.files.get().blob.sha256]
+    for text in (version.source_run.public_id, *digests):
+        assert f'data-copy="{text}"' in shown
+
+
+def test_a_version_that_is_looked_at_shows_progress_and_asks_again_by_itself(ann: Person) -> None:
+    make_version(ann, "iris", ready=False)
+    shown = page(ann, "models/iris/versions/1/")
+    assert "<progress" in shown and 'hx-select="#version-head"' in shown
+    ModelVersion.objects.update(status="Ready")
+    assert 'hx-trigger="every' not in page(ann, "models/iris/versions/1/")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("experiments/", ("name", "runs", "by", "created_at")),
+        ("schedules/", ("name", "experiment", "next_at", "by")),
+        ("datasets/", ("name", "path", "runs", "created_at")),
+        ("approvals/", ("model", "requester", "expires_at", "created_at")),
+        ("members/", ("user", "role", "created_at")),
+    ],
+)
+def test_lists_are_sorted_by_their_heads(ann: Person, path: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        for ordering in (name, f"-{name}"):
+            assert page(ann, path, ordering=ordering)
+    refused = browser(ann).get(f"/projects/alpha/{path}", {"ordering": "nothing"})
+    assert refused.status_code == 400
+    assert "it must be one of" in refused.content.decode()
+
+
+def test_experiments_are_sorted_by_name_and_say_so(ann: Person) -> None:
+    for name in ("b-second", "a-first"):
+        make_run(ann, experiment=name)
+    shown = page(ann, "experiments/", ordering="name")
+    assert shown.index("a-first") < shown.index("b-second")
+    assert 'aria-sort="ascending"' in shown
+    assert 'name="ordering" value="name"' in shown
 
 
 def test_versions_of_all_models_are_filtered_and_sorted(ann: Person) -> None:

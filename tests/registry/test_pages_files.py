@@ -141,3 +141,24 @@ def test_a_viewer_downloads_and_a_stranger_finds_nothing(ann: Person) -> None:
     for path in ("download/", "preview/config.json", "preview/logo.png"):
         assert get(viewer, path).status_code == 200
         assert get(stranger, path).status_code == 404
+
+
+def test_folders_are_a_tree_and_are_downloaded_whole(ann: Person) -> None:
+    page = get(ann, "").content.decode()
+    assert 'aria-label="Choose the folder sub dir/"' in page
+    assert page.count('class="tree"') == 2
+    answer = get(ann, "download/", path="sub dir/")
+    content = io.BytesIO(b"".join(answer.streaming_content))
+    assert zipfile.ZipFile(content).namelist() == ["sub dir/\u00e4.txt"]
+    both = get(ann, "download/", path=["sub dir/", "empty"])
+    content = io.BytesIO(b"".join(both.streaming_content))
+    assert sorted(zipfile.ZipFile(content).namelist()) == ["empty", "sub dir/\u00e4.txt"]
+    assert get(ann, "download/", path="sub/").status_code == 404
+    assert get(ann, "download/", path="a\0/").status_code == 404
+
+
+def test_a_flat_version_is_a_table(ann: Person) -> None:
+    make_version(ann, "flat", files={"m/a.txt": b"1", "m/b.txt": b"2"})
+    page = browser(ann).get("/projects/alpha/models/flat/versions/1/").content.decode()
+    assert 'class="tree"' not in page
+    assert page.count("Choose ") >= 2

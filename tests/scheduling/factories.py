@@ -10,7 +10,7 @@ from typing import Any
 
 from artifacts.services import store_blob
 from common.jobs import Again
-from scheduling import services
+from scheduling import services, training_code
 from scheduling.executions import execute
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from tests.factories import Person
@@ -31,7 +31,7 @@ def make_code(
     content = program.encode()
     sha256 = hashlib.sha256(content).hexdigest()
     store_blob(actor=person.actor, project=person.project, sha256=sha256, stream=io.BytesIO(content))
-    return services.upload_training_code(
+    return training_code.upload_training_code(
         actor=person.actor,
         project=person.project,
         experiment_id=experiment or make_experiment(person),

@@ -190,6 +190,21 @@ def test_a_program_over_its_time_or_memory_is_ended_and_says_so(ann: Person) -> 
     assert big.reason == "It used more memory than the schedule allows."
 
 
+def test_a_program_over_its_cpu_or_file_size_is_ended_and_says_so(ann: Person) -> None:
+    spin = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'while True: pass'])"
+    busy = drive(trigger(ann, make_schedule(ann, "busy", program=spin, cpu_limit=1)), 60)
+    assert (busy.state, busy.end_reason) == ("Failed", "over cpu")
+    assert busy.cpu_seconds is not None and busy.cpu_seconds > 1
+    assert processes_of(busy) == []
+    program = "open('big', 'wb').write(b'x' * (3 << 20))"
+    big = drive(trigger(ann, make_schedule(ann, "big", program=program, file_size_limit=2)))
+    assert (big.state, big.end_reason, big.exit_code) == ("Failed", "failed", 1)
+    assert "File too large" in log_of(big)
+    program = f"import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n{program}"
+    told = drive(trigger(ann, make_schedule(ann, "told", program=program, file_size_limit=2)))
+    assert told.reason == "It wrote a file larger than the schedule allows."
+
+
 def test_a_second_worker_that_starts_it_too_starts_nothing(ann: Person) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
     begun(execution)

@@ -6,7 +6,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from accounts.choices import Role
 from scheduling import services
@@ -101,7 +102,7 @@ def test_a_paused_schedule_starts_nothing_and_catches_nothing_up(ann: Person) ->
     assert tick(NOON + timedelta(hours=5)) == 0
     resumed = services.resume_schedule(**where)
     assert resumed.next_at is not None and resumed.next_at > datetime.now(UTC)
-    assert rows(schedule) == []
+    assert {state for _, state in rows(schedule)} == {"Missed"}  # what the clock had not looked at
 
 
 def test_an_edit_never_starts_anything_by_itself(ann: Person) -> None:
@@ -132,3 +133,43 @@ def test_of_two_clocks_each_moment_starts_once(ann: Person) -> None:
         thread.join()
     found = ScheduleExecution.objects.values_list("schedule", "due_at")
     assert len(found) == len(set(found)) == 30 * 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("pause", "ann paused the schedule before it started."),
+        ("edit", "ann edited the schedule before it started."),
+        ("delete", "ann deleted the schedule before it started."),
+    ],
+)
+def test_a_moment_that_a_person_was_faster_than_is_a_row_with_its_reason(
+    ann: Person, verb: str, said: str
+) -> None:
+    schedule = make_schedule(ann, cron="* * * * *")
+    due = datetime.now(UTC).replace(second=0, microsecond=0)
+    at(schedule, due)
+    where = {"actor": ann.actor, "project": ann.project, "name": schedule.name}
+    if verb == "pause":
+        services.pause_schedule(**where)
+    elif verb == "edit":
+        services.update_schedule(**where, cron="0 3 * * *")
+    else:
+        services.delete_schedule(**where)
+    assert tick(datetime.now(UTC)) == 0
+    execution = schedule.executions.get(due_at=due)
+    assert (execution.state, execution.reason) == ("Missed", said)
+
+
+def test_many_at_one_moment_cost_the_same_queries_as_one(ann: Person) -> None:
+    counts = []
+    for number in (1, 150):
+        for each in range(Schedule.objects.count(), number):
+            make_schedule(ann, f"s{each}", HOURLY)
+        moment = NOON + timedelta(hours=number)
+        Schedule.objects.update(next_at=moment)
+        with CaptureQueriesContext(connection) as queries:
+            assert tick(moment) == number
+        counts.append(len(queries))
+        ScheduleExecution.objects.update(state=ExecutionState.SUCCEEDED)
+    assert counts[0] == counts[1]

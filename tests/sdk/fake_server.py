@@ -94,6 +94,7 @@ class FakeServer:
         self.lock = threading.Lock()
         self.port = 0
         self.start()
+        self.deployment["endpoint_url"] = f"{self.url}/serve/{PROJECT}/api"
 
     def start(self) -> None:
         """Begins to listen; the first time on a free port."""

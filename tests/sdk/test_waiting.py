@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from podstack import DeploymentFailed, MLOpsClient, PodstackWarning, ServerError
+from podstack import ConnectionFailed, DeploymentFailed, MLOpsClient, PodstackWarning, ServerError
 from podstack.models import Answer as ClientAnswer
 from podstack.models import ModelVersion
 from tests.sdk.fake_server import Answer, FakeServer, problem
@@ -93,11 +93,21 @@ def test_waiting_for_a_deployment_ends(client: MLOpsClient, server: FakeServer) 
         client.get_deployment("api").wait()
 
 
-def test_predictions_are_asked_for_at_the_endpoint_only(client: MLOpsClient, server: FakeServer) -> None:
-    server.deployment |= {"endpoint_url": "https://elsewhere.example/serve/vision/api"}
+def test_predictions_are_asked_for_where_the_registry_says(client: MLOpsClient, server: FakeServer) -> None:
+    server.deployment |= {"endpoint_url": f"{server.url}/serve/vision/api"}
     deployment = client.get_deployment("api")
     assert deployment.predict([[1, 2.5], (3, float("inf"))]) == [[1, 2.5], [3, "Infinity"]]
     assert client.predict("api", [{"age": 3}]) == [{"age": 3}]
+    assert len(server.requests("GET")) == 2  # its address is looked up once
+    client.http.endpoint = "https://registry.example"
+    with pytest.raises(ConnectionFailed, match="is not encrypted"):
+        client.predict("api", [{"age": 3}])
+
+
+def test_a_gateway_that_does_not_answer_is_named(client: MLOpsClient, server: FakeServer) -> None:
+    server.deployment |= {"endpoint_url": "http://127.0.0.1:9/serve/vision/api"}
+    with pytest.raises(ConnectionFailed, match=r"No answer from 127.0.0.1:9 \(Con.*GATEWAY_URL"):
+        client.predict("api", [{"age": 3}])
 
 
 def test_arrays_and_tables_are_rows(client: MLOpsClient) -> None:
@@ -111,7 +121,7 @@ def test_an_endpoint_that_is_not_live_says_why_at_once(client: MLOpsClient, serv
     server.fail("POST", problem(503, "api is Failed: it needs a predictor.py."), times=9)
     with pytest.raises(ServerError, match=r"needs a predictor\.py"):
         client.predict("api", [[1]])
-    assert len(server.seen) == 1
+    assert len(server.requests("POST")) == 1
 
 
 def test_answers_are_frozen_and_know_what_they_do_not_know() -> None:

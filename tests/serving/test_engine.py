@@ -21,6 +21,7 @@ import requests
 
 from serving import account, processes
 from tests.serving import samples
+from tests.serving.test_environments import wheel
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "token-of-the-test"
@@ -78,7 +79,7 @@ class Engine:
         return answer
 
     def settled(self, name: str) -> dict[str, Any]:
-        wait_for(lambda: self.get(name)["state"] != "starting", 40)
+        wait_for(lambda: self.get(name)["state"] != "starting", 90)
         return self.get(name)
 
     def delete(self, name: str) -> None:
@@ -108,7 +109,14 @@ def ask(service: dict[str, Any], rows: Any, timeout: float = 20) -> requests.Res
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    one = Engine(tmp_path_factory.mktemp("engine"), SERVING_LOAD_TIMEOUT="30")
+    wheels = tmp_path_factory.mktemp("wheels")
+    wheel(wheels)
+    index = {
+        f"{tool}_{name}": value
+        for tool in ("UV", "PIP")
+        for name, value in (("FIND_LINKS", str(wheels)), ("NO_INDEX", "1"))
+    }
+    one = Engine(tmp_path_factory.mktemp("engine"), SERVING_LOAD_TIMEOUT="60", **index)
     yield one
     one.end()
 
@@ -142,7 +150,7 @@ def test_put_is_idempotent_and_refuses_another_body_for_a_living_service(
     assert engine.put("twice", summing).status_code == 201
     first = engine.settled("twice")
     assert engine.put("twice", summing).status_code == 200 and engine.get("twice") == first
-    refused = engine.put("twice", summing, replicas=2)
+    refused = engine.put("twice", summing, model_version="4")
     assert refused.status_code == 409 and "other settings" in refused.json()["detail"]
     engine.delete("twice")
 
@@ -175,6 +183,22 @@ def test_a_model_that_cannot_be_loaded_fails_with_a_sentence(
     assert service["state"] == "failed" and sentence in service["reason"]
     assert processes.members(service["pid"], None) == []
     engine.delete("bad")
+
+
+def test_a_version_gets_the_packages_that_it_names(engine: Engine, tmp_path: Path) -> None:
+    code = samples.PREDICTOR.replace("class", "import tinypack\nclass").replace("sum(row)", "tinypack.VALUE")
+    folder = samples.folder(tmp_path / "m", predictor__py=code, requirements__txt="tinypack==1.0")
+    engine.put("own", folder)
+    service = engine.settled("own")
+    assert service["state"] == "ready", service["reason"]
+    assert ask(service, [[1]]).json() == {"predictions": ["1.0"]}
+    engine.put("none", samples.folder(tmp_path / "n", predictor__py=code, requirements__txt="tinypack==2.0"))
+    failed = engine.settled("none")
+    assert failed["state"] == "failed" and "could not be installed" in failed["reason"]
+    lines = engine.session.get(engine.url("/services/none/logs"), timeout=5).json()["lines"]
+    assert any("tinypack" in line for line in lines)
+    engine.delete("own")
+    engine.delete("none")
 
 
 def test_a_failed_service_starts_anew_when_put_again(engine: Engine, tmp_path: Path, summing: Path) -> None:

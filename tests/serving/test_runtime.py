@@ -228,3 +228,8 @@ def test_torchscript_and_exported_programs_answer(tmp_path: Path) -> None:
         assert np.allclose(ask("/predict", {"instances": ROWS})[1]["predictions"], wanted, atol=1e-5)
         said = ask("/v2/models/iris-api/infer", _infer(datatype="FP32"))[1]
         assert said["outputs"][0]["shape"] == [2, 2]
+
+
+def test_values_that_the_estimator_refuses_are_the_callers_mistake_in_the_protocol_too(ask: Ask) -> None:
+    status, said = ask("/v2/models/iris-api/infer", _infer(data=[["NaN"] * 4] * 2))
+    assert status == 422 and "The model does not take these values" in said["detail"]

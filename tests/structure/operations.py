@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from accounts.choices import Role, Scope
+from accounts.groups import set_group
 from accounts.invitations import invite
 from accounts.services import create_token, set_member
 from accounts.webhooks import create_webhook, ping_webhook
@@ -18,6 +19,8 @@ from approvals.models import ApprovalPolicy, ApprovalRequest
 from approvals.policies import set_approval_policy
 from approvals.services import transition_stage
 from artifacts.uploads import begin_upload, put_part
+from deployments.models import Deployment
+from deployments.rollouts import set_shadow
 from deployments.services import deploy
 from registry import services as registry_verbs
 from registry import trash
@@ -26,11 +29,14 @@ from registry.bundles import export_version
 from registry.choices import VersionStatus
 from registry.models import Inspection, ModelVersion
 from registry.protections import protect
+from scheduling.models import ScheduleExecution, TrainingCode
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.scheduling.factories import make_schedule, trigger
 from tests.structure.test_openapi import schema
 from tracking import services as tracking_verbs
 from tracking.alerts import create_run_alert
+from tracking.datasets import mark_dataset
+from tracking.models import Dataset
 
 CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -165,6 +171,24 @@ def _rolled(person: Person) -> None:
         )
 
 
+ROLLOUTS = ("rollback_deployment", "promote_rollout", "abort_rollout", "set_shadow", "unset_shadow")
+
+
+def _moving(person: Person) -> None:
+    """An endpoint whose second revision gets a tenth of the requests, and a third one copies."""
+    version = make_version(person, "moved")
+    ModelVersion.objects.filter(pk=version.pk).update(servable=True, format="joblib")
+    where = {"actor": person.actor, "project": person.project, "endpoint_name": "moving"}
+    deploy(**where, model_name="moved", version=1)
+    deployment = Deployment.objects.get(endpoint_name="moving")
+    deployment.revisions.update(state="Active")
+    Deployment.objects.filter(pk=deployment.pk).update(serving_revision=deployment.revisions.get())
+    deploy(**where, model_name="moved", version=1, max_replicas=2, rollout={"steps": [10]})
+    deployment.revisions.update(state="Active")
+    Deployment.objects.filter(pk=deployment.pk).update(canary_percent=10)
+    set_shadow(**where, version=1)
+
+
 def make_world() -> World:
     """A project with an admin, a member, runs, versions (the second Quarantined), an alias, endpoints, a token."""
     ann = make_person(make_project("alpha"), username="ann")
@@ -192,18 +216,29 @@ def make_world() -> World:
     )
     for name in ("down", "live"):
         deploy(**where, version=1, endpoint_name=name)
+    _moving(ann)
     token, _ = create_token(
         actor=ann.actor, project=ann.project, name="spare", scopes=[Scope.READ], expires_in_days=3
     )
     upload, completed, aborted = (_begun(ann, content) for content in (CONTENT, b"complete", b"abort"))
     request, policy = _asked(ann)
     _rolled(ann)
+    set_group(actor=ann.actor, project=ann.project, name="risk", members=["ray"])
     invitation = invite(actor=ann.actor, project=ann.project, email="asked@example.com", role="viewer")
     hook = create_webhook(actor=ann.actor, project=ann.project, name="hook", url="https://example.com/hook")
     message = ping_webhook(actor=ann.actor, project=ann.project, webhook_id=hook.public_id).message_id
     hook.deliveries.update(state="Failed")
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
+    for name in ("flowers", "weeds"):
+        tracking_verbs.log_dataset(
+            actor=ann.actor, project=ann.project, run_id=running.public_id, name=name, path=f"data/{name}"
+        )
+    good, bad = Dataset.objects.order_by("name").values_list("pk", flat=True)
+    mark_dataset(actor=ann.actor, project=ann.project, dataset_id=bad, reason="two columns were swapped")
+    ScheduleExecution.objects.filter(pk=execution.pk).update(
+        run=first.source_run, code=TrainingCode.objects.latest("pk")
+    )
     source, experiment = first.source_run.public_id, first.source_run.experiment.public_id
     return World(
         person=ann,
@@ -231,9 +266,13 @@ def make_world() -> World:
             "message": message,
             "schedule": "nightly",
             "execution": execution.public_id,
+            "dataset_id": str(good),
         },
         by_operation={
+            "set_group": {"name": "risk"},
+            "delete_group": {"name": "risk"},
             "release_version": {"ref": "2"},
+            **{name: {"endpoint": "moving"} for name in ROLLOUTS},
             "rollback_model": {"name": "rolled"},
             "delete_model": {"name": "spare"},
             "restore_model": {"name": "gone"},
@@ -251,10 +290,15 @@ def make_world() -> World:
             "abort_upload": {"upload_id": aborted},
             "read_run_files": {"run_id": source},
             "get_run": {"run_id": source},
+            "run_again": {"run_id": source},
+            "clear_dataset": {"dataset_id": str(bad)},
         },
         queries={
             "get_schedule_times": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"},
             "compare_versions": {"versions": "1,2"},
+            "get_lineage": {"node": "version:iris/1"},
+            "get_lineage_events": {"node": "version:iris/1"},
+            "get_impact": {"node": "version:iris/1"},
             "delete_model": {"confirm": "spare"},
             "import_version": {"model": "imported"},
             "export_audit": {"format": "csv"},
@@ -269,6 +313,12 @@ def make_world() -> World:
         },
         bodies={
             "part_addresses": {"numbers": [1]},
+            "use_model": {"model_name": "iris", "version": "best"},
+            "mark_dataset": {"reason": "two columns were swapped"},
+            "notify_owners": {"node": "version:iris/1", "message": "Look at it."},
+            "quarantine_impact": {"node": "version:iris/1", "reason": "wrong labels", "endpoints": "keep"},
+            "release_impact": {"node": "version:iris/1"},
+            "run_again": {"configuration": {"epochs": 2}},
             "invite_member": {"email": "new@example.com", "role": "viewer"},
             "create_webhook": {
                 "name": "ci",
@@ -329,8 +379,11 @@ def make_world() -> World:
                 "catch_up": "last",
                 "starting_deadline": 600,
                 "timeout": 3600,
+                "cpu_limit": 7200,
                 "memory_limit": 1024,
+                "file_size_limit": 512,
                 "max_attempts": 2,
+                "engine": "local",
                 "model_name": "iris",
                 "artifact_path": "model",
                 "promote_metric": "accuracy",
@@ -347,8 +400,11 @@ def make_world() -> World:
                 "catch_up": "none",
                 "starting_deadline": None,
                 "timeout": 60,
+                "cpu_limit": None,
                 "memory_limit": None,
+                "file_size_limit": None,
                 "max_attempts": 1,
+                "engine": "",
                 "model_name": "iris",
                 "artifact_path": "model",
                 "promote_metric": "",
@@ -377,6 +433,15 @@ def make_world() -> World:
                 "gpu_type": "",
                 "min_replicas": 1,
                 "max_replicas": 2,
+                "follow": False,
+                "idle_seconds": 60,
+                "max_batch_size": 8,
+                "max_delay_ms": 5,
+                "rollout": {"steps": [10, 50]},
+                "engine": "local",
+                "rate_limit": 100,
+                "timeout_seconds": 30,
+                "max_body_bytes": 1000000,
                 "description": "d",
             },
             "end_run": {"status": "Failed", "error": "It broke."},
@@ -399,6 +464,7 @@ def make_world() -> World:
             "register_model": {"name": "new", "description": "d", "tags": ["nlp"]},
             "release_version": {"note": "Looked at by hand."},
             "set_alias": {"version": 2},
+            "set_group": {"members": ["ann", "ray"]},
             "set_member": {"role": Role.CONTRIBUTOR.value},
             "set_version_tag": {"value": "w"},
             "start_run": {
@@ -416,11 +482,22 @@ def make_world() -> World:
                 "archive_previous": True,
                 "bypass_reason": "",
             },
+            "rollback_deployment": {"revision": None},
+            "set_shadow": {"version": 1},
             "update_deployment": {
                 "version": 1,
                 "gpu_type": "",
                 "min_replicas": 1,
                 "max_replicas": 3,
+                "follow": False,
+                "idle_seconds": 60,
+                "max_batch_size": 8,
+                "max_delay_ms": 5,
+                "rollout": {"steps": [10, 50]},
+                "engine": "",
+                "rate_limit": 100,
+                "timeout_seconds": 30,
+                "max_body_bytes": 1000000,
                 "description": "e",
             },
             "update_experiment": {"name": "renamed", "description": "e", "tags": ["cv"]},

@@ -21,12 +21,12 @@ from registry.tasks import empty_trash
 from tests.factories import Person, make_person, make_project, make_run, make_version, run_jobs
 from tracking import services
 from tracking.alerts import create_run_alert
-from tracking.models import MetricChunk, Run, RunAlert, RunDataset, RunFile, RunMetric, RunParam, RunTag
+from tracking.models import MetricChunk, Run, RunAlert, RunFile, RunMetric, RunParam, RunTag
 from tracking.trash import purge_runs
 
 pytestmark = pytest.mark.django_db
 
-CONTENT = (MetricChunk, RunAlert, RunMetric, RunParam, RunTag, RunDataset, RunFile)
+CONTENT = (MetricChunk, RunAlert, RunMetric, RunParam, RunTag, RunFile)
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Ray Serve as the platform's engine, on a real cluster of two nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from cluster.models import WantedApplication
+from deployments.engines.base import EngineAway, EngineWaits, Service, ServiceSpec, ServiceState
+from deployments.engines.ray import RayEngine
+from tests.cluster.conftest import a_spec
+from tests.ray_cluster import TOKEN, RayCluster, until
+
+pytestmark = pytest.mark.slow
+
+
+def ask(service: Service, rows: Any, key: str | None = None) -> urllib3.BaseHTTPResponse:
+    return urllib3.request(
+        "POST",
+        f"{service.address}/predict",
+        body=json.dumps({"instances": rows}).encode(),
+        headers={"X-Serving-Key": service.key if key is None else key, "Content-Type": "application/json"},
+        retries=False,
+        timeout=30,
+    )
+
+
+def ready(engine: RayEngine, service_id: str) -> Service:
+    """The service, once it answers."""
+    found: list[Service] = []
+
+    def answers() -> bool:
+        service = engine.observe(service_id)
+        found[:] = [service] if service else []
+        if service and service.state == ServiceState.FAILED:
+            pytest.fail(service.reason)
+        return service is not None and service.state == ServiceState.READY
+
+    until(answers, 120)
+    return found[0]
+
+
+def test_a_model_is_served_scaled_and_ended(engine: RayEngine, model_dir: Path) -> None:
+    begun = engine.apply(a_spec("sums-1", model_dir))
+    assert begun.state in (ServiceState.STARTING, ServiceState.READY)
+    service = ready(engine, "sums-1")
+    assert ask(service, [[1, 2], [3, 4]]).json() == {"predictions": [3, 7]}
+    assert ask(service, [[1]], key="another").status == 401
+    assert engine.apply(a_spec("sums-1", model_dir)).state == ServiceState.READY
+    engine.apply(a_spec("sums-1", model_dir, replicas=2))
+    until(lambda: len([one for one in ready(engine, "sums-1").replicas if one.state == "ready"]) == 2, 90)
+    until(lambda: any("it was loaded" in line for line in engine.logs("sums-1", 200)), 60)
+    one = ready(engine, "sums-1").replicas[0]
+    assert engine.logs("sums-1", 50, replica=one.id)
+    engine.stop("sums-1")
+    until(lambda: engine.observe("sums-1") is None, 60)
+    assert engine.logs("sums-1", 10) == [] and not WantedApplication.objects.exists()
+
+
+def test_a_gpu_type_is_found_by_the_nodes_own_word(engine: RayEngine, model_dir: Path) -> None:
+    assert list(engine.gpu_types()) == ["T4"]
+    with pytest.raises(EngineWaits, match=r"No node of the cluster has a A100; what it has: T4 \(1 nodes\)"):
+        engine.apply(a_spec("sums-a100", model_dir, gpu_type="A100"))
+    assert engine.observe("sums-a100") is None
+    engine.apply(a_spec("sums-t4", model_dir, gpu_type="T4"))
+    assert ask(ready(engine, "sums-t4"), [[1, 1]]).json() == {"predictions": [2]}
+    nodes = {node.node_id: node for node in engine.dashboard.nodes()}
+    (replica,) = engine.dashboard.applications()["applications"]["sums-t4"]["deployments"]["Model"][
+        "replicas"
+    ]
+    assert nodes[replica["node_id"]].accelerators == ["T4"]
+
+
+def test_a_cluster_that_is_away_or_has_another_token_says_so(engine: RayEngine) -> None:
+    engine.dashboard.headers = {"Authorization": "Bearer another-token-0123456789abcdef0123"}
+    with pytest.raises(EngineAway, match="RAY_TOKEN"):
+        engine.services()
+    engine.dashboard.headers = {"Authorization": f"Bearer {TOKEN}"}
+
+
+# What is killed, and with it maybe all that the cluster knew.
+@pytest.mark.skipif("SOAK_CLUSTER" not in os.environ, reason="played by `make soak`")
+@pytest.mark.parametrize("lost", ["worker", "head"])
+def test_what_is_killed_heals(lost: str, engine: RayEngine, ray_cluster: RayCluster, model_dir: Path) -> None:
+    spec = a_spec("sums-lost", model_dir, gpu_type="T4" if lost == "worker" else "")
+    for _ in range(int(os.environ.get("SOAK_FAULT_ROUNDS", "1"))):
+        engine.apply(spec)
+        assert ask(ready(engine, "sums-lost"), [[1, 2]]).json() == {"predictions": [3]}
+        if lost == "worker":
+            ray_cluster.kill_worker()
+            until(lambda: _is_true_without(engine), 60)
+        else:
+            ray_cluster.kill()
+            with pytest.raises(EngineAway):
+                engine.observe("sums-lost")
+        ray_cluster.heal()
+        until(lambda: _again(engine, spec), 120)
+        assert ask(ready(engine, "sums-lost"), [[2, 2]]).json() == {"predictions": [4]}
+
+
+def _is_true_without(engine: RayEngine) -> bool:
+    """Nobody says that a model answers whose node is gone."""
+    service = engine.observe("sums-lost")
+    return service is None or service.state != ServiceState.READY
+
+
+def _again(engine: RayEngine, spec: ServiceSpec) -> bool:
+    """As the reconciler does: what is gone or failed is applied again."""
+    service = engine.observe(spec.service_id)
+    if service is None or service.state == ServiceState.FAILED:
+        engine.apply(spec)
+    return service is not None and service.state == ServiceState.READY

@@ -1,0 +1,130 @@
+"""Every page of the portal in a real browser, light and dark, wide and on a phone, filled with hostile text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.test import Client
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from deployments import services as deployment_verbs
+from tests.e2e.test_portal import browser_path
+from tests.portal.hostile import make_hostile
+from tests.structure.operations import make_world
+from tests.structure.test_page_rights import filled, pages
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("SOAK_PAGES" not in os.environ, reason="It takes minutes: make soak plays it."),
+]
+
+OF_A_PERSON = (
+    *("/projects/", "/settings/profile/", "/settings/tokens/", "/settings/tokens/new/"),
+    *("/account/password/change/", "/account/2fa/", "/account/logout/", "/nothing-here/"),
+)
+# What the hostile things are called in addresses; the pages of these are looked at for them, too.
+HOSTILE = {
+    *("registry:model", "registry:version", "registry:compare", "registry:standing", "registry:model_delete"),
+    *("registry:aliases", "tracking:run", "tracking:experiment", "tracking:run_edit", "approvals:detail"),
+    *(
+        "scheduling:detail",
+        "scheduling:execution",
+        "lineage:dataset",
+        "lineage:reproduce",
+        "deployments:detail",
+    ),
+}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+
+
+@pytest.fixture
+def addresses(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, str]]:
+    """A session's key, and every page by the name of its address: the world's things, then the hostile ones."""
+    engine = SimpleNamespace(logs=lambda *asked: ["a line"], gpu_types=lambda: [])
+    monkeypatch.setattr(deployment_verbs, "engine_for", lambda name: engine)
+    world = make_world()
+    hostile = make_hostile(world.person)
+    client = Client()
+    client.force_login(world.person.user)
+    asked = {address: address for address in OF_A_PERSON}
+    asked |= {name: filled(world, name, route) for name, route in pages()}
+    world.values.update({name: quote(value, safe="") for name, value in hostile.items()})
+    world.by_operation["get_run"]["run_id"] = hostile["run_id"]
+    asked |= {f"{name} (hostile)": filled(world, name, route) for name, route in pages() if name in HOSTILE}
+    return client.session.session_key or "", {name: at for name, at in asked.items() if _is_page(client, at)}
+
+
+def _is_page(client: Client, address: str) -> bool:
+    """Whether GET answers HTML: acts and downloads are no pages."""
+    answer: Any = client.get(address)
+    found = answer.status_code == 200 or address == "/nothing-here/"
+    return found and not answer.streaming and answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.fixture
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+        yield browser
+        browser.close()
+
+
+def opened(browser: Browser, server: str, session: str, scheme: str, complaints: list[str]) -> Page:
+    """A signed-in page of this colour scheme that writes down what a script of theirs, or a foreign host, would do."""
+    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    context.add_cookies([{"name": "sessionid", "value": session, "url": server}])
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    host = urlsplit(server).netloc
+    page.on("dialog", lambda dialog: (complaints.append(f"{page.url}: {dialog.message}"), dialog.dismiss()))
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.on(
+        "console",
+        lambda m: (
+            complaints.append(f"{page.url}: {m.text}")
+            if m.type == "error" and "status of 404" not in m.text
+            else None
+        ),
+    )
+    page.on("request", lambda r: None if urlsplit(r.url).netloc in (host, "") else complaints.append(r.url))
+    return page
+
+
+def barriers(page: Page, options: dict[str, Any] | None = None) -> list[str]:
+    found = Axe().run(page, options=options).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    return [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in serious]
+
+
+def test_no_page_has_a_barrier_or_runs_their_text_or_is_wider_than_a_phone(
+    live_server: Any, addresses: tuple[str, dict[str, str]], chromium: Browser
+) -> None:
+    """Structure is the same in both colours, so the dark round looks at contrast alone."""
+    session, asked = addresses
+    assert len(asked) > 80, sorted(asked)
+    assert {name.removesuffix(" (hostile)") for name in asked if "(hostile)" in name} == HOSTILE
+    wrong: dict[str, list[str]] = {}
+    complaints: list[str] = []
+    for scheme, options in (("light", None), ("dark", COLOURS)):
+        page = opened(chromium, live_server.url, session, scheme, complaints)
+        for name, address in asked.items():
+            page.set_viewport_size({"width": 1280, "height": 800})
+            page.goto(f"{live_server.url}{address}")
+            found = barriers(page, options)
+            if scheme == "light":
+                page.set_viewport_size({"width": 375, "height": 740})
+                width = page.evaluate("document.documentElement.scrollWidth")
+                found += [f"{width} wide on a phone"] if width > 375 else []
+            if found:
+                wrong[f"{name} ({scheme})"] = found
+    assert not wrong, "\n".join(f"{name}: {found}" for name, found in wrong.items())
+    assert not complaints

@@ -1,0 +1,138 @@
+"""Scheduled training by the labels of the specification in a real browser, with the example's real training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Error, Page, expect, sync_playwright
+
+from podstack import MLOpsClient
+from tests.e2e.conftest import ROOT, Platform
+from tests.e2e.test_portal import browser_path, no_barrier
+from tests.e2e.test_schedules import settled
+
+pytestmark = pytest.mark.slow
+
+SLOW = 120_000
+MODEL = "wine-portal"
+
+
+@pytest.fixture(scope="module")
+def client(platform: Platform) -> MLOpsClient:
+    """With the example's code, and a model whose Production a policy guards."""
+    found = platform.client()
+    found.create_experiment(MODEL)
+    found.upload_training_code(MODEL, ROOT / "examples" / "nightly_training", ["python", "train.py"])
+    found.register_model(MODEL)
+    found.set_approval_policy(stage="Production", model_name=MODEL, approvals_needed=1, own_review=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(platform: Platform) -> Iterator[Page]:
+    """A signed-in page of somebody in New York."""
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, reduced_motion="reduce", timezone_id="America/New_York"
+        )
+        opened = context.new_page()
+        opened.set_default_timeout(SLOW)
+        opened.goto(platform.url)
+        opened.fill("#id_login", platform.env["PODSTACK_ADMIN_USER"])
+        opened.fill("#id_password", platform.env["PODSTACK_ADMIN_PASSWORD"])
+        opened.get_by_role("button", name="Sign in").click()
+        expect(opened.get_by_role("heading", name="Model Registry")).to_be_visible(timeout=SLOW)
+        yield opened
+        browser.close()
+
+
+def shot(page: Page, name: str) -> None:
+    """Looks at the page as a phone shows it: nothing sticks out."""
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
+    no_barrier(page)
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def run_now(page: Page, client: MLOpsClient) -> str:
+    """Presses Run now and waits for the history to say that it succeeded; the execution's id."""
+    before = len(list(client.list_schedule_executions(MODEL)))
+    page.get_by_role("button", name="Run now").click()
+    rows = page.locator("#executions tbody tr")
+    expect(rows).to_have_count(before + 1, timeout=SLOW)
+    expect(rows.first.get_by_text("Succeeded")).to_be_visible(timeout=SLOW)
+    (newest, *_) = client.list_schedule_executions(MODEL)
+    settled(client, newest.id)
+    return newest.id
+
+
+def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labels(
+    page: Page, platform: Platform, client: MLOpsClient
+) -> None:
+    page.goto(f"{platform.url}/projects/default/schedules/")
+    page.get_by_role("link", name="Create Schedule").first.click()
+    page.get_by_label("Name", exact=True).fill(MODEL)
+    page.get_by_label("Experiment").fill(MODEL)
+    page.get_by_label("Cron Expression").fill("0 2 31 2 *")
+    expect(page.locator("#times [role=alert]")).to_contain_text("day of month", timeout=SLOW)
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_label("Cron Expression").fill("0 2 * * *")
+    expect(page.locator("#times")).to_contain_text("At 02:00 every day", timeout=SLOW)
+    expect(page.locator("#times")).to_contain_text("America/New_York")
+    expect(page.locator("#times time[data-viewers]").first).to_contain_text(re.compile(r"\b(19|20|21):00\b"))
+    assert page.locator("#times tbody tr").count() == 5
+    page.get_by_label("Configuration").fill('{"trees": 20}')
+    page.get_by_text("More settings").click()
+    page.get_by_label("Register as model").fill(MODEL)
+    page.get_by_label("Artifact path").fill("model")
+    page.get_by_label("Promote if this metric is better than Production's").fill("accuracy")
+    page.get_by_label("Promote to").select_option("Production")
+    shot(page, "form")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_role("heading", name=MODEL)).to_be_visible()
+
+    first = run_now(page, client)
+    execution = client.get_schedule_execution(first)
+    assert execution.version == f"{MODEL}/1" and "waits for approval" in execution.outcome
+    assert execution.run_id is not None
+    run = client.get_run(execution.run_id)
+    assert run.status == "Completed" and run.metrics["accuracy"] > 0.8
+    assert [dataset.name for dataset in run.datasets] == ["wine"]
+    (asked,) = client.list_approvals(status="Pending", model_name=MODEL)
+    client.approve(asked.id, comment="Better than nothing")
+    assert client.get_model_version(MODEL, 1).stage == "Production"
+    shot(page, "history")
+    page.locator("#executions").get_by_role("link", name=first).click()
+    expect(page.get_by_label("Log")).to_contain_text("20 trees: accuracy")
+    shot(page, "execution")
+    page.get_by_role("link", name=MODEL).first.click()
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("h1")).to_contain_text("Paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("h1")).not_to_contain_text("Paused")
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Cron Expression").fill("30 3 * * 1")
+    page.get_by_label("Configuration").fill('{"trees": 1}')
+    page.get_by_role("button", name="Save").click()
+    expect(
+        page.get_by_text("At 03:30 on Monday").or_(page.get_by_text("At 03:30 every Monday"))
+    ).to_be_visible()
+    assert len(list(client.list_schedule_executions(MODEL))) == 1
+    second = client.get_schedule_execution(run_now(page, client))
+    assert second.version == f"{MODEL}/2" and "It was not promoted: accuracy is" in second.outcome
+    assert not list(client.list_approvals(status="Pending", model_name=MODEL))
+
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_label("Name").fill(MODEL)
+    shot(page, "delete")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("its executions stay readable")).to_be_visible()
+    page.goto(f"{platform.url}/projects/default/executions/{first}/")
+    expect(page.get_by_text("(deleted)")).to_be_visible()

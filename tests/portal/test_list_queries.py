@@ -1,0 +1,126 @@
+"""A list page asks the database as often for 200 rows as for 10, and at most twelve times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Membership
+from accounts.services import create_token
+from deployments.models import Deployment, DeploymentRevision
+from registry.models import ModelVersion, RegisteredModel
+from scheduling import services as schedule_verbs
+from scheduling.models import Schedule
+from tests.factories import Person, make_person, make_project, make_run, make_user, make_version
+from tests.scheduling.factories import make_code
+from tracking.models import Dataset, Experiment, Run
+
+pytestmark = pytest.mark.django_db
+MOST = 12
+
+
+def models(ann: Person, count: int) -> None:
+    RegisteredModel.objects.bulk_create(
+        RegisteredModel(project=ann.project, name=f"m{n}", tags=["a", "b"], created_by=ann.user)
+        for n in range(RegisteredModel.objects.count(), count)
+    )
+
+
+def versions(ann: Person, count: int) -> None:
+    first = ModelVersion.objects.select_related("model").first() or make_version(ann, "iris")
+    kept = {"model": first.model, "manifest": first.manifest, "created_by": ann.user}
+    ModelVersion.objects.bulk_create(
+        ModelVersion(**kept, number=n, source_run=first.source_run, status="Ready")
+        for n in range(ModelVersion.objects.count() + 1, count + 1)
+    )
+
+
+def endpoints(ann: Person, count: int) -> None:
+    version = ModelVersion.objects.first() or make_version(ann, "iris")
+    for n in range(Deployment.objects.count(), count):
+        deployment = Deployment.objects.create(
+            project=ann.project, model=version.model, endpoint_name=f"e{n}", created_by=ann.user
+        )
+        deployment.wanted_revision = deployment.serving_revision = DeploymentRevision.objects.create(
+            deployment=deployment, number=1, version=version, created_by=ann.user, service_id=f"s{n}"
+        )
+        deployment.save()
+
+
+def experiments(ann: Person, count: int) -> None:
+    run = Run.objects.first() or make_run(ann)
+    Experiment.objects.bulk_create(
+        Experiment(project=ann.project, name=f"e{n}", public_id=f"exp-{n}", created_by=run.created_by)
+        for n in range(Experiment.objects.count(), count)
+    )
+
+
+def datasets(ann: Person, count: int) -> None:
+    Dataset.objects.bulk_create(
+        Dataset(project=ann.project, name=f"d{n}") for n in range(Dataset.objects.count(), count)
+    )
+
+
+def schedules(ann: Person, count: int) -> None:
+    run = Run.objects.select_related("experiment").first() or make_run(ann)
+    if not Run.objects.exclude(pk=run.pk).exists():
+        make_code(ann, "true", experiment=run.experiment.public_id)
+
+    for n in range(Schedule.objects.count(), count):
+        schedule_verbs.create_schedule(
+            actor=ann.actor,
+            project=ann.project,
+            name=f"s{n}",
+            experiment_id=run.experiment.public_id,
+            cron="0 3 * * *",
+        )
+
+
+def members(ann: Person, count: int) -> None:
+    for _ in range(Membership.objects.count(), count):
+        Membership.objects.create(project=ann.project, user=make_user(), role="viewer")
+
+
+def tokens(ann: Person, count: int) -> None:
+    for n in range(count):
+        create_token(actor=ann.actor, name=f"t{n}", scopes=["read"])
+
+
+FILLED: dict[str, Callable[[Person, int], None]] = {
+    "models/": models,
+    "versions/": versions,
+    "models/iris/": versions,
+    "deployments/": endpoints,
+    "experiments/": experiments,
+    "datasets/": datasets,
+    "schedules/": schedules,
+    "members/": members,
+    "audit/": tokens,
+}
+
+
+def asked(client: Client, address: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(address)
+    assert answer.status_code == 200, answer.content
+    return [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("page", FILLED)
+def test_a_list_costs_the_same_at_10_and_at_200_rows(page: str) -> None:
+    ann = make_person(make_project("alpha"))
+    make_version(ann, "iris")
+    client = Client()
+    client.force_login(ann.user)
+    address = f"/projects/alpha/{page}"
+    FILLED[page](ann, 10)
+    client.get(address)
+    few = asked(client, address)
+    FILLED[page](ann, 200)
+    many = asked(client, address)
+    assert len(many) == len(few), "\n".join(many)
+    assert len(many) <= MOST, "\n".join(many)
