@@ -23,6 +23,8 @@ RUNTIME := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
 # The front end: sources, and the stamp that stands for what was built from them.
 WEB_SOURCES := $(wildcard package.json package-lock.json) $(shell find assets -type f 2>/dev/null)
 WEB_STAMP := $(if $(wildcard package.json),node_modules/.built)
+# A server that speaks Azure's protocol, for the tests of storage.
+AZURITE := tests/azurite/node_modules/.installed
 # npm waits without end when it cannot reach its registry.
 LIMIT := $(shell timeout --foreground 5 true >/dev/null 2>&1 && echo timeout --foreground 600)
 NPM := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(LIMIT) $(VENV)/bin/npm
@@ -49,8 +51,8 @@ browser: $(DEV_STAMP) ## Provide Chromium for the browser tests, if none is ther
 	else echo "Installing Chromium…"; $(LIMIT) $(VENV)/bin/playwright install chromium >/dev/null 2>&1 || true; fi
 
 .PHONY: test
-test: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) browser ## Run all tests, on servers that they start themselves
-	@exec $(PY) -m pytest -n $(JOBS)
+test: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) $(AZURITE) browser ## Run all tests, on servers that they start themselves
+	@exec $(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 .PHONY: test-fast
 test-fast: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the tests that take less than five seconds each
@@ -80,10 +82,15 @@ openapi: $(DEV_STAMP) ## Write the API's description that a test compares with
 .PHONY: soak
 soak: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) ## Run the long campaigns of races, faults, bad networks and bad input
 	@SOAK_RACE_ROUNDS=20 SOAK_FAULT_ROUNDS=20 SOAK_NETWORK=1000 SOAK_INPUT=1 SOAK_SCHEDULES=1000 \
-		SOAK_APPROVALS=200 exec $(PY) -m pytest -v \
-		tests/e2e/test_races.py tests/e2e/test_faults.py tests/e2e/test_telling.py tests/e2e/test_bad_network.py \
-		tests/structure/test_bad_input.py tests/structure/test_schemathesis.py \
-		tests/scheduling/test_simulation.py tests/approvals/test_races.py
+		SOAK_APPROVALS=200 SOAK_REQUESTS=200 SOAK_BROKER_SECONDS=60 SOAK_CLUSTER=1 SOAK_PAGES=1 exec $(PY) -m pytest -v \
+		tests/e2e/test_races.py tests/e2e/test_faults.py tests/e2e/test_schedule_faults.py tests/e2e/test_telling.py tests/e2e/test_bad_network.py \
+		tests/e2e/test_every_page.py tests/structure/test_bad_input.py tests/structure/test_schemathesis.py \
+		tests/scheduling/test_simulation.py tests/approvals/test_races.py tests/serving/test_faults.py \
+		tests/deployments/test_gateway.py tests/deployments/test_faults.py tests/deployments/engines tests/cluster
+
+.PHONY: screenshots
+screenshots: $(DEV_STAMP) $(SDK_STAMP) $(WEB_STAMP) browser ## Take docs/screenshots/ of the portal with demo data
+	@exec $(PY) -m tests.screenshots $(PAGES)
 
 BENCH_PY := .venv-bench/bin/python
 
@@ -142,6 +149,11 @@ $(SDK_STAMP): pyproject.toml | $(UV)
 node_modules/.installed: package-lock.json | $(RUNTIME)
 	@echo "Installing front-end packages…"
 	@$(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(AZURITE): tests/azurite/package-lock.json | $(RUNTIME)
+	@echo "Installing a storage server for the tests…"
+	@$(NPM) ci --prefix tests/azurite --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node_modules/.built: node_modules/.installed $(WEB_SOURCES)

@@ -13,13 +13,18 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from bench.broker import broker_rows
 from bench.crowd import crowd
 from bench.files import Transfers, big_file, many_files, transfers
+from bench.lineage import lineage_rows
 from bench.load import Figure, Make, Request, measure, median_of
 from bench.memory import web_memory
+from bench.pages import page_rows
 from bench.report import Row, write_report
+from bench.schedules import schedule_rows
 from bench.seed import seed_ours, seed_theirs
 from bench.servers import Server, mlflow, ours
+from bench.serving import gateway_rows, sleeper_rows
 from bench.work import POINTS, Ours, Piece, Theirs, pieces
 
 
@@ -68,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--versions", type=int, default=20_000, help="versions of the model that has most")
     parser.add_argument("--file", type=int, default=1024, help="MiB of the large file")
     parser.add_argument("--crowd", type=float, default=20, help="seconds that 64 clients ask")
+    parser.add_argument("--sleepers", type=int, default=100, help="endpoints that are scaled to zero")
     parser.add_argument("--only", default="", help="rows, with commas between them; a * stands for any text")
     return parser.parse_args()
 
@@ -80,7 +86,7 @@ def _about(options: argparse.Namespace) -> dict[str, object]:
         "system": platform.system(),
         **{
             name: getattr(options, name)
-            for name in ("seconds", "rounds", "models", "versions", "file", "crowd")
+            for name in ("seconds", "rounds", "models", "versions", "file", "crowd", "sleepers")
         },
     }
 
@@ -106,12 +112,23 @@ def _wanted(name: str, only: str) -> bool:
 def _table(bench: Bench) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
     yield "start", lambda: [_less("start to first answer", "s", [s.started_in for s in bench.servers], 2)]
     yield "memory", lambda: [_less("web processes at rest", "MiB", [web_memory(s) for s in bench.servers], 4)]
+    yield "gateway", lambda: _gateway(bench)
+    yield "sleepers", lambda: sleeper_rows(bench.us, bench.folder, bench.options.sleepers)
     _prepare(bench)
     for piece in pieces(bench.ours, bench.theirs):
         yield piece.name, partial(_closed_loops, piece, bench)
+    yield "broker_away", lambda: broker_rows(bench.us)
+    yield "lineage", lambda: lineage_rows(bench.us)
+    yield "schedules", lambda: schedule_rows(bench.us, bench.folder)
+    yield "pages", lambda: page_rows(bench.us)
     yield "crowd", lambda: _crowd(bench)
     yield "big_file", lambda: _big_file(bench)
     yield "many_files", lambda: _many_files(bench)
+
+
+def _gateway(bench: Bench) -> list[Row]:
+    options = bench.options
+    return gateway_rows(bench.us, options.mlflow, bench.folder, options.seconds, options.rounds)
 
 
 def _prepare(bench: Bench) -> None:

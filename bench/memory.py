@@ -1,7 +1,8 @@
-"""Memory of a server's web processes, from /proc."""
+"""Memory and processor time of a server's processes, from /proc."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bench.servers import Server
@@ -12,11 +13,29 @@ def web_memory(server: Server) -> float:
 
     Of our platform those are the processes of the web server; MLflow has no others.
     """
-    found = [pid for pid in _below(server.pid) if server.name != "ours" or "launcher.web" in _command(pid)]
+    found = [pid for pid in below(server.pid) if server.name != "ours" or "launcher.web" in command_of(pid)]
     return sum(_pss(pid) for pid in found) / 1024
 
 
-def _below(root: int) -> list[int]:
+def engine_memory(server: Server) -> float:
+    """MiB that the serving engine and all that it runs hold."""
+    return sum(_pss(pid) for pid in below(server.pid) if "serving." in command_of(pid)) / 1024
+
+
+def spent(pids: list[int]) -> float:
+    """Seconds of processor time that these processes have used."""
+    return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def below(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -32,7 +51,7 @@ def _below(root: int) -> list[int]:
     return found
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:

@@ -10,7 +10,7 @@ import hashlib
 
 import psycopg
 
-TAGS, STAGED = 1000, 100
+TAGS, STAGED, SMALL_TAGS = 1000, 100, 20
 OURS = """
     INSERT INTO registry_registeredmodel
         (project_id, name, description, tags, last_number, version_count, created_by_id, created_at, updated_at)
@@ -83,8 +83,12 @@ def seed_ours(database_url: str, models: int, versions: int) -> None:
     """`models` in the project default, 1,000 in the project small, and the model `long`."""
     with psycopg.connect(database_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as link:
         link.execute(SMALL)
-        for project, count in (("default", models), ("small", 1000)):
-            link.execute(OURS, {"project": project, "count": count, "tags": TAGS, "staged": STAGED})
+        # In the small project as many models have a tag and stand in Production as in the large one of 50,000.
+        for project, count, tags, staged in (
+            ("default", models, TAGS, STAGED),
+            ("small", 1000, SMALL_TAGS, 2),
+        ):
+            link.execute(OURS, {"project": project, "count": count, "tags": tags, "staged": staged})
         link.execute(OURS_LONG, {"count": versions})
         link.execute("ANALYZE")
 

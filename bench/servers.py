@@ -19,6 +19,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB_WORKERS = 4
+START_SECONDS = 300  # a machine that others use too
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Server:
     database_url: str
     started_in: float
     pid: int
+    password: str = ""
 
 
 def free_port() -> int:
@@ -47,17 +49,20 @@ def ours(folder: Path) -> Iterator[Server]:
         **os.environ,
         "VAR_DIR": str(var),
         "PORT": str(port),
+        "GATEWAY_PORT": str(free_port()),
         "DEMO": "0",
         "WEB_WORKERS": str(WEB_WORKERS),
     }
     base = f"http://127.0.0.1:{port}"
-    with _running([sys.executable, "-m", "launcher"], environ, folder / "ours.log") as (begun, pid):
-        took = _wait_for(f"{base}/readyz", begun)
+    with running([sys.executable, "-m", "launcher"], environ, folder / "ours.log") as (begun, pid):
+        took = wait_for(f"{base}/readyz", begun)
         while not (var / "dev.env").exists() or not (var / "platform.env").exists():
             time.sleep(0.05)
         env, settings = _env(var / "dev.env"), _env(var / "platform.env")
         headers = {"Authorization": f"Bearer {env['PODSTACK_API_TOKEN']}"}
-        yield Server("ours", base, headers, settings["DATABASE_URL"], took, pid)
+        yield Server(
+            "ours", base, headers, settings["DATABASE_URL"], took, pid, env["PODSTACK_ADMIN_PASSWORD"]
+        )
 
 
 @contextmanager
@@ -70,13 +75,13 @@ def mlflow(folder: Path, python: Path, database_url: str) -> Iterator[Server]:
     argv = [str(python.parent / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--backend-store-uri", own, "--workers", str(WEB_WORKERS)]
     argv += ["--artifacts-destination", str(folder / "mlflow-files")]
-    with _running(argv, dict(os.environ), folder / "mlflow.log") as (begun, pid):
-        took = _wait_for(f"http://127.0.0.1:{port}/health", begun)
+    with running(argv, dict(os.environ), folder / "mlflow.log") as (begun, pid):
+        took = wait_for(f"http://127.0.0.1:{port}/health", begun)
         yield Server("mlflow", f"http://127.0.0.1:{port}", {}, own, took, pid)
 
 
 @contextmanager
-def _running(argv: list[str], environ: dict[str, str], log: Path) -> Iterator[tuple[float, int]]:
+def running(argv: list[str], environ: dict[str, str], log: Path) -> Iterator[tuple[float, int]]:
     with log.open("wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
@@ -94,15 +99,20 @@ def _running(argv: list[str], environ: dict[str, str], log: Path) -> Iterator[tu
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_for(url: str, begun: float) -> float:
-    while time.perf_counter() - begun < 60:
+def wait_for(url: str, begun: float) -> float:
+    while time.perf_counter() - begun < START_SECONDS:
         try:
             if requests.get(url, timeout=2).ok:
                 return time.perf_counter() - begun
         except requests.RequestException:
             pass
         time.sleep(0.05)
-    raise RuntimeError(f"{url} did not answer within 60 s.")
+    raise RuntimeError(f"{url} did not answer within {START_SECONDS} s.")
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """The settings of the platform that `ours` started on this folder."""
+    return _env(folder / "var" / "platform.env")
 
 
 def _env(path: Path) -> dict[str, str]:

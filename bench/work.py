@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.load import Client, Make
-from bench.seed import TAGS, word
+from bench.seed import SMALL_TAGS, TAGS, word
 from bench.servers import Server
 
 POINTS = 1000
@@ -102,11 +102,16 @@ class Ours:
     def list_models(self, number: int, project: str = "default") -> tuple[str, str, Any]:
         return "GET", f"/api/v1/projects/{project}/models?page_size=50", None
 
+    def list_models_anew(self, number: int) -> tuple[str, str, Any]:
+        """The same 50 models by a question that was never asked before: none that the server keeps can answer it."""
+        before = f"2999-01-01T00:00:00.{number % 1_000_000:06}Z"
+        return "GET", f"{self.at}/models?page_size=50&updated_before={before}", None
+
     def search_text(self, number: int, project: str = "default") -> tuple[str, str, Any]:
         return "GET", f"/api/v1/projects/{project}/models?page_size=50&search={word(number)}", None
 
     def filter_tag(self, number: int, project: str = "default") -> tuple[str, str, Any]:
-        return "GET", f"/api/v1/projects/{project}/models?page_size=50&tag=tag{number % TAGS}", None
+        return "GET", f"/api/v1/projects/{project}/models?page_size=50&tag=tag{number % SMALL_TAGS}", None
 
     def filter_stage(self, number: int, project: str = "default") -> tuple[str, str, Any]:
         return "GET", f"/api/v1/projects/{project}/models?page_size=50&stage=Production", None
@@ -236,6 +241,8 @@ def pieces(ours: Ours, theirs: Theirs | None) -> list[Piece]:
         Piece(name, aim, getattr(ours, name), getattr(theirs, name, None)) for name, aim in plain.items()
     ]
     found.append(Piece("filter_stage", None, ours.filter_stage, None))
+    listed = theirs.list_models if theirs else None
+    found.append(Piece("list_models_anew", None, ours.list_models_anew, listed))
     for name in ("list_models", "search_text", "filter_tag", "filter_stage"):
         found.append(Piece(f"{name}_of_1000", None, partial(getattr(ours, name), project="small"), None))
     for keys in (1, 10, 1000):

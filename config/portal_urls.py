@@ -16,4 +16,5 @@ urlpatterns = [
     path(IN_PROJECT, include("tracking.urls")),
     path(IN_PROJECT, include("scheduling.urls")),
     path(IN_PROJECT, include("deployments.urls")),
+    path(IN_PROJECT, include("lineage.urls")),
 ]

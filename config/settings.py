@@ -19,6 +19,7 @@ SECRET_KEY = ENV.secret_key
 DEBUG = ENV.debug
 ALLOWED_HOSTS = list(ENV.allowed_hosts)
 PUBLIC_URL = ENV.public_url
+GATEWAY_URL = ENV.gateway_url
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 VAR_DIR = Path(ENV.var_dir)
 
@@ -40,7 +41,11 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "common",
+    "cluster",
     "accounts",
     "artifacts",
     "tracking",
@@ -124,6 +129,34 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
+SOCIALACCOUNT_ADAPTER = "accounts.adapter.SingleSignOn"
+# The provider is the operator's own: what it says of an address is believed, and finds the account of that address.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": ENV.oidc_name,
+                "client_id": ENV.oidc_client_id,
+                "secret": ENV.oidc_client_secret,
+                "settings": {"server_url": ENV.oidc_issuer},
+            }
+        ]
+        if ENV.oidc_issuer
+        else [],
+    }
+}
+OIDC_NAME = ENV.oidc_name if ENV.oidc_issuer else ""
+_issuer = urlsplit(ENV.oidc_issuer)
+SIGN_IN_ORIGIN = f"{_issuer.scheme}://{_issuer.netloc}" if ENV.oidc_issuer else ""
+OIDC_SIGN_UP = ENV.oidc_sign_up
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_TOTP_ISSUER = "Model Registry"
+MFA_ADAPTER = "accounts.adapter.SecondFactor"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -174,6 +207,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STORAGE_URL = ENV.storage_url
+AZURE_STORAGE_CONNECTION_STRING = ENV.azure_storage_connection_string
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -202,6 +236,7 @@ SPECTACULAR_SETTINGS = {
         "StageEnum": "registry.choices.Stage",
         "VersionStatusEnum": "registry.choices.VersionStatus",
         "EndpointStateEnum": "deployments.choices.EndpointState",
+        "RevisionStateEnum": "deployments.choices.RevisionState",
         "ExecutionStateEnum": "scheduling.choices.ExecutionState",
         "RequestStateEnum": "approvals.choices.RequestState",
         "NoticeEnum": "accounts.choices.Notice",
@@ -236,6 +271,10 @@ CELERY_BEAT_SCHEDULE = {
     "Look after every approval request": {"task": "approvals.look_after_requests", "schedule": 10.0},
     "Look after every execution": {"task": "scheduling.look_after_executions", "schedule": 5.0},
     "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
+    "Follow aliases": {"task": "deployments.follow_aliases", "schedule": 2.0},
+    "Scale endpoints": {"task": "deployments.scale_endpoints", "schedule": 5.0},
+    "Watch what endpoints fail": {"task": "deployments.watch_errors", "schedule": 10.0},
+    "Remove old counts of traffic": {"task": "deployments.prune_traffic", "schedule": 3600.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
     "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
     "Free what nobody refers to": {"task": "artifacts.collect_daily", "schedule": 86400.0},
@@ -244,9 +283,15 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 
 SERVING_ENGINE_URL = ENV.serving_engine_url
 SERVING_ENGINE_TOKEN = ENV.serving_engine_token
+SERVING_ENGINE, TRAINING_ENGINE = ENV.serving_engine, ENV.training_engine
+RAY_ADDRESS, RAY_TOKEN, RAY_SERVE_URL = ENV.ray_address, ENV.ray_token, ENV.ray_serve_url
+RAY_MODEL_FILES = ENV.ray_model_files
 TRAINING_DIR = VAR_DIR / "training"
+TRAINING_GIT_URLS, TRAINING_GIT_CONFIG = ENV.training_git_urls, ENV.training_git_config
 SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
+SERVING_TARGET_IN_FLIGHT = ENV.serving_target_in_flight
+SERVING_ERROR_PERCENT = ENV.serving_error_percent
 DOWNLOADS = ENV.downloads
 UPLOADS = ENV.uploads
 GPU_TYPES = ENV.gpu_types
@@ -256,6 +301,24 @@ UNFOLD = {
     "SITE_HEADER": "Model Registry",
     "SITE_SUBHEADER": "Operators",
     "SHOW_HISTORY": False,
+    "SITE_URL": "/",
+    "BORDER_RADIUS": "6px",
+    # The portal's accent in its lighter and darker tones.
+    "COLORS": {
+        "primary": {
+            "50": "#eef0fd",
+            "100": "#dfe3fb",
+            "200": "#c3caf7",
+            "300": "#9fabff",
+            "400": "#7b8cff",
+            "500": "#5567e8",
+            "600": "#3b4fd8",
+            "700": "#3444c4",
+            "800": "#2a379c",
+            "900": "#232d7a",
+            "950": "#161c4d",
+        }
+    },
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("favicon.svg")}
     ],

@@ -10,15 +10,21 @@ from pathlib import Path
 from config.env import ROOT, Env
 from launcher import ports
 from launcher.process import Child
+from serving.environments import installer_environment
+from serving.service import Settings
 
 PYTHON = sys.executable
 CONNECTIONS_EACH = 16  # the pool of one process, see DATABASES in config/settings.py
 
 
+CONNECTIONS_OF_A_GATEWAY = 5  # see gateway/database.py
+
+
 def connections_needed(env: Env) -> int:
     """So many connections the platform's processes may open to PostgreSQL, with some to spare for people."""
     processes = env.web_workers + env.worker_concurrency + 4
-    return max(100, processes * CONNECTIONS_EACH + 20)
+    gateways = env.gateway_workers * CONNECTIONS_OF_A_GATEWAY
+    return max(100, processes * CONNECTIONS_EACH + gateways + 20)
 
 
 def child_environment(env: Env, environ: Mapping[str, str]) -> dict[str, str]:
@@ -31,8 +37,14 @@ def child_environment(env: Env, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def engine_environment(token: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """For the process that starts models' code: nothing of the platform but its own token."""
+    """For the process that starts models' code: nothing of the platform but its own token.
+
+    Beside it, the engine's own settings, and what its installer of packages needs to know of this machine.
+    """
+    own = {f"SERVING_{name.upper()}" for name in Settings.__dataclass_fields__}
     return {
+        **installer_environment(environ),
+        **{name: environ[name] for name in own if environ.get(name)},
         "PATH": environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
@@ -53,6 +65,15 @@ def web(env: Env, environ: Mapping[str, str]) -> Child:
     argv += ["--workers", str(env.web_workers), "--threads", str(env.web_threads)]
     argv += ["--log-level", env.log_level.lower()]
     return Child("web", argv, log=log_of(env, "web"), cwd=ROOT, env=environ)
+
+
+def gateway(env: Env, environ: Mapping[str, str]) -> Child:
+    """What answers at the endpoints' addresses; of the secrets it is given the database's address only."""
+    argv = [PYTHON, "-m", "gateway", "--host", env.host, "--port", str(env.gateway_port)]
+    argv += ["--workers", str(env.gateway_workers), "--log-level", env.log_level.lower()]
+    own = {"PATH": environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    own |= {"PYTHONPATH": str(ROOT), "DATABASE_URL": env.database_url}
+    return Child("gateway", argv, log=log_of(env, "gateway"), cwd=ROOT, env=own)
 
 
 def worker(env: Env, environ: Mapping[str, str]) -> Child:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from config.env import Env, kept_secret
+from config.env import Env
 from launcher import ports
 from launcher.errors import LaunchError
 
@@ -39,26 +41,28 @@ def lock(path: Path) -> int:
         pid = os.read(descriptor, 20).decode().strip()
         raise LaunchError(
             f"The platform is already running on {path} (process {pid}): end that one first, "
-            "or set VAR_DIR and PORT to run a second one beside it."
+            "or set VAR_DIR, PORT and GATEWAY_PORT to run a second one beside it."
         ) from None
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises LaunchError when the portal could not listen on its port."""
+def check_port(host: str, port: int, setting: str = "PORT") -> None:
+    """Raises LaunchError when the portal, or the gateway, could not listen on its port."""
     try:
         free = ports.is_free(port, host)
     except OSError as error:
         if error.errno == errno.EACCES:
-            raise LaunchError(f"PORT {port} is for root alone: set PORT to one above 1023.") from error
+            raise LaunchError(
+                f"{setting} {port} is for root alone: set {setting} to one above 1023."
+            ) from error
         raise LaunchError(
             f"HOST {host} is no address of this machine ({error.strerror}): set HOST to one of its own."
         ) from error
     if not free:
         raise LaunchError(
-            f"Port {port} of {host} is taken: end what listens there, or set PORT to another one."
+            f"Port {port} of {host} is taken: end what listens there, or set {setting} to another one."
         )
 
 
@@ -107,3 +111,17 @@ def refresh_endpoint(env: Env) -> None:
     values = read_exports(path)
     if values and values.get("PODSTACK_API_ENDPOINT") != env.public_url:
         write_exports(path, values | {"PODSTACK_API_ENDPOINT": env.public_url})
+
+
+def kept_secret(path: Path) -> str:
+    """The secret kept in the file `path`; made at the first call, readable by its owner only."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.exists():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+        # A link appears whole or not at all, and never replaces what another process made first.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text().strip()

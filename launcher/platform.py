@@ -17,7 +17,7 @@ from launcher.supervisor import StopRequest, Supervisor
 
 READY_SECONDS = 120
 STOP_SECONDS = 15
-STOP_STEPS = (("web",), ("worker", "ticker", "dispatcher"), ("engine", "broker"), ("postgres",))
+STOP_STEPS = (("web", "gateway"), ("worker", "ticker", "dispatcher"), ("engine", "broker"), ("postgres",))
 
 
 class Stopped(Exception):
@@ -52,6 +52,7 @@ class Platform:
         supervisor = Supervisor(self._stop, say)
         try:
             house.check_port(self._env.host, self._env.port)
+            house.check_port(self._env.host, self._env.gateway_port, "GATEWAY_PORT")
             self._start(supervisor)
             self._play_demo(supervisor)
             supervisor.run()
@@ -76,6 +77,7 @@ class Platform:
         dev_env = str(env.var_dir / "dev.env")
         # The web processes load their code meanwhile; they say that they are ready when the tables are there.
         supervisor.start(commands.web(env, environ))
+        supervisor.start(commands.gateway(env, environ))
         self._run_to_end(supervisor, commands.manage(env, environ, "migrate", "migrate", "--noinput"))
         self._run_to_end(
             supervisor, commands.manage(env, environ, "bootstrap", "bootstrap", "--env-file", dev_env)
@@ -127,16 +129,21 @@ class Platform:
         if self._stop:
             raise Stopped
         if not ready:
-            log = commands.log_of(self._env, "web")
+            name, url = "portal", self._env.local_url
+            if self._answers(url):
+                name, url = "gateway", self._env.local_gateway_url
+            log = commands.log_of(self._env, "web" if name == "portal" else name)
             said = "\n".join(last_lines(log))
             raise LaunchError(
-                f"The portal was not ready after {READY_SECONDS} s ({self._env.local_url}/readyz); "
-                f"the end of {log}:\n{said}"
+                f"The {name} was not ready after {READY_SECONDS} s ({url}/readyz); the end of {log}:\n{said}"
             )
 
     def _is_ready(self) -> bool:
+        return self._answers(self._env.local_url) and self._answers(self._env.local_gateway_url)
+
+    def _answers(self, url: str) -> bool:
         host = next((name for name in self._env.allowed_hosts if name != "*"), "localhost").lstrip(".")
-        connection = http.client.HTTPConnection(self._env.local_url.removeprefix("http://"), timeout=5)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
         try:
             connection.request("GET", "/readyz", headers={"Host": host})
             return connection.getresponse().status == http.client.OK
