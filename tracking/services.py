@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,26 +13,29 @@ from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
-from artifacts.models import Blob
-from artifacts.paths import check_path
-from artifacts.services import check_digest, check_no_file_is_a_folder, claim_blobs
+from artifacts.services import check_no_file_is_a_folder, claim_blobs
 from common.checks import (
     check_labels,
     check_mapping,
-    check_pattern,
     check_text,
-    plain_number,
     shorten,
 )
 from common.errors import Conflict, Invalid, Missing
 from common.ids import new_id
 from tracking.alerts import fire_alerts
+from tracking.checks import (
+    check_experiment_name,
+    check_files,
+    check_param,
+    check_run_id,
+    check_tags,
+    check_uploaded,
+)
 from tracking.choices import RunStatus
 from tracking.environment import check_environment
 from tracking.models import Dataset, Experiment, Run, RunDataset, RunFile, RunParam, RunTag
 from tracking.queries import (
     EXPERIMENT_ID,
-    RUN_ID,
     experiment_by,
     find_experiment,
     find_run,
@@ -44,13 +45,8 @@ from tracking.queries import (
 )
 from tracking.series import check_series, write_series
 
-EXPERIMENT_NAME = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
 TEXT_LENGTH = 20_000
 MAX_PARAMS = 10_000
-MAX_PARAM_BYTES = 8 * 1024
-MAX_TAGS = 100
-MAX_TAG_LENGTH = 5000
-MAX_FILES = 10_000
 MAX_REASON = 2000
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
@@ -61,7 +57,7 @@ def create_experiment(
     """A new experiment; Conflict where the project has one of this name, archived ones included."""
     require(actor, project, Right.WRITE)
     values = {
-        "name": _check_experiment_name(name),
+        "name": check_experiment_name(name),
         "description": check_text("description", description, max_length=TEXT_LENGTH),
         "tags": check_labels("tags", tags),
     }
@@ -85,7 +81,7 @@ def update_experiment(
     require(actor, project, Right.WRITE)
     changes: dict[str, Any] = {}
     if name is not None:
-        changes["name"] = _check_experiment_name(name)
+        changes["name"] = check_experiment_name(name)
     if description is not None:
         changes["description"] = check_text("description", description, max_length=TEXT_LENGTH)
     if tags is not None:
@@ -137,8 +133,8 @@ def start_run(
     check_text("name", name, max_length=200)
     check_text("code_version", code_version, max_length=200)
     seen = check_environment({} if environment is None else environment)
-    labels = _check_tags(tags or {})
-    chosen = new_id("run") if run_id is None else _check_run_id(run_id)
+    labels = check_tags(tags or {})
+    chosen = new_id("run") if run_id is None else check_run_id(run_id)
     with transaction.atomic():
         run = None if run_id is None else _known_run(project, chosen)
         if run is None:
@@ -188,7 +184,7 @@ def update_run(
         changes["name"] = check_text("name", name, max_length=200)
     if notes is not None:
         changes["notes"] = check_text("notes", notes, max_length=TEXT_LENGTH)
-    labels = _check_tags(tags or {}, removable=True)
+    labels = check_tags(tags or {}, removable=True)
     with transaction.atomic():
         run = lock_run(project, run_id)
         before = {tag.key: tag.value for tag in run.tags.filter(key__in=labels)}
@@ -252,7 +248,7 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
     """
     require(actor, project, Right.WRITE)
     checked = {
-        key: _check_param(f"params.{key}"[:120], value)
+        key: check_param(f"params.{key}"[:120], value)
         for key, value in check_mapping("params", params, max_count=MAX_PARAMS).items()
     }
     with transaction.atomic():
@@ -324,10 +320,10 @@ def commit_files(
     A path that the run has already is replaced. At most 10,000 files at once.
     """
     require(actor, project, Right.WRITE)
-    wanted = _check_files(files)
+    wanted = check_files(files)
     with transaction.atomic():
         blobs = claim_blobs(project, set(wanted.values()))
-        _check_uploaded(project, wanted, blobs)
+        check_uploaded(project, wanted, blobs)
         run = running_run(project, run_id, alone=True)
         present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
         check_no_file_is_a_folder(wanted, present)
@@ -340,61 +336,6 @@ def commit_files(
             batch_size=5000,
         )
     return {row.path: row for row in rows}
-
-
-def _check_uploaded(project: Project, wanted: Mapping[str, str], blobs: Mapping[str, Blob]) -> None:
-    for path, digest in wanted.items():
-        if digest not in blobs:
-            raise Invalid.field(
-                "files",
-                f"The bytes of {shorten(path)} ({digest}) were not uploaded to {project.slug}.",
-                "Upload them first, then commit the file.",
-                code="blob_missing",
-            )
-
-
-def _check_experiment_name(name: object) -> str:
-    text = check_pattern(
-        "name",
-        name,
-        EXPERIMENT_NAME,
-        "1 to 200 characters without line breaks or spaces at its ends",
-        max_length=200,
-    )
-    if EXPERIMENT_ID.fullmatch(text):
-        raise Invalid.field(
-            "name", f"name is {shorten(text)}, which looks like an id.", "Choose another name."
-        )
-    return text
-
-
-def _check_run_id(run_id: object) -> str:
-    rule = '"run-" and 6 to 32 lower-case letters and digits'
-    return check_pattern("id", run_id, RUN_ID, rule, max_length=40)
-
-
-def _check_tags(tags: object, *, removable: bool = False) -> dict[str, str | None]:
-    return {
-        key: None
-        if value is None and removable
-        else check_text(f"tags.{key}"[:120], value, max_length=MAX_TAG_LENGTH)
-        for key, value in check_mapping("tags", tags, max_count=MAX_TAGS).items()
-    }
-
-
-def _check_param(field: str, value: object) -> Any:
-    """One JSON scalar of at most 8 KiB; NaN and the infinities become text."""
-    if isinstance(value, str):
-        check_text(field, value, max_length=MAX_PARAM_BYTES)
-    elif isinstance(value, float):
-        value = plain_number(value)
-    elif value is not None and not isinstance(value, int):
-        raise Invalid.field(
-            field, f"{field} is {shorten(value)}; it must be text, a number, true, false or null."
-        )
-    if len(json.dumps(value, ensure_ascii=False).encode()) > MAX_PARAM_BYTES:
-        raise Invalid.field(field, f"{field} is longer than {MAX_PARAM_BYTES} bytes.", "Log it as a file.")
-    return value
 
 
 def _json(value: object) -> object:
@@ -413,29 +354,6 @@ def _param_changed(run: Run, key: str, old: object, new: object) -> Conflict:
         "A parameter is logged once; start another run, or use a metric for what changes.",
         code="param_changed",
     )
-
-
-def _check_files(files: object) -> dict[str, str]:
-    """path -> digest; a path that comes twice must come with the same bytes."""
-    if not isinstance(files, list | tuple):
-        raise Invalid.field("files", f"files must be a list of paths and digests, not {shorten(files)}.")
-    if len(files) > MAX_FILES:
-        raise Invalid.field(
-            "files",
-            f"files has {len(files)} entries; at most {MAX_FILES} are allowed at once.",
-            "Commit the rest next.",
-        )
-    wanted: dict[str, str] = {}
-    for index, item in enumerate(files):
-        if not isinstance(item, Mapping):
-            raise Invalid.field(f"files.{index}", f"files.{index} must be an object with path and sha256.")
-        path = check_path(f"files.{index}.path", item.get("path"))
-        digest = check_digest(f"files.{index}.sha256", item.get("sha256"))
-        if wanted.setdefault(path, digest) != digest:
-            raise Invalid.field(
-                f"files.{index}.path", f"files holds {shorten(path)} twice with different bytes."
-            )
-    return wanted
 
 
 def _name_taken(project: Project, name: str) -> Conflict:
@@ -472,7 +390,7 @@ def _experiment_for_run(actor: Actor, project: Project, id_or_name: str | None) 
         found = find_experiment(project, id_or_name)
     if found is None:
         try:
-            values = {"name": _check_experiment_name(id_or_name)}
+            values = {"name": check_experiment_name(id_or_name)}
         except Invalid as error:
             raise Invalid.field("experiment_id", error.message.replace("name", "experiment_id", 1)) from error
         found = _insert_experiment(actor, project, values) or find_experiment(project, id_or_name)
