@@ -144,20 +144,18 @@ def create_version(
     with transaction.atomic():
         run = keep_run(project, source_run_id)
         manifest = make_manifest(files_under(run, artifact_path))
-        version = _numbered(
-            _model_to_count(actor, project, model_name),
-            ModelVersion(
-                **_settled(manifest),
-                source_run=run,
-                artifact_path=artifact_path,
-                manifest=manifest,
-                description=description,
-                created_by=actor.user,
-                created_by_door=actor.door,
-                parent=origin,
-                relation=relation,
-            ),
+        unnumbered = ModelVersion(
+            **_settled(manifest),
+            source_run=run,
+            artifact_path=artifact_path,
+            manifest=manifest,
+            description=description,
+            created_by=actor.user,
+            created_by_door=actor.door,
+            parent=origin,
+            relation=relation,
         )
+        version = _numbered(_model_to_count(actor, project, model_name), unnumbered)
         snapshot = [sql.Step(KEEP_METRICS, [run.pk]), sql.Step(KEEP_PARAMS, [run.pk])]
         written = record(
             actor,

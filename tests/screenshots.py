@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from podstack import MLOpsClient
+from tests.e2e.browser import open_chromium
 from tests.e2e.conftest import ROOT, Platform, start_platform, stop_platform
-from tests.e2e.test_portal import browser_path
 
 KINDS = {
     "light-desktop": ("light", 1280, 860),
@@ -62,8 +62,7 @@ def main() -> None:
         platform = start_platform(Path(folder) / "var")
         try:
             pages = fill(platform, Path(folder))
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+            with open_chromium() as browser:
                 for kind in KINDS:
                     for name, page in shots(browser, platform, kind, pages, options.only):
                         options.out.mkdir(parents=True, exist_ok=True)

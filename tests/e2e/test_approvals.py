@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from podstack import MLOpsClient, PermissionDeniedError
+from tests.e2e.browser import open_chromium
 from tests.e2e.conftest import Platform
-from tests.e2e.test_portal import browser_path, no_barrier
+from tests.e2e.test_portal import no_barrier
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +27,8 @@ look_after_requests()
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from deployments import services as deployment_verbs
-from tests.e2e.test_portal import browser_path
+from tests.e2e.browser import open_chromium
 from tests.portal.hostile import make_hostile
 from tests.structure.operations import make_world
 from tests.structure.test_page_rights import filled, pages
@@ -69,13 +69,8 @@ def _is_page(client: Client, address: str) -> bool:
 
 @pytest.fixture
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 def opened(browser: Browser, server: str, session: str, scheme: str, complaints: list[str]) -> Page:

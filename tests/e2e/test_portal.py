@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import joblib
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Error, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from tests.e2e.browser import open_chromium
 from tests.e2e.conftest import Platform
 
 pytestmark = pytest.mark.slow
-
-KNOWN_BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-
-
-def browser_path() -> str | None:
-    """CHROMIUM, else a browser of the system; None lets Playwright take its own."""
-    named = os.environ.get("CHROMIUM")
-    return named or next((path for path in KNOWN_BROWSERS if Path(path).exists()), None)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +27,7 @@ def complaints() -> list[str]:
 @pytest.fixture(scope="module")
 def page(platform: Platform, complaints: list[str]) -> Iterator[Page]:
     """A signed-in page of 1280 × 800."""
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+    with open_chromium() as browser:
         opened = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
         opened.set_default_timeout(60_000)
         opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
@@ -55,7 +42,6 @@ def page(platform: Platform, complaints: list[str]) -> Iterator[Page]:
         opened.get_by_role("button", name="Sign in").click()
         expect(opened.get_by_role("heading", name="Model Registry")).to_be_visible()
         yield opened
-        browser.close()
 
 
 @pytest.fixture(scope="module")

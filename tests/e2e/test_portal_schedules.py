@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Error, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from podstack import MLOpsClient
+from tests.e2e.browser import open_chromium
 from tests.e2e.conftest import ROOT, Platform
-from tests.e2e.test_portal import browser_path, no_barrier
+from tests.e2e.test_portal import no_barrier
 from tests.e2e.test_schedules import settled
 
 pytestmark = pytest.mark.slow
@@ -33,11 +34,7 @@ def client(platform: Platform) -> MLOpsClient:
 @pytest.fixture(scope="module")
 def page(platform: Platform) -> Iterator[Page]:
     """A signed-in page of somebody in New York."""
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+    with open_chromium() as browser:
         context = browser.new_context(
             viewport={"width": 1280, "height": 800}, reduced_motion="reduce", timezone_id="America/New_York"
         )
@@ -49,7 +46,6 @@ def page(platform: Platform) -> Iterator[Page]:
         opened.get_by_role("button", name="Sign in").click()
         expect(opened.get_by_role("heading", name="Model Registry")).to_be_visible(timeout=SLOW)
         yield opened
-        browser.close()
 
 
 def shot(page: Page, name: str) -> None:

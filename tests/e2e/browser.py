@@ -1,0 +1,33 @@
+"""One way to have a browser: Debian's Chromium, else Playwright's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, sync_playwright
+
+KNOWN_BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+
+
+def browser_path() -> str | None:
+    """CHROMIUM, else a browser of the system; None lets Playwright take its own."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for path in KNOWN_BROWSERS if Path(path).exists()), None)
+
+
+@contextmanager
+def open_chromium() -> Iterator[Browser]:
+    """Chromium without its sandbox, which root may not use; the test is skipped where there is none."""
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"No browser: install Chromium or set CHROMIUM ({str(error).splitlines()[0]})")
+        try:
+            yield browser
+        finally:
+            browser.close()
