@@ -65,9 +65,13 @@ class RayTraining:
             if job.get("status") in ("PENDING", "RUNNING"):
                 return Seen("running")
             said = _said(self._whole_log(execution_id, job))
+        stopped = job.get("status") == "STOPPED"
         if said is not None:
+            # The cluster ends the program and its supervisor at once: the program's end is then seen before its reason.
+            if stopped and said.get("reason") == "failed":
+                said["reason"] = "killed"
             return Seen("ended", **said)
-        if job.get("status") == "STOPPED":
+        if stopped:
             return Seen("ended", reason="killed")
         return _lost(f"The cluster says: {' '.join(str(job.get('message') or 'nothing').split())[:500]}")
 
