@@ -138,6 +138,7 @@ def azure_url() -> Iterator[str]:
             AZURE_STORAGE_CONNECTION_STRING="DefaultEndpointsProtocol=http;AccountName=team;"
             f"AccountKey={AZURE_KEY};BlobEndpoint={address};"
         ):
+            _listens(port, folder / "log")
             _make_container("azure://blobs/some/prefix", folder / "log")
             yield "azure://blobs/some/prefix"
     finally:
@@ -145,6 +146,19 @@ def azure_url() -> Iterator[str]:
         process.wait()
         store_at.cache_clear()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listens(port: int, log: Path) -> None:
+    """Waits for the server before a client of theirs does, which would wait longer and longer between its tries."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise AssertionError(log.read_text()[-2000:]) from error
+            time.sleep(0.1)
 
 
 def _make_container(url: str, log: Path) -> None:
