@@ -4,6 +4,8 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
+# A platform is a dozen processes that load the same modules, and tests start hundreds: each is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A Python 3.11 or newer, for making .venv; after that, only .venv is used.
 PYTHON ?= python3
