@@ -12,7 +12,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
-from django.forms import Form
+from django.forms import BaseForm, Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.functional import SimpleLazyObject
@@ -205,7 +205,7 @@ class FormPage(PersonForm, ProjectPage):
     right = Right.WRITE
 
 
-def add_refusal(form: Form, error: DomainError) -> None:
+def add_refusal(form: BaseForm, error: DomainError) -> None:
     """Puts a verb's refusal beside the field that it names, or on top of the form."""
     placed = False
     for name, sentences in error.fields.items():
