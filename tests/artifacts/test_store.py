@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from artifacts.store import (
     store_at,
 )
 from common.errors import Busy
+from launcher.ports import answers, free_port
 from podstack import MLOpsClient
 from podstack.files import parts, sending
 from tests.factories import make_person, make_project, make_run
@@ -56,12 +56,6 @@ def sha(content: bytes) -> str:
 def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
     for start in range(0, len(content), size):
         yield content[start : start + size]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -151,14 +145,9 @@ def azure_url() -> Iterator[str]:
 def _listens(port: int, log: Path) -> None:
     """Waits for the server before a client of theirs does, which would wait longer and longer between its tries."""
     deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise AssertionError(log.read_text()[-2000:]) from error
-            time.sleep(0.1)
+    while not answers(port):
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.1)
 
 
 def _make_container(url: str, log: Path) -> None:

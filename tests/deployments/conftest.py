@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from common import jobs
 from common.models import Job, JobState
 from deployments.engines.local import LocalEngine
+from launcher.ports import free_port
 from registry.models import ModelVersion
 from tests.factories import Person, make_person, make_project, make_version
 
@@ -68,12 +68,6 @@ class GatewayProcess:
             self.process.send_signal(number)
             self.process.wait(60)
             self.process = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def database_url(port: int = 0) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
+from launcher.ports import free_port
 from podstack import MLOpsClient
 
 expect.set_options(timeout=60_000)  # other tests may need the machine
@@ -109,12 +109,6 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_platform(var: Path, **settings: str) -> Platform:

@@ -18,8 +18,9 @@ import pytest
 import redis
 
 from launcher.house import read_exports
+from launcher.ports import free_port
 from podstack import PodstackError
-from tests.e2e.conftest import ROOT, Platform, free_port
+from tests.e2e.conftest import ROOT, Platform
 
 pytestmark = pytest.mark.slow
 

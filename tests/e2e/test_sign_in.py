@@ -15,7 +15,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import Platform, free_port, start_platform, stop_platform
+from launcher.ports import free_port
+from tests.e2e.conftest import Platform, start_platform, stop_platform
 from tests.e2e.test_approvals import chromium, patient  # noqa: F401
 from tests.e2e.test_portal import no_barrier
 

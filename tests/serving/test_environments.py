@@ -87,7 +87,7 @@ def test_what_cannot_be_had_is_told_in_the_installers_last_words(tmp_path: Path,
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-url http://example.org/",
+        "--index-url elsewhere",
         "-e .",
         "-r /etc/passwd",
         "./here.whl",
