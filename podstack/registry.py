@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,8 +15,8 @@ from podstack.errors import PodstackWarning
 from podstack.files import chosen, download
 from podstack.models import Alias, ArtifactFile, Comparison, Inspection, Model, ModelVersion, StageTransition
 from podstack.values import number
+from podstack.waiting import settled
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 NUMBER = re.compile(r"v?([0-9]+)")
 
 
@@ -124,12 +123,10 @@ class RegistryCalls(Calls):
         return version
 
     def _wait_for_version(self, version: ModelVersion, timeout: float) -> ModelVersion:
-        deadline, pause = time.monotonic() + timeout, FIRST_WAIT
-        while version.status == "Pending" and time.monotonic() < deadline:
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_WAIT)
-            version = self.get_model_version(version.model_name, version.version)
-        return version
+        def look() -> ModelVersion:
+            return self.get_model_version(version.model_name, version.version)
+
+        return settled(version, look, lambda seen: seen.status != "Pending", timeout)
 
     def get_model_version(self, model_name: str, version: int | str) -> ModelVersion:
         """One version, by number or alias."""

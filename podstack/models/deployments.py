@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from podstack.errors import DeploymentFailed
 from podstack.models.base import Answer, many, mapping, moment, parsed
+from podstack.waiting import settled
 
 if TYPE_CHECKING:
     from podstack.deployments import DeploymentCalls
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
+AT_REST = ("Active", "Asleep")
 OVER = frozenset({"Failed", "Inactive", "Undeploying"})
 
 
@@ -169,19 +169,20 @@ class Deployment(Answer):
 
         DeploymentFailed with the reason when it fails, is taken down, or is not Active after `timeout` s.
         """
-        deadline, pause = time.monotonic() + timeout, FIRST_WAIT
-        current = self.refresh()
-        while current.state not in ("Active", "Asleep"):
-            current._raise_if_over()
-            if time.monotonic() >= deadline:
-                raise DeploymentFailed(
-                    f"{self.endpoint_name} is still {current.state} after {timeout:g} s.",
-                    hint=current.reason or "Wait again, or see the endpoint's events in the portal.",
-                    code="deployment_timeout",
-                )
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * 1.5, LONGEST_WAIT)
-            current = self.refresh()
+
+        def answers(seen: Deployment) -> bool:
+            if seen.state in AT_REST:
+                return True
+            seen._raise_if_over()
+            return False
+
+        current = settled(self.refresh(), self.refresh, answers, timeout)
+        if current.state not in AT_REST:
+            raise DeploymentFailed(
+                f"{self.endpoint_name} is still {current.state} after {timeout:g} s.",
+                hint=current.reason or "Wait again, or see the endpoint's events in the portal.",
+                code="deployment_timeout",
+            )
         return current
 
     def _raise_if_over(self) -> None:
