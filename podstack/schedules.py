@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ from podstack.calls import Calls
 from podstack.errors import PodstackError, ValidationError
 from podstack.files import files_below, upload_bytes
 from podstack.models import LogPiece, Schedule, ScheduleExecution, ScheduleTimes, TrainingCode
+from podstack.waiting import settled
 
 OPEN_STATES = ("Queued", "Running")
 LEFT_OUT = frozenset(
     {"__pycache__", ".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", ".DS_Store"}
 )
 MOST_CONFIGURATION = 256 * 1024
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 
 class ScheduleCalls(Calls):
@@ -70,18 +69,18 @@ class ScheduleCalls(Calls):
         """
         where = {"git_url": git_url, "git_commit": git_commit, "git_path": git_path}
         code = self._new_code(experiment_id, _words(command), schema, **where)
-        until, pause = time.monotonic() + timeout, FIRST_WAIT
-        while code.state == "Fetching":
-            if time.monotonic() > until:
-                raise PodstackError(
-                    f"Training code {code.number} is still Fetching after {timeout:g} s.",
-                    hint="list_training_code tells what became of it.",
-                    code="training_code_timeout",
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_WAIT)
-            code = next(
-                found for found in self.list_training_code(experiment_id) if found.number == code.number
+        number = code.number
+        code = settled(
+            code,
+            lambda: next(each for each in self.list_training_code(experiment_id) if each.number == number),
+            lambda current: current.state != "Fetching",
+            timeout,
+        )
+        if code.state == "Fetching":
+            raise PodstackError(
+                f"Training code {number} is still Fetching after {timeout:g} s.",
+                hint="list_training_code tells what became of it.",
+                code="training_code_timeout",
             )
         if code.state == "Failed":
             raise PodstackError(code.reason, code="training_code_failed")
@@ -205,21 +204,23 @@ class ScheduleCalls(Calls):
 
         PodstackError after `timeout` seconds; the execution goes on.
         """
-        deadline, pause, offset = time.monotonic() + timeout, FIRST_WAIT, 0
-        while True:
+        offset = 0
+
+        def look() -> ScheduleExecution:
+            nonlocal offset
             current = self.get_schedule_execution(execution_id)
             if on_log is not None:
                 offset = self._hand_on_log(execution_id, offset, on_log)
-            if current.state not in OPEN_STATES:
-                return current
-            if time.monotonic() >= deadline:
-                raise PodstackError(
-                    f"{execution_id} is still {current.state} after {timeout:g} s.",
-                    hint="Wait again, or stop it.",
-                    code="execution_timeout",
-                )
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * 1.5, LONGEST_WAIT)
+            return current
+
+        ended = settled(look(), look, lambda current: current.state not in OPEN_STATES, timeout)
+        if ended.state in OPEN_STATES:
+            raise PodstackError(
+                f"{execution_id} is still {ended.state} after {timeout:g} s.",
+                hint="Wait again, or stop it.",
+                code="execution_timeout",
+            )
+        return ended
 
     def _hand_on_log(self, execution_id: str, offset: int, on_log: Callable[[str], object]) -> int:
         while True:
