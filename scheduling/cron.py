@@ -36,11 +36,13 @@ class Cron:
             yield found.astimezone(UTC)
 
     def next_after(self, moment: datetime) -> datetime:
-        return next(self.after(moment))
+        return _next(self, moment.astimezone(UTC).replace(second=0, microsecond=0))
 
     def until(self, first: datetime, last: datetime) -> Iterator[datetime]:
         """`first`, which is one of its moments, and those after it up to `last`."""
         yield first
+        if self.next_after(first) > last:
+            return
         for moment in self.after(first):
             if moment > last:
                 return
@@ -51,6 +53,12 @@ class Cron:
         """In words: "At 02:00 every day"."""
         explained: str = CronSim(self.expression, datetime(2000, 1, 1, tzinfo=UTC)).explain()
         return explained
+
+
+# Teams choose the same few expressions, and all of a night's schedules come at once.
+@lru_cache(maxsize=4096)
+def _next(cron: Cron, minute: datetime) -> datetime:
+    return next(cron.after(minute))
 
 
 def check_cron(expression: object, timezone: object) -> Cron:

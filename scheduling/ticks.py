@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from common import sql
 from common.jobs import enqueue_all
 from scheduling.choices import OPEN_STATES, CatchUp, ExecutionState, Overlap, Trigger
 from scheduling.models import Schedule, ScheduleExecution
@@ -18,6 +19,10 @@ from scheduling.services import ask_to_stop
 
 ON_TIME = timedelta(seconds=60)
 AT_ONCE = 200
+SET_NEXT = """
+    UPDATE scheduling_schedule s SET next_at = new.at FROM unnest(%s::bigint[], %s::timestamptz[]) AS new(id, at)
+    WHERE s.id = new.id
+"""
 LONGEST = 20.0  # seconds of one tick; the next goes on
 
 
@@ -49,7 +54,7 @@ def _some(now: datetime) -> int | None:
         made = [row for each in due for row in _pass(each, now, running.get(each.pk, []))]
         ScheduleExecution.objects.bulk_create(made, ignore_conflicts=True)
         _start(row.public_id for row in made if row.state == ExecutionState.QUEUED)
-        Schedule.objects.bulk_update(due, ["next_at"])
+        sql.rows(SET_NEXT, [[each.pk for each in due], [each.next_at for each in due]])
     return len(made)
 
 
