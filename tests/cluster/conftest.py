@@ -10,7 +10,8 @@ import pytest
 
 from deployments.engines.base import ServiceSpec
 from deployments.engines.ray import RayEngine
-from tests.ray_cluster import TOKEN, RayCluster, end_shared_cluster, shared_cluster, until
+from tests.ray_cluster import TOKEN, RayCluster, end_shared_cluster, shared_cluster
+from tests.waiting import until
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,8 @@ from cluster.models import WantedApplication
 from deployments.engines.base import EngineAway, EngineWaits, Service, ServiceSpec, ServiceState
 from deployments.engines.ray import RayEngine
 from tests.cluster.conftest import a_spec
-from tests.ray_cluster import TOKEN, RayCluster, until
+from tests.ray_cluster import TOKEN, RayCluster
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

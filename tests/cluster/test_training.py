@@ -12,7 +12,8 @@ import pytest
 
 from scheduling.engines.base import EngineAway, Seen, Work
 from scheduling.engines.ray import RayTraining
-from tests.ray_cluster import RayCluster, free_ports, until
+from tests.ray_cluster import RayCluster, free_ports
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

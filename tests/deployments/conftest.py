@@ -31,6 +31,7 @@ from deployments.engines.local import LocalEngine
 from launcher.ports import free_port
 from registry.models import ModelVersion
 from tests.factories import Person, make_person, make_project, make_version
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "engine-token-for-tests"
@@ -143,14 +144,6 @@ def _command(pid: int) -> bytes:
         return b""
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Waits for `condition`, or fails."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "This did not happen in time."
-        time.sleep(0.02)
-
-
 def work_until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Runs due jobs as a worker would, until `condition` holds."""
 
@@ -160,7 +153,7 @@ def work_until(condition: Callable[[], Any], seconds: float = 60) -> None:
             jobs.run(row.pk)
         return bool(condition())
 
-    until(worked, seconds)
+    until(worked, seconds, pause=0.02)
 
 
 def work_until_idle(seconds: float = 60) -> None:

@@ -33,11 +33,11 @@ from tests.deployments.conftest import (
     endpoint,
     events,
     state,
-    until,
     work_until,
     work_until_idle,
 )
 from tests.factories import Person, make_person
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("gateway")]
 

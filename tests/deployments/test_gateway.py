@@ -40,11 +40,11 @@ from tests.deployments.conftest import (
     deploy,
     deployed,
     state,
-    until,
     work_until,
 )
 from tests.deployments.door import Door
 from tests.factories import Person, make_person, make_project
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,6 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from tests.e2e.conftest import Platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -41,17 +42,11 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_leaves_a_true_state_and_n
         assert workers
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        killed_at = time.monotonic()
-        while client.get_deployment(f"killed-{number}").state not in ("Active", "Failed"):
-            assert time.monotonic() - killed_at < 60, client.get_deployment(f"killed-{number}")
-            time.sleep(0.2)
+        until(lambda name=f"killed-{number}": client.get_deployment(name).state in ("Active", "Failed"))
         deployment = client.get_deployment(f"killed-{number}")
         assert deployment.state == "Active" or deployment.reason
         client.undeploy(f"killed-{number}")
-    deadline = time.monotonic() + 120
-    while platform.processes("serving.spawn", "killed-"):
-        assert time.monotonic() < deadline, "A serving process was left over."
-        time.sleep(0.2)
+    until(lambda: not platform.processes("serving.spawn", "killed-"), 120)
 
 
 def test_web_and_gateway_processes_that_are_killed_come_back_and_the_endpoint_answers(
@@ -65,10 +60,7 @@ def test_web_and_gateway_processes_that_are_killed_come_back_and_the_endpoint_an
         assert killed
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        while not _answers(platform, deployment.endpoint_url):
-            assert time.monotonic() < deadline, "It did not come back."
-            time.sleep(0.2)
+        until(lambda: _answers(platform, deployment.endpoint_url))
         assert client.get_deployment("killed-web").state == "Active"
     client.undeploy("killed-web")
 
@@ -94,7 +86,4 @@ def test_a_broker_killed_loses_no_job(platform: Platform, tmp_path: Path) -> Non
     begun = time.monotonic()
     version = client.create_model_version("broker-away", run.id, "notes.txt", wait=False)
     assert time.monotonic() - begun < 2
-    deadline = time.monotonic() + 60
-    while client.get_model_version("broker-away", version.version).status == "Pending":
-        assert time.monotonic() < deadline, "The job was lost."
-        time.sleep(0.2)
+    until(lambda: client.get_model_version("broker-away", version.version).status != "Pending")

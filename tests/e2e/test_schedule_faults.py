@@ -21,6 +21,7 @@ from launcher.house import read_exports
 from launcher.ports import free_port
 from podstack import PodstackError
 from tests.e2e.conftest import ROOT, Platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +87,7 @@ class Trainings:
             found = self.client.get_schedule_execution(execution_id)
             return found if found.state not in ("Queued", "Running") else None
 
-        return until(lambda: self.patient(look))
+        return until(lambda: self.patient(look), PATIENCE)
 
     def succeeded_once(self, execution_id: str) -> None:
         """It succeeded at its first attempt, having begun once, and nothing of it runs any more."""
@@ -105,14 +106,6 @@ class Trainings:
             except PodstackError:
                 assert time.monotonic() < end
                 time.sleep(0.5)
-
-
-def until(look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.1)
-    return found
 
 
 def processes_of(execution_id: str) -> list[int]:
@@ -154,7 +147,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(
         name = fresh(1 if phase == "before its result is written" else 3)
         execution = trainings.client.trigger_schedule(name)
         if phase != "before it is claimed":
-            until(lambda execution=execution: trainings.log(execution.id))
+            until(lambda execution=execution: trainings.log(execution.id), PATIENCE)
         if phase == "before its result is written":
             time.sleep(chance.uniform(0.8, 1.6))
         trainings.kill("celery", "worker")
@@ -179,7 +172,7 @@ def test_a_clock_that_is_killed_neither_loses_nor_doubles_a_moment(
     for _ in range(ROUNDS):
         moments.append(trainings.due(name, 1))
         trainings.kill("celery", "beat")
-        until(lambda: trainings.states(name) == ["Succeeded"] * len(moments))
+        until(lambda: trainings.states(name) == ["Succeeded"] * len(moments), PATIENCE)
     assert [row.due_at for row in trainings.rows(name)] == moments
 
 
@@ -207,7 +200,7 @@ def test_a_database_that_is_gone_for_ten_seconds_loses_nothing(
 ) -> None:
     for _ in range(ROUNDS):
         execution = trainings.client.trigger_schedule(fresh(6))
-        until(lambda execution=execution: trainings.log(execution.id))
+        until(lambda execution=execution: trainings.log(execution.id), PATIENCE)
         end = time.monotonic() + 10
         while time.monotonic() < end:
             trainings.kill("postgres", "-D", how=signal.SIGQUIT)
@@ -229,10 +222,10 @@ def test_a_training_longer_than_its_period_goes_by_its_policy(
     for _ in range(ROUNDS):
         name = fresh(8, overlap=overlap)
         trainings.due(name)
-        first = until(lambda name=name: trainings.rows(name))[0]
-        until(lambda first=first: trainings.log(first.id))
+        first = until(lambda name=name: trainings.rows(name), PATIENCE)[0]
+        until(lambda first=first: trainings.log(first.id), PATIENCE)
         trainings.due(name)
-        until(lambda name=name: trainings.states(name) == wanted)
+        until(lambda name=name: trainings.states(name) == wanted, PATIENCE)
         for row in trainings.rows(name):
             assert not processes_of(row.id)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from podstack import MLOpsClient
 from tests.e2e.conftest import Platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -62,13 +62,12 @@ def test_the_nightly_example_registers_a_version_and_promotes_it_only_when_it_is
 
 def settled(client: MLOpsClient, execution_id: str):  # type: ignore[no-untyped-def]
     """The execution once what follows has been decided too."""
-    end = time.monotonic() + 180
-    while "promoted" not in (found := client.get_schedule_execution(execution_id)).outcome and (
-        "was asked for it" not in found.outcome
-    ):
-        assert time.monotonic() < end, found
-        time.sleep(0.2)
-    return found
+
+    def decided():  # type: ignore[no-untyped-def]
+        found = client.get_schedule_execution(execution_id)
+        return found if "promoted" in found.outcome or "was asked for it" in found.outcome else None
+
+    return until(decided, 180)
 
 
 def test_a_schedule_starts_by_itself_and_a_killed_worker_loses_and_doubles_nothing(
@@ -95,13 +94,11 @@ def test_a_schedule_starts_by_itself_and_a_killed_worker_loses_and_doubles_nothi
 
 
 def started(client: MLOpsClient, name: str):  # type: ignore[no-untyped-def]
-    end = time.monotonic() + 180
-    while True:
-        running = [each for each in client.list_schedule_executions(name) if each.state == "Running"]
-        if running and running[0].run_id:
-            return running[0]
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    def running():  # type: ignore[no-untyped-def]
+        found = client.list_schedule_executions(name)
+        return [each for each in found if each.state == "Running" and each.run_id]
+
+    return until(running, 180)[0]
 
 
 def test_the_page_about_schedules_works_as_written(

@@ -21,8 +21,11 @@ from statistics import quantiles
 import pytest
 
 from tests.e2e.conftest import Platform, start_platform, stop_platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
+
+PATIENCE = 240.0
 
 ROUNDS = int(os.environ.get("SOAK_FAULT_ROUNDS", "2"))
 AWAY = float(os.environ.get("SOAK_BROKER_SECONDS", "0"))
@@ -77,13 +80,6 @@ def receiver() -> Iterator[Receiver]:
     found.server.shutdown()
 
 
-def until(true: object, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "It did not come."
-        time.sleep(0.1)
-
-
 def kill(platform: Platform, *words: str) -> None:
     for pid in platform.processes(*words):
         os.kill(pid, signal.SIGKILL)
@@ -98,11 +94,11 @@ def test_a_killed_worker_loses_no_event_and_makes_none_up(telling: Platform, rec
             client.register_model(name)
             if index in (AT_ONCE // 2, AT_ONCE - 1):
                 kill(telling, "celery", "worker")
-        until(lambda names=names: names <= receiver.names)
+        until(lambda names=names: names <= receiver.names, PATIENCE)
     deliveries = list(client.list_webhook_deliveries(hook.id))
     assert {each.message_id for each in deliveries} == set(receiver.ids)
     assert len(receiver.ids) == ROUNDS * AT_ONCE
-    until(lambda: {each.state for each in client.list_webhook_deliveries(hook.id)} == {"Delivered"})
+    until(lambda: {each.state for each in client.list_webhook_deliveries(hook.id)} == {"Delivered"}, PATIENCE)
     client.delete_webhook(hook.id)
 
 
@@ -128,7 +124,7 @@ def test_with_the_broker_away_writes_go_on_and_all_is_told_afterwards(
             os.kill(pid, signal.SIGCONT)
     # `make bench` measures; this is to see that nobody waits for the broker, whose time-outs are longer.
     assert quantiles(took, n=20)[-1] < 5.0
-    until(lambda: {f"without-broker-{index}" for index in range(40)} <= receiver.names)
+    until(lambda: {f"without-broker-{index}" for index in range(40)} <= receiver.names, PATIENCE)
     deliveries = list(client.list_webhook_deliveries(hook.id))
     assert len({each.message_id for each in deliveries}) == len(deliveries) == len(receiver.ids) == 40
     client.delete_webhook(hook.id)
@@ -156,7 +152,7 @@ def test_a_reviewer_gets_one_letter_whatever_dies(telling: Platform, tmp_path: P
             r"^Message-ID: (\S+)", "".join(f.read_text() for f in folder.glob("*")), re.MULTILINE
         )
 
-    until(lambda: folder.exists() and letters())
+    until(lambda: folder.exists() and letters(), PATIENCE)
     (notice,) = ray.list_notifications(unread=True)
     assert asked.approval is not None
     assert asked.approval.id in notice.path

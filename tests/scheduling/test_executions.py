@@ -21,6 +21,7 @@ from scheduling.engines import current_engine
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
 from tests.scheduling.factories import drive, make_schedule, trigger
+from tests.waiting import until
 from tracking.choices import RunStatus
 
 pytestmark = pytest.mark.django_db
@@ -47,14 +48,6 @@ def log_of(execution: ScheduleExecution) -> str:
     assert execution.log is not None
     with open_blob(execution.log.files.get().blob) as file:
         return file.read().decode()
-
-
-def until(what: Any, seconds: float = 15) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 def begun(execution: ScheduleExecution) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import requests
 from serving import account, processes
 from tests.serving import samples
 from tests.serving.test_environments import wheel
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "token-of-the-test"
@@ -58,7 +59,7 @@ class Engine:
         )
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {TOKEN}"
-        wait_for(self._lives)
+        until(self._lives)
 
     def _lives(self) -> bool:
         try:
@@ -79,25 +80,17 @@ class Engine:
         return answer
 
     def settled(self, name: str) -> dict[str, Any]:
-        wait_for(lambda: self.get(name)["state"] != "starting", 90)
+        until(lambda: self.get(name)["state"] != "starting", 90)
         return self.get(name)
 
     def delete(self, name: str) -> None:
         assert self.session.delete(self.url(f"/services/{name}"), timeout=10).status_code == 202
-        wait_for(lambda: self.get(name).get("status") == 404, 20)
+        until(lambda: self.get(name).get("status") == 404, 20)
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(30)
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 20) -> float:
-    began = time.monotonic()
-    while not happened():
-        assert time.monotonic() - began < seconds, "it did not happen in time"
-        time.sleep(0.03)
-    return time.monotonic() - began
 
 
 def ask(service: dict[str, Any], rows: Any, timeout: float = 20) -> requests.Response:
@@ -230,7 +223,7 @@ def test_a_killed_worker_comes_back_and_a_killed_master_fails_the_service(
     assert ask(service, [[1, 2]]).json() == {"predictions": [3]}
     assert engine.get("kill")["state"] == "ready"
     os.kill(service["pid"], signal.SIGKILL)
-    wait_for(lambda: engine.get("kill")["state"] == "failed", 5)
+    until(lambda: engine.get("kill")["state"] == "failed", 5)
     assert "ended by force while it served" in engine.get("kill")["reason"]
     assert processes.members(service["pid"], None) == []
     engine.delete("kill")
@@ -326,11 +319,11 @@ def test_a_killed_engine_leaves_no_serving_process(tmp_path: Path, summing: Path
     engine.put("a", summing, replicas=2)
     engine.put("b", _predictor(tmp_path, "import time; time.sleep(60)"))
     ready = engine.settled("a")
-    wait_for(lambda: bool(engine.get("b")["pid"]))
+    until(lambda: bool(engine.get("b")["pid"]))
     loading = engine.get("b")
     engine.process.kill()
     engine.process.wait()
-    wait_for(lambda: not processes.members(ready["pid"], None) + processes.members(loading["pid"], None), 5)
+    until(lambda: not processes.members(ready["pid"], None) + processes.members(loading["pid"], None), 5)
 
 
 def test_a_new_engine_ends_what_its_predecessor_left(tmp_path: Path) -> None:
@@ -346,7 +339,7 @@ def test_a_new_engine_ends_what_its_predecessor_left(tmp_path: Path) -> None:
     threading.Thread(target=stray.wait, daemon=True).start()
     engine = Engine(state)
     assert engine.session.get(engine.url("/services"), timeout=5).json() == {"services": []}
-    wait_for(lambda: processes.start_time(stray.pid) is None, 5)
+    until(lambda: processes.start_time(stray.pid) is None, 5)
     assert other.poll() is None
     other.kill()
     other.wait()

@@ -17,7 +17,8 @@ import requests
 
 from serving import processes
 from tests.serving import samples
-from tests.serving.test_engine import ROOT, TOKEN, Engine, ask, wait_for
+from tests.serving.test_engine import ROOT, TOKEN, Engine, ask
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 ROUNDS = range(int(os.environ.get("SOAK_FAULT_ROUNDS", "1")))
@@ -71,7 +72,7 @@ def test_a_model_that_does_not_come_up_fails(
         pid[0] = service["pid"] or pid[0]
         return bool(service["state"] != "starting")
 
-    wait_for(settled, 60)
+    until(settled, 60)
     service = engine.get("bad")
     assert service["state"] == "failed" and sentence in service["reason"], service["reason"]
     assert processes.members(pid[0], None) == []
@@ -84,7 +85,7 @@ def test_a_model_that_loads_slowly_is_starting_until_it_answers(
 ) -> None:
     engine.put("slow", _model(tmp_path, "time.sleep(3)"))
     assert engine.get("slow")["state"] == "starting"
-    wait_for(lambda: engine.get("slow")["state"] != "starting", 60)
+    until(lambda: engine.get("slow")["state"] != "starting", 60)
     service = engine.get("slow")
     assert service["state"] == "ready" and ask(service, [1]).status_code == 200
     engine.delete("slow")
@@ -95,12 +96,12 @@ def test_a_replica_that_dies_is_replaced_and_told_meanwhile(
     engine: Engine, tmp_path: Path, turn: int
 ) -> None:
     engine.put("dies", _model(tmp_path), replicas=2)
-    wait_for(lambda: engine.get("dies")["state"] == "ready", 60)
+    until(lambda: engine.get("dies")["state"] == "ready", 60)
     service = engine.get("dies")
     before = {worker["id"] for worker in service["workers"]}
     with pytest.raises(requests.ConnectionError):
         ask(service, ["exit"])
-    wait_for(lambda: _told(engine) - before != set() and len(_told(engine)) == 2, 60)
+    until(lambda: _told(engine) - before != set() and len(_told(engine)) == 2, 60)
     assert engine.get("dies")["state"] == "ready"
     assert ask(engine.get("dies"), [1]).status_code == 200
     engine.delete("dies")

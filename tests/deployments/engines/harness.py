@@ -21,8 +21,8 @@ import urllib3
 from deployments.engines.base import Engine
 from deployments.engines.local import LocalEngine
 from deployments.engines.ray import RayEngine
-from tests.deployments.conftest import until
 from tests.ray_cluster import shared_cluster
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 TOKEN = "engine-token-for-the-contract-suite"

@@ -22,9 +22,9 @@ import pytest
 import requests
 
 from deployments.engines.base import Engine, EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
-from tests.deployments.conftest import until
 from tests.deployments.engines.harness import HARNESSES, Harness
 from tests.deployments.engines.small_models import FORMATS, same
+from tests.waiting import until
 
 # One group with all tests of the cluster: it is started once.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
