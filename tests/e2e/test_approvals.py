@@ -16,12 +16,12 @@ from tests.e2e.test_portal import no_barrier
 pytestmark = pytest.mark.slow
 
 MODEL = "guarded"
-ITS_TIME_IS_OVER = """
-from django.utils import timezone
-from approvals.models import ApprovalRequest
+DAYS_LATER = """
+import time_machine
+from datetime import datetime, timedelta, timezone
 from approvals.tasks import look_after_requests
-ApprovalRequest.objects.filter(public_id={request!r}).update(expires_at=timezone.now())
-look_after_requests()
+with time_machine.travel(datetime.now(timezone.utc) + timedelta(days={days})):
+    look_after_requests()
 """
 
 
@@ -141,7 +141,7 @@ def test_a_guarded_move_from_the_request_to_the_roll_back(
     assert [client.get_model_version(MODEL, number).stage for number in (1, 2)] == ["Production", "Archived"]
 
 
-def test_what_nobody_decides_expires(
+def test_what_nobody_decides_is_reminded_of_and_expires(
     platform: Platform, chromium: Browser, people: dict[str, MLOpsClient]
 ) -> None:
     people["ray"].set_approval_policy(stage="Staging", model_name=MODEL)
@@ -150,7 +150,13 @@ def test_what_nobody_decides_expires(
     page = signed_in(chromium, platform, "ann")
     page.goto(f"{platform.url}/projects/default/approvals/{asked.approval.id}/")
     expect(page.get_by_text("asked for by ann").first).to_contain_text("expires")
-    platform.manage("shell", "-c", ITS_TIME_IS_OVER.format(request=asked.approval.id))
+    platform.manage("shell", "-c", DAYS_LATER.format(days=13.5))
+    ray = signed_in(chromium, platform, "ray")
+    ray.goto(f"{platform.url}/projects/default/notifications/")
+    expect(ray.get_by_text(re.compile("expires soon", re.IGNORECASE)).first).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Pending")
+    platform.manage("shell", "-c", DAYS_LATER.format(days=14.01))
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Expired")
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
