@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import pytest_django
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, transaction
@@ -27,19 +28,19 @@ EXAMPLES = 100 if os.environ.get("SOAK_INPUT") == "1" else 4
 BINARY = ("store_blob", "import_version", "store_blobs")
 
 
-@pytest.fixture
-def one_connection() -> Iterator[None]:
-    """As with Django's own test client, the connection with the test's transaction stays open between requests."""
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[World]:
+    """Made once for all operations, as each request is rolled back.
+
+    As with Django's own test client, the connection with the transaction stays open between requests.
+    """
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
-    yield
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_world()
+        transaction.set_rollback(True)
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
-
-
-@pytest.fixture
-def world(one_connection: None) -> World:
-    return make_world()
 
 
 @cache
