@@ -49,6 +49,16 @@ class Inputs:
     named: bool
     example: Any
 
+    @property
+    def shape(self) -> str:
+        """The fields as a form keeps them, for `inputs_as_shown`."""
+        fields = [[field.name, field.kind] for field in self.fields]
+        return json.dumps({"named": self.named, "fields": fields})
+
+
+# Rows whose fields nobody knows are typed as JSON.
+FREE = Inputs((), False, [1.0, 2.0])
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -74,17 +84,25 @@ def inputs_from(tensors: Sequence[Mapping[str, Any]]) -> Inputs:
     """From the entries of a signature: columns by name, one row of numbers, or one nested list."""
     known = [(str(each.get("name")), _kind(each), _shape(each)) for each in tensors]
     if len(known) > 1 and len(known) <= MOST_FIELDS and all(_is_column(shape) for _, _, shape in known):
-        fields = [Field(name, kind, _example(kind)) for name, kind, _ in known]
-        return Inputs(fields, True, {field.name: field.example for field in fields})
+        return _by_fields([(name, kind) for name, kind, _ in known], named=True)
     if len(known) == 1:
         _, kind, shape = known[0]
         width = shape[-1] if len(shape) == 2 else None
         if width and 0 < width <= MOST_FIELDS:
-            fields = [Field(f"Value {number}", kind, _example(kind)) for number in range(1, width + 1)]
-            return Inputs(fields, False, [field.example for field in fields])
+            return _by_fields([(f"Value {number}", kind) for number in range(1, width + 1)], named=False)
         if len(shape) > 2 and all(each and each > 0 for each in shape[1:]) and math.prod(shape[1:]) <= 256:
             return Inputs((), False, _nested(shape[1:], _example(kind)))
-    return Inputs((), False, [1.0, 2.0])
+    return FREE
+
+
+def inputs_as_shown(shape: str) -> Inputs | None:
+    """The inputs whose `shape` a form sent back; None when it is none."""
+    try:
+        found = json.loads(shape)
+        known = [(str(name), str(kind)) for name, kind in found["fields"][:MOST_FIELDS]]
+        return _by_fields(known, named=found["named"] is True) if known else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def try_prediction(*, actor: Actor, project: Project, endpoint_name: str, rows: Sequence[Any]) -> Prediction:
@@ -184,6 +202,13 @@ def _kind(entry: Mapping[str, Any]) -> str:
     if name.startswith(WHOLE) or name == "LONG":
         return "whole"
     return "text" if name.startswith(TEXTS) else "number"
+
+
+def _by_fields(known: Sequence[tuple[str, str]], *, named: bool) -> Inputs:
+    fields = [Field(name, kind, _example(kind)) for name, kind in known]
+    if named:
+        return Inputs(fields, True, {field.name: field.example for field in fields})
+    return Inputs(fields, False, [field.example for field in fields])
 
 
 def _shape(entry: Mapping[str, Any]) -> list[int]:

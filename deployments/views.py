@@ -31,6 +31,7 @@ TAIL = 500
 MOST_LINES = 10_000
 NEWEST_VERSIONS = 100
 SPANS = ((1, "Last hour"), (6, "6 hours"), (24, "24 hours"), (168, "7 days"))
+COMES_BACK = (RevisionState.ASLEEP, RevisionState.PENDING, RevisionState.DEPLOYING)
 MOVING = (
     EndpointState.PENDING,
     EndpointState.DEPLOYING,
@@ -96,9 +97,9 @@ class DeploymentDetail(OfEndpoint):
 
 
 def can_be_tried(deployment: Deployment) -> bool:
-    """Whether something answers, or would once it was asked."""
+    """Whether something answers, or will again: a form that went away meanwhile would take along what was typed."""
     serving = deployment.serving_revision
-    return serving is not None and bool(serving.address or serving.state == RevisionState.ASLEEP)
+    return serving is not None and bool(serving.address or serving.state in COMES_BACK)
 
 
 def span_of(request: HttpRequest) -> int:
@@ -352,7 +353,7 @@ class TryIt(OfEndpoint):
         return self.form(inputs, [inputs.example])
 
     def post(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
-        inputs = asking.inputs_of(**self.where)
+        inputs = self.filled_in() or asking.inputs_of(**self.where)
         rows, problem, answer = [inputs.example], "", None
         try:
             rows = self.typed(inputs)
@@ -378,14 +379,20 @@ class TryIt(OfEndpoint):
             code=422 if refused else 200,
             deployment=self.deployment,
             fields=list(zip(inputs.fields, texts, strict=True)),
+            shape=inputs.shape,
             rows_text=typed.get("rows", json.dumps(rows, ensure_ascii=False)),
             content=content.replace("'", "'\\''"),
             endpoint_url=services.endpoint_url(self.deployment),
             **more,
         )
 
+    def filled_in(self) -> asking.Inputs | None:
+        """The form as it was filled in: a process that went away meanwhile tells no fields any more."""
+        typed = self.request.POST
+        return asking.FREE if "rows" in typed else asking.inputs_as_shown(typed.get("shape", ""))
+
     def typed(self, inputs: asking.Inputs) -> list[Any]:
-        if not inputs.fields or "rows" in self.request.POST:
+        if not inputs.fields:
             return _rows(self.request.POST.get("rows", ""))
         values = [
             _value(field, self.request.POST.get(f"field-{number}", ""))

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+import threading
+from collections.abc import Iterator
+from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -132,6 +140,106 @@ def test_an_endpoint_is_offered_to_be_tried_once_it_answers(ann: Person) -> None
     found.revisions.update(address="http://127.0.0.1:9")
     page = shown(ann, "deployments/flowers/")
     assert 'id="answers-1"' in page and "It can be tried" not in page
+
+
+class Model:
+    """A serving process whose model has two inputs; once `gone`, nothing listens at its address."""
+
+    def __init__(self) -> None:
+        self.status, self.said = 200, {"predictions": [7]}
+        model = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                tensors = [("age", "INT64"), ("city", "BYTES")]
+                inputs = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in tensors]
+                self._answer(200, {"inputs": inputs})
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer(model.status, model.said)
+
+            def _answer(self, status: int, said: Any) -> None:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(said).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def gone(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    model = Model()
+    yield model
+    model.gone()
+
+
+def filled_in(page: str) -> dict[str, str]:
+    """The values of the form of **Try it**, as a browser sends them."""
+    form = page[page.index('id="try"') :]
+    fields = re.findall(r'<input[^>]* name="(shape|field-\d+)" value="([^"]*)"', form)
+    fields += re.findall(r'<textarea[^>]* name="(rows)"[^>]*>([^<]*)<', form)
+    return {name: unescape(value) for name, value in fields}
+
+
+def tried(person: Person, sent: dict[str, str]) -> str:
+    client = Client()
+    client.force_login(person.user)
+    answer = client.post("/projects/alpha/deployments/flowers/try/", sent, headers={"HX-Request": "true"})
+    assert answer.status_code == 200, answer.content
+    return str(answer.content.decode())
+
+
+def test_what_was_typed_stays_beside_the_error_whatever_becomes_of_the_prediction(
+    ann: Person, model: Model
+) -> None:
+    found = deployed(ann)
+    found.revisions.update(address=model.address)
+    sent = filled_in(shown(ann, "deployments/flowers/try/"))
+    assert (sent["field-0"], sent["field-1"]) == ("1", "some text")
+    sent |= {"field-0": "41", "field-1": "Zürich"}
+    assert "Version 1 answered in" in tried(ann, sent)
+
+    model.status, model.said = 422, {"detail": "Row 1 has no street."}
+    page = tried(ann, sent)
+    assert 'role="alert">Row 1 has no street.<' in page and filled_in(page) == sent
+    model.status = 503
+    assert filled_in(tried(ann, sent)) == sent
+    page = tried(ann, {**sent, "field-0": "many"})
+    assert "it must be a whole number" in page and filled_in(page)["field-0"] == "many"
+
+    model.gone()
+    page = tried(ann, sent)
+    assert "The process behind the endpoint does not answer." in page and filled_in(page) == sent
+    found.revisions.update(address="", state=RevisionState.ASLEEP)
+    page = tried(ann, sent)
+    assert "is being woken" in page and filled_in(page) == sent
+
+
+def test_rows_typed_as_json_stay_when_the_model_tells_its_fields_meanwhile(ann: Person, model: Model) -> None:
+    found = deployed(ann)
+    found.revisions.update(address="http://127.0.0.1:9")
+    assert filled_in(shown(ann, "deployments/flowers/try/")) == {"rows": "[[1.0, 2.0]]"}
+    found.revisions.update(address=model.address)
+    model.status, model.said = 422, {"detail": "No."}
+    for rows in ('[{"age": 4}, {"age": 5}]', "[[1, "):
+        assert filled_in(tried(ann, {"rows": rows})) == {"rows": rows}
+
+
+def test_the_form_stays_on_the_page_while_the_endpoint_wakes_up_or_is_started_again(ann: Person) -> None:
+    found = deployed(ann)
+    for state in (RevisionState.ASLEEP, RevisionState.DEPLOYING, RevisionState.PENDING):
+        found.revisions.update(address="", state=state)
+        assert 'id="answers-1"' in shown(ann, "deployments/flowers/"), state
 
 
 def test_a_row_is_made_from_the_inputs_of_a_model() -> None:
