@@ -159,6 +159,7 @@ class EndpointTrafficAdmin(PartOfEndpointAdmin):
         "shadow",
         "requests",
         "refused",
+        "unfit",
         "errors",
         "peak_in_flight",
         "page",

@@ -153,7 +153,8 @@ class DeploymentEvent(models.Model):
 class EndpointTraffic(models.Model):
     """What one revision answered in ten seconds, written by the gateway; shadow copies are counted apart.
 
-    `buckets` counts answers by latency (LATENCY_EDGES_MS). Of shadow copies, `agreed` and `differed` count
+    `refused` were answered 4xx, `unfit` of them by the model itself; the gateway refuses the rest for whichever revision
+    serves. `buckets` counts answers by latency (LATENCY_EDGES_MS). Of shadow copies, `agreed` and `differed` count
     the answers that were compared with what was returned.
     """
 
@@ -163,6 +164,7 @@ class EndpointTraffic(models.Model):
     shadow = models.BooleanField(default=False, db_default=False)
     requests = models.PositiveIntegerField(default=0, db_default=0)
     refused = models.PositiveIntegerField(default=0, db_default=0)
+    unfit = models.PositiveIntegerField(default=0, db_default=0)
     errors = models.PositiveIntegerField(default=0, db_default=0)
     total_ms = models.FloatField(default=0, db_default=0)
     buckets = ArrayField(models.PositiveIntegerField(), default=list)

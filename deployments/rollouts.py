@@ -13,10 +13,10 @@ from accounts.permissions import Actor, require, system_actor
 from common.errors import Conflict
 from deployments import revisions
 from deployments.choices import RevisionState, Wanted
+from deployments.judging import broken_limit
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import find_deployment, find_revision, in_canary
 from deployments.revisions import change_revision, facts, lock_deployment, retire, settle
-from deployments.traffic import counts_since
 from deployments.wanting import (
     changed,
     lack_known_now,
@@ -30,9 +30,6 @@ from deployments.wanting import (
 from deployments.wishes import wish_of
 from registry.models import ModelVersion
 from registry.queries import version_among
-
-# Fewer requests than these say nothing about a version: it goes on by time alone.
-FEWEST_TO_JUDGE = 10
 
 
 def advance(plan: Deployment) -> bool:
@@ -62,29 +59,6 @@ def advance(plan: Deployment) -> bool:
             return False
         revisions.take_over(system_actor(), deployment, revision)
     return True
-
-
-def broken_limit(deployment: Deployment, revision: DeploymentRevision) -> str:
-    """The sentence that says which limit the canary breaks in this step, or ""."""
-    if revision.step_at is None:
-        return ""
-    counts = counts_since(revision, revision.step_at)
-    if counts.requests < FEWEST_TO_JUDGE:
-        return ""
-    rollout, at = revision.rollout, f"at {deployment.canary_percent} % of the requests"
-    if counts.error_rate > rollout.get("max_error_rate", 1):
-        return (
-            f"{counts.errors} of {counts.requests} requests failed {at}, which is {_percent(counts.error_rate)}; "
-            f"the limit is {_percent(rollout['max_error_rate'])}."
-        )
-    limit = rollout.get("max_p95_ms")
-    if limit is not None and (p95 := counts.percentile(95) or 0) > limit:
-        return f"95 % of {counts.requests} requests took up to {p95:.0f} ms {at}; the limit is {limit:g} ms."
-    return ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def promote_rollout(*, actor: Actor, project: Project, endpoint_name: str) -> Deployment:

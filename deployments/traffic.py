@@ -19,9 +19,10 @@ MOST_HOURS = 168
 MOST_POINTS = 360
 STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600)
 NO_BUCKETS = (0,) * (len(LATENCY_EDGES_MS) + 1)
+SUMMED = ("requests", "refused", "unfit", "errors", "total_ms", "agreed", "differed")
 COUNTED = """
     SELECT t.revision_id, shadow, extract(epoch FROM date_bin(%s, at, %s))::float8 AS slot,
-           sum(requests)::int, sum(refused)::int, sum(errors)::int, sum(total_ms)::float8,
+           sum(requests)::int, sum(refused)::int, sum(unfit)::int, sum(errors)::int, sum(total_ms)::float8,
            sum(agreed)::int, sum(differed)::int, max(peak_in_flight), r.number, v.number
     FROM deployments_endpointtraffic t
     JOIN deployments_deploymentrevision r ON r.id = t.revision_id
@@ -37,10 +38,14 @@ BUCKETS = """
 
 @dataclass
 class Counts:
-    """Requests of some time. `refused` were the callers' mistakes (4xx), `errors` the endpoint's (5xx, time-outs)."""
+    """Requests of some time. `refused` were the callers' mistakes (4xx), `errors` the endpoint's (5xx, time-outs).
+
+    `unfit` are those of the refused that the model itself did not take; the rest never came to it.
+    """
 
     requests: int = 0
     refused: int = 0
+    unfit: int = 0
     errors: int = 0
     total_ms: float = 0.0
     agreed: int = 0
@@ -50,7 +55,7 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Counts the other's requests too."""
-        for name in ("requests", "refused", "errors", "total_ms", "agreed", "differed"):
+        for name in SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak_in_flight = max(self.peak_in_flight, other.peak_in_flight)
         self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
@@ -59,6 +64,16 @@ class Counts:
     def error_rate(self) -> float:
         """The share of requests that the endpoint failed; 0 when there was none."""
         return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def let_in(self) -> int:
+        """The requests that came to the model: all but those that the gateway refused."""
+        return self.requests - self.refused + self.unfit
+
+    @property
+    def unfit_rate(self) -> float:
+        """The share of those that the model did not take; 0 when there was none."""
+        return self.unfit / self.let_in if self.let_in else 0.0
 
     @property
     def mean_ms(self) -> float | None:
@@ -172,7 +187,7 @@ class _Slot:
 def _slots(deployment: Deployment, since: datetime, step: int) -> Iterable[_Slot]:
     asked = [timedelta(seconds=step), _moment(0), deployment.pk, since]
     found = {
-        row[:3]: _Slot(row[2], row[10], row[11], row[1], Counts(*row[3:10]))
+        row[:3]: _Slot(row[2], row[11], row[12], row[1], Counts(*row[3:11]))
         for row in sql.rows(COUNTED, asked)
     }
     for *key, edge, number in sql.rows(BUCKETS, asked):
@@ -206,9 +221,7 @@ def counts_since(revision: DeploymentRevision, since: datetime) -> Counts:
     """What one revision answered since the slot of this moment, copies left out."""
     first = _moment(since.timestamp() // SLOT_SECONDS * SLOT_SECONDS)
     rows = EndpointTraffic.objects.filter(revision=revision, shadow=False, at__gte=first)
-    sums = rows.aggregate(
-        requests=Sum("requests"), refused=Sum("refused"), errors=Sum("errors"), total_ms=Sum("total_ms")
-    )
+    sums = rows.aggregate(**{name: Sum(name) for name in SUMMED})
     buckets = _added(rows.values_list("buckets", flat=True))
     return Counts(**{name: value or 0 for name, value in sums.items()}, buckets=buckets)
 

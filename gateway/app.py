@@ -214,7 +214,7 @@ class Gateway:
             return await request.body(route.max_body_bytes or self._settings.max_body_bytes)
         except DomainError as error:
             if route.serving is not None:
-                self._traffic.count(route.serving.revision_id).note(error.status, 0)
+                self._traffic.count(route.serving.revision_id).note(error.status, 0, by_model=False)
             raise
 
     def _check_rate(self, route: Route) -> None:

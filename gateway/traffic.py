@@ -19,14 +19,15 @@ MOST_SLOTS = 3600
 # A revision that was deleted meanwhile is left out, instead of holding up all others.
 WRITE = """
     INSERT INTO deployments_endpointtraffic AS kept
-        (deployment_id, revision_id, at, shadow, requests, refused, errors, total_ms, buckets, peak_in_flight,
-         agreed, differed)
-    SELECT r.deployment_id, r.id, %(at)s, %(shadow)s, %(requests)s, %(refused)s, %(errors)s, %(total_ms)s,
-           %(buckets)s::int[], %(peak)s, %(agreed)s, %(differed)s
+        (deployment_id, revision_id, at, shadow, requests, refused, unfit, errors, total_ms, buckets,
+         peak_in_flight, agreed, differed)
+    SELECT r.deployment_id, r.id, %(at)s, %(shadow)s, %(requests)s, %(refused)s, %(unfit)s, %(errors)s,
+           %(total_ms)s, %(buckets)s::int[], %(peak)s, %(agreed)s, %(differed)s
     FROM deployments_deploymentrevision r WHERE r.id = %(revision)s
     ON CONFLICT (revision_id, at, shadow) DO UPDATE SET
         requests = kept.requests + excluded.requests,
         refused = kept.refused + excluded.refused,
+        unfit = kept.unfit + excluded.unfit,
         errors = kept.errors + excluded.errors,
         total_ms = kept.total_ms + excluded.total_ms,
         buckets = (
@@ -45,6 +46,7 @@ class Count:
 
     requests: int = 0
     refused: int = 0
+    unfit: int = 0
     errors: int = 0
     total_ms: float = 0.0
     peak: int = 0
@@ -52,10 +54,12 @@ class Count:
     differed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
 
-    def note(self, status: int, milliseconds: float) -> None:
-        """One answer with this status."""
+    def note(self, status: int, milliseconds: float, *, by_model: bool = True) -> None:
+        """One answer with this status, the model's or the gateway's own."""
+        refused = 400 <= status < 500
         self.requests += 1
-        self.refused += 400 <= status < 500
+        self.refused += refused
+        self.unfit += refused and by_model
         self.errors += status >= 500
         self.total_ms += milliseconds
         self.buckets[bisect_left(LATENCY_EDGES_MS, milliseconds)] += 1
@@ -136,6 +140,7 @@ def _values(slot: Slot, count: Count) -> dict[str, object]:
         "shadow": slot.shadow,
         "requests": count.requests,
         "refused": count.refused,
+        "unfit": count.unfit,
         "errors": count.errors,
         "total_ms": count.total_ms,
         "buckets": count.buckets,
@@ -149,6 +154,7 @@ def _sum(one: Count, other: Count) -> Count:
     return Count(
         one.requests + other.requests,
         one.refused + other.refused,
+        one.unfit + other.unfit,
         one.errors + other.errors,
         one.total_ms + other.total_ms,
         max(one.peak, other.peak),

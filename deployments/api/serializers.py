@@ -148,10 +148,14 @@ class RevisionSerializer(serializers.Serializer):
 
 
 class CountsSerializer(serializers.Serializer):
-    """Requests of some time. `refused` were answered 4xx, `errors` 5xx or not at all; latencies in milliseconds."""
+    """Requests of some time. `refused` were answered 4xx, `unfit` of them by the model itself, `errors` 5xx or not at all.
+
+    Latencies are in milliseconds.
+    """
 
     requests = serializers.IntegerField()
     refused = serializers.IntegerField()
+    unfit = serializers.IntegerField()
     errors = serializers.IntegerField()  # type: ignore[assignment]
     error_rate = serializers.FloatField()
     mean_ms = serializers.FloatField(allow_null=True)

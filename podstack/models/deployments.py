@@ -58,10 +58,14 @@ class DeploymentEvent(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic(Answer):
-    """Requests of some time; `refused` were answered 4xx, `errors` 5xx or not at all. None: no answers."""
+    """Requests of some time; `refused` were answered 4xx, `errors` 5xx or not at all. None: no answers.
+
+    `unfit` are those of the refused that the model itself did not take, such as rows of other columns.
+    """
 
     requests: int = 0
     refused: int = 0
+    unfit: int = 0
     errors: int = 0
     error_rate: float = 0.0
     mean_ms: float | None = None

@@ -167,6 +167,9 @@ def test_a_body_that_is_too_large_is_refused(ada: Person, gateway: GatewayProces
         answer = call(ada, data=sent)
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert ask(ada, rows=ROWS[:1]).status_code == 200
+    until(lambda: sum(EndpointTraffic.objects.values_list("requests", flat=True)) == 3, 60)
+    rows = EndpointTraffic.objects.all()
+    assert (sum(row.refused for row in rows), sum(row.unfit for row in rows)) == (2, 0)
 
 
 def test_a_model_that_raises_is_a_502_with_its_sentence(ada: Person, gateway: GatewayProcess) -> None:
@@ -245,6 +248,7 @@ def test_what_was_asked_is_counted_by_revision(ada: Person, gateway: GatewayProc
     rows = list(EndpointTraffic.objects.all())
     assert {row.revision_id for row in rows} == {Deployment.objects.get().serving_revision_id}
     assert (sum(row.errors for row in rows), sum(row.refused for row in rows)) == (1, 1)
+    assert sum(row.unfit for row in rows) == 1
     assert sum(sum(row.buckets) for row in rows) == 5
     assert sum(row.total_ms for row in rows) > 0 and max(row.peak_in_flight for row in rows) >= 1
     until(lambda: ApiToken.objects.get(user=ada.user).last_used_at is not None, 60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from deployments.models import Deployment, DeploymentRevision, EndpointTraffic
 from tests.deployments.conftest import (
     EngineProcess,
     a_quick_version,
+    a_version,
     ask,
     deploy,
     deployed,
@@ -30,19 +31,29 @@ CANARY = {"steps": [10, 50], "bake_seconds": 3600, "max_error_rate": 0.1, "max_p
 ADDRESS = "deployments/iris-api"
 
 
-def canary(person: Person, **rollout: Any) -> DeploymentRevision:
-    """An endpoint that serves its first version and gives the second a tenth of the requests."""
+def canary(person: Person, file: bytes = b"", **changes: Any) -> DeploymentRevision:
+    """An endpoint that serves its first version and gives the second, of this file, a tenth of the requests."""
+    rollout = {**CANARY, **changes}
     deployed(person, a_quick_version(person, "return [1 for row in rows]"))
-    assert deploy(person, a_quick_version(person), rollout={**CANARY, **rollout}).status_code == 200
-    work_until(lambda: endpoint(person)["canary_percent"] == 10, 60)
+    second = a_version(person, file) if file else a_quick_version(person)
+    assert deploy(person, second, rollout=rollout).status_code == 200
+    work_until(lambda: endpoint(person)["canary_percent"] == rollout["steps"][0], 60)
     revision = Deployment.objects.get().wanted_revision
     assert revision is not None
     return revision
 
 
-def answered(revision: DeploymentRevision, requests: int, errors: int = 0, ms: float = 2.5) -> None:
-    """Counts requests as the gateway does."""
-    slot = datetime.now(UTC).timestamp() // SLOT_SECONDS * SLOT_SECONDS
+def serving() -> DeploymentRevision:
+    revision = Deployment.objects.get().serving_revision
+    assert revision is not None
+    return revision
+
+
+def answered(
+    revision: DeploymentRevision, requests: int, errors: int = 0, ms: float = 2.5, hours: int = 0, **more: int
+) -> None:
+    """Counts requests as the gateway does, now or hours ago."""
+    slot = (datetime.now(UTC) - timedelta(hours=hours)).timestamp() // SLOT_SECONDS * SLOT_SECONDS
     buckets = [0] * (len(LATENCY_EDGES_MS) + 1)
     buckets[next(i for i, edge in enumerate(LATENCY_EDGES_MS) if ms <= edge)] = requests
     EndpointTraffic.objects.update_or_create(
@@ -56,8 +67,23 @@ def answered(revision: DeploymentRevision, requests: int, errors: int = 0, ms: f
             "total_ms": ms * requests,
             "buckets": buckets,
             "peak_in_flight": 1,
+            **more,
         },
     )
+
+
+def refused(revision: DeploymentRevision, unfit: int, requests: int, hours: int = 0) -> None:
+    """Counts requests, some of which the model refused."""
+    answered(revision, requests, hours=hours, refused=unfit, unfit=unfit)
+
+
+def goes_on(person: Person, revision: DeploymentRevision) -> bool:
+    """Whether the canary, judged now that it has baked, goes a step on."""
+    before = endpoint(person)["canary_percent"]
+    DeploymentRevision.objects.filter(pk=revision.pk).update(step_at=datetime.now(UTC) - timedelta(hours=2))
+    work_until(lambda: endpoint(person)["canary_percent"] != before, 60)
+    EndpointTraffic.objects.all().delete()
+    return bool(endpoint(person)["canary_percent"] > before)
 
 
 def test_a_canary_that_bakes_without_complaint_takes_over_step_by_step(
@@ -94,6 +120,61 @@ def test_a_canary_that_errs_is_rolled_back_by_itself_and_says_why(ada: Person, e
     assert why in Notification.objects.get(user=ada.user).text
     assert len(engine.living()) == 1
     assert ask(ada).json()["model_version"] == 1
+
+
+def test_a_canary_that_refuses_what_the_serving_version_answers_is_rolled_back(
+    ada: Person, iris_file: bytes
+) -> None:
+    revision = canary(ada, iris_file, steps=[50], max_p95_ms=None)
+    found = {ask(ada, rows=[[1.0, 2.0]]).status_code for _ in range(60)}
+    assert found == {200, 422}
+    work_until(lambda: state(ada) == "Degraded", 60)
+    revision.refresh_from_db()
+    assert "refused (4xx) at 50 % of the requests, which is 100 %; the serving version" in revision.reason
+    work_until_idle(60)
+    assert {ask(ada, rows=[[1.0, 2.0]]).json()["model_version"] for _ in range(10)} == {1}
+
+
+def test_a_canary_that_refuses_more_says_how_much_and_what_the_gateway_refused_is_left_out(
+    ada: Person,
+) -> None:
+    revision = canary(ada)
+    answered(serving(), 1000, refused=646, unfit=6)
+    refused(revision, 31, 40)
+    counted = ada.api.get(f"{ada.base}/{ADDRESS}/metrics").json()["revisions"]
+    assert [(row["counts"]["refused"], row["counts"]["unfit"]) for row in counted] == [(31, 31), (646, 6)]
+    work_until(lambda: state(ada) == "Degraded", 60)
+    why = (
+        "31 of 40 requests were refused (4xx) at 10 % of the requests, which is 77.5 %; "
+        "the serving version refuses 1.67 %, and the limit is 10 % more."
+    )
+    assert f"Revision 2 failed: {why}" in events(ada)
+
+
+def test_nonsense_that_callers_send_to_both_rolls_no_canary_back(ada: Person) -> None:
+    revision = canary(ada, steps=[10, 20, 30, 40, 50, 60])
+    refused(revision, 14, 40)
+    refused(serving(), 108, 360)
+    assert goes_on(ada, revision), "It refuses as much as what serves."
+    refused(revision, 6, 10)
+    refused(serving(), 27, 90)
+    assert goes_on(ada, revision), "Twice as much of so few is chance."
+    refused(revision, 2, 10)
+    refused(serving(), 0, 30)
+    assert goes_on(ada, revision), "Two odd requests came to the canary by lot."
+    refused(revision, 40, 40)
+    assert goes_on(ada, revision), "Nobody asked what serves: there is nothing to compare with."
+    refused(revision, 40, 40)
+    refused(serving(), 60, 60)
+    assert goes_on(ada, revision), "What serves refuses everything too."
+
+
+def test_a_canary_beside_which_nobody_asks_is_compared_with_the_day_before(ada: Person) -> None:
+    revision = canary(ada)
+    refused(serving(), 9, 300, hours=20)
+    refused(revision, 40, 40)
+    work_until(lambda: state(ada) == "Degraded", 60)
+    assert "the serving version refused 3 % in the day before, and the limit" in endpoint(ada)["reason"]
 
 
 def test_a_slow_canary_is_rolled_back_and_a_few_requests_say_nothing(ada: Person) -> None:
