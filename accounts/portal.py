@@ -25,7 +25,7 @@ from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import Denied, DomainError
+from common.errors import Denied, DomainError, Missing
 
 PER_PAGE = 50
 DEEP = 1000  # rows passed over
@@ -118,16 +118,29 @@ class ProjectPage(PersonPage):
     def project(self) -> Project:
         return find_project(self.actor, self.kwargs["project"])
 
+    @cached_property
+    def unseen(self) -> Project | None:
+        """The project, to an operator who sees it in the admin and is no member of it; else None."""
+        if not (self.person.is_staff and self.person.has_perm("accounts.view_project")):
+            return None
+        others = Project.objects.exclude(memberships__user=self.person)
+        return others.filter(slug=self.kwargs["project"]).first()
+
     def refuse(self, error: DomainError) -> HttpResponse:
         if isinstance(error, Denied):
             record_refusal(self.actor, self.project, f"{self.request.method} {self.request.path}", error)
+        if isinstance(error, Missing) and self.unseen:
+            error = Missing(
+                f"The portal's pages of {self.unseen.slug} are for its members, and you are none.",
+                "Superusers add members on the project's page in the admin.",
+            )
         return super().refuse(error)
 
     def may(self, right: Right) -> bool:
         return may(self.actor, self.project, right)
 
     def frame(self, context: dict[str, Any]) -> dict[str, Any]:
-        """`project` and what one may do in it, only for who may see it."""
+        """`project` and what one may do in it, only for who may see it; `unseen` to operators who may not."""
         try:
             known = {
                 "project": self.project,
@@ -138,7 +151,7 @@ class ProjectPage(PersonPage):
                 "sections": SimpleLazyObject(lambda: sections_of(self.project, self.person)),
             }
         except DomainError:
-            known = {}
+            known = {"unseen": self.unseen}
         return {**known, **context}
 
     def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.http import HttpResponse
 from django.test import Client
 from unfold.admin import ModelAdmin
 
-from accounts.models import ApiToken, AuditEntry, User
+from accounts.models import ApiToken, AuditEntry, Membership, User
 from common.models import Job, JobState
 from registry.models import ModelVersion
 from tests.factories import Person, make_person, make_project, make_version
@@ -85,6 +87,49 @@ def test_rows_lead_to_their_page_in_the_portal(ann: Person, operator: Client) ->
             assert address in html.unescape(operator.get(f"/admin/{noun}/{row.pk}/change/").content.decode())
             followed.add(noun)
     assert {"registry/modelversion", "tracking/run", "registry/versionmetric"} <= followed
+
+
+def test_an_operator_who_is_no_member_is_told_so_and_where_members_are_added(
+    ann: Person, operator: Client
+) -> None:
+    told = "The portal&#x27;s pages of alpha are for its members, and you are none."
+    for path in ("models/", "models/iris/versions/1/", "models/none/", "settings/"):
+        refused = operator.get(f"/projects/alpha/{path}")
+        assert refused.status_code == 404, path
+        assert told in refused.content.decode(), path
+    link = f"/admin/accounts/project/{ann.project.pk}/change/"
+    assert f'href="{link}"' in refused.content.decode()
+    assert operator.get(link).status_code == 200
+    Membership.objects.create(project=ann.project, user=User.objects.get(username="root"), role="viewer")
+    assert operator.get("/projects/alpha/models/iris/").status_code == 200
+    missing = operator.get("/projects/alpha/models/none/")
+    assert missing.status_code == 404
+    assert "are for its members" not in missing.content.decode()
+
+
+def test_strangers_and_operators_who_see_no_projects_learn_nothing_from_a_404(ann: Person) -> None:
+    blind = User.objects.create(username="blind", password="!", is_staff=True)
+    for user in (make_person(make_project("beta")).user, blind):
+        client = Client()
+        client.force_login(user)
+        there, nowhere = (
+            words_of(
+                client.get(f"/projects/{slug}/models/iris/", headers={"X-Request-ID": "the-same-one"}), slug
+            )
+            for slug in ("alpha", "omega")
+        )
+        assert there[0] == 404
+        assert there == nowhere
+
+
+def test_an_operator_is_told_of_no_project_that_is_not_there(operator: Client) -> None:
+    assert "are for its members" not in operator.get("/projects/omega/models/").content.decode()
+
+
+def words_of(answer: HttpResponse, slug: str) -> tuple[int, str]:
+    """What an answer says, but for the project that was asked for and each page's own secret."""
+    text = answer.content.decode().replace(slug, "this")
+    return answer.status_code, re.sub(r'("X-CSRFToken": |name="csrfmiddlewaretoken" value=)"[^"]*"', "", text)
 
 
 def page_of(noun: str) -> admin.ModelAdmin:
@@ -204,3 +249,10 @@ def test_an_operator_is_told_why_a_version_is_not_deleted(ann: Person, operator:
 def test_an_operator_makes_a_group(operator: Client) -> None:
     assert operator.post("/admin/auth/group/add/", {"name": "release-managers"}).status_code == 302
     assert AuditEntry.objects.filter(verb="create_group", object_id="release-managers").exists()
+
+
+def test_the_members_in_a_project_s_page_have_labels_of_their_own(ann: Person, operator: Client) -> None:
+    shown = operator.get(f"/admin/accounts/project/{ann.project.pk}/change/").content.decode()
+    for field, label in (("user", "User"), ("role", "Role")):
+        (tag,) = re.findall(rf'<select name="memberships-0-{field}"[^>]*>', shown)
+        assert f'aria-label="{label}"' in tag
