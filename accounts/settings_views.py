@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Value
+from django.db.models.functions import Coalesce
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
@@ -17,7 +20,17 @@ from accounts.forms import ProfileForm, SureForm, TokenForm
 from accounts.models import ApiToken, Project
 from accounts.portal import PersonForm, PersonPage, add_refusal
 from common.errors import DomainError, Missing
+from common.heads import Sorting
 
+TOKEN_COLUMNS = {
+    "name": ("Name", "name"),
+    "project": ("Project", "project__name"),
+    "last_used_at": ("Last used", "used_at"),
+    "expires_at": ("Expires", "expires_at"),
+    "created_at": ("Created", "created_at"),
+}
+# A token that was never used sorts as one that was used before all others.
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_PROJECTS = 500  # so many a token can be bound to by the form's list
 
 
@@ -42,10 +55,12 @@ class Tokens(PersonPage):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         rows = ApiToken.objects.filter(user=self.person).select_related("project")
-        usable = rows.usable().order_by("-created_at", "-id")
-        ended = rows.exclude(pk__in=usable.values("pk")).order_by("-created_at", "-id")
-        shown = ended if "ended" in request.GET else usable
-        return self.show("accounts/tokens.html", page=self.page_of(shown), ended="ended" in request.GET)
+        usable, ended = rows.usable(), "ended" in request.GET
+        shown = rows.exclude(pk__in=usable.values("pk")) if ended else usable
+        sorting = Sorting.of(request, TOKEN_COLUMNS, "-created_at")
+        shown = shown.annotate(used_at=Coalesce("last_used_at", Value(NEVER)))
+        page = self.page_of(shown.order_by(*sorting.order))
+        return self.show("accounts/tokens.html", page=page, ended=ended, sorting=sorting)
 
 
 class NewToken(PersonPage):

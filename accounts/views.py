@@ -10,7 +10,14 @@ from django.views.decorators.http import require_safe
 from accounts.context_processors import LAST_PROJECT, last_membership
 from accounts.models import Membership, User
 from accounts.portal import PersonPage
+from common.heads import Sorting
 
+PROJECT_COLUMNS = {
+    "name": ("Project", "project__name"),
+    "slug": ("Address", "project__slug"),
+    "role": ("My role", "role"),
+    "created_at": ("Member since", "created_at"),
+}
 SHOWN_IN_MENU = 8
 
 
@@ -33,9 +40,8 @@ class ProjectList(PersonPage):
         rows = Membership.objects.filter(user=self.person).select_related("project")
         if query:
             rows = rows.filter(project__name__icontains=query) | rows.filter(project__slug__icontains=query)
-        rows = rows.order_by("project__name", "project__slug")
         if request.htmx:  # type: ignore[attr-defined]
-            found = list(rows[: SHOWN_IN_MENU + 1])
+            found = list(rows.order_by("project__name", "project__slug")[: SHOWN_IN_MENU + 1])
             return render(
                 request,
                 "accounts/project_menu.html" if "q" not in request.GET else "accounts/project_options.html",
@@ -46,4 +52,6 @@ class ProjectList(PersonPage):
                     "here": request.COOKIES.get(LAST_PROJECT),
                 },
             )
-        return self.show("accounts/project_list.html", page=self.page_of(rows), q=query)
+        sorting = Sorting.of(request, PROJECT_COLUMNS, "name")
+        page = self.page_of(rows.order_by(*sorting.order))
+        return self.show("accounts/project_list.html", page=page, q=query, sorting=sorting)

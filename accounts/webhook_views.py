@@ -17,13 +17,24 @@ from accounts.forms import WebhookForm
 from accounts.models import Webhook
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from common.errors import DomainError
+from common.heads import Sorting
+
+WEBHOOK_COLUMNS = {
+    "name": ("Webhook", "name"),
+    "url": ("Address", "url"),
+    "format": ("Format", "format"),
+    "state": ("State", "is_active"),
+    "by": ("Made by", "created_by__username"),
+}
 
 
 class WebhookList(ProjectPage):
     right = Right.MAINTAIN
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        return self.show("accounts/webhooks.html", page=self.page_of(webhooks.webhooks_of(self.project)))
+        sorting = Sorting.of(request, WEBHOOK_COLUMNS, "name")
+        page = self.page_of(webhooks.webhooks_of(self.project).order_by(*sorting.order))
+        return self.show("accounts/webhooks.html", page=page, sorting=sorting)
 
 
 class NewWebhook(FormPage):

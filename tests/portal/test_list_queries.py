@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urljoin
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import Membership
+from accounts.models import Membership, Project, Webhook
 from accounts.services import create_token
 from deployments.models import Deployment, DeploymentRevision
 from registry.models import ModelVersion, RegisteredModel
@@ -90,6 +91,26 @@ def tokens(ann: Person, count: int) -> None:
         create_token(actor=ann.actor, name=f"t{n}", scopes=["read"])
 
 
+def projects(ann: Person, count: int) -> None:
+    made = Project.objects.bulk_create(
+        Project(slug=f"p{n}", name=f"P{n}") for n in range(Project.objects.count(), count)
+    )
+    Membership.objects.bulk_create(Membership(project=each, user=ann.user, role="viewer") for each in made)
+
+
+def hooks(ann: Person, count: int) -> None:
+    Webhook.objects.bulk_create(
+        Webhook(
+            project=ann.project,
+            public_id=f"hook-{n}",
+            name=f"h{n}",
+            url="https://example.com/",
+            created_by=ann.user,
+        )
+        for n in range(Webhook.objects.count(), count)
+    )
+
+
 FILLED: dict[str, Callable[[Person, int], None]] = {
     "models/": models,
     "versions/": versions,
@@ -100,6 +121,10 @@ FILLED: dict[str, Callable[[Person, int], None]] = {
     "schedules/": schedules,
     "members/": members,
     "audit/": tokens,
+    "webhooks/": hooks,
+    "/projects/": projects,
+    "/settings/tokens/": tokens,
+    "/settings/tokens/?ordering=project": tokens,
 }
 
 
@@ -116,7 +141,7 @@ def test_a_list_costs_the_same_at_10_and_at_200_rows(page: str) -> None:
     make_version(ann, "iris")
     client = Client()
     client.force_login(ann.user)
-    address = f"/projects/alpha/{page}"
+    address = urljoin("/projects/alpha/", page)
     FILLED[page](ann, 10)
     client.get(address)
     few = asked(client, address)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import html
+import re
 import subprocess
-from urllib.parse import quote
+from datetime import UTC, datetime
+from urllib.parse import quote, urljoin
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from accounts import services, webhooks
 from accounts.choices import Role
+from accounts.models import ApiToken, Membership
 from registry import services as registry_verbs
 from registry.models import Inspection, ModelVersion, RegisteredModel
 from tests.factories import Person, make_person, make_project, make_run, make_version
@@ -311,13 +316,19 @@ def test_a_version_that_is_looked_at_shows_progress_and_asks_again_by_itself(ann
         ("datasets/", ("name", "path", "runs", "created_at")),
         ("approvals/", ("model", "requester", "expires_at", "created_at")),
         ("members/", ("user", "role", "created_at")),
+        ("webhooks/", ("name", "url", "format", "state", "by")),
+        ("/projects/", ("name", "slug", "role", "created_at")),
+        ("/settings/tokens/", ("name", "project", "last_used_at", "expires_at", "created_at")),
+        ("/settings/tokens/?ended=1", ("name", "project", "last_used_at", "expires_at", "created_at")),
     ],
 )
 def test_lists_are_sorted_by_their_heads(ann: Person, path: str, names: tuple[str, ...]) -> None:
+    client, address = browser(ann), urljoin("/projects/alpha/", path)
+    joint = "&" if "?" in path else "?"
     for name in names:
         for ordering in (name, f"-{name}"):
-            assert page(ann, path, ordering=ordering)
-    refused = browser(ann).get(f"/projects/alpha/{path}", {"ordering": "nothing"})
+            assert client.get(f"{address}{joint}ordering={ordering}").status_code == 200, ordering
+    refused = client.get(f"{address}{joint}ordering=nothing")
     assert refused.status_code == 400
     assert "it must be one of" in refused.content.decode()
 
@@ -329,6 +340,49 @@ def test_experiments_are_sorted_by_name_and_say_so(ann: Person) -> None:
     assert shown.index("a-first") < shown.index("b-second")
     assert 'aria-sort="ascending"' in shown
     assert 'name="ordering" value="name"' in shown
+
+
+def test_projects_are_sorted_by_their_heads_and_a_search_keeps_it(ann: Person) -> None:
+    for slug in ("gamma", "beta"):
+        Membership.objects.create(project=make_project(slug), user=ann.user, role=Role.VIEWER)
+    client = browser(ann)
+    down = client.get("/projects/", {"ordering": "-name", "q": "a"}).content.decode().split("<tbody>")[1]
+    assert down.index(">Gamma<") < down.index(">Beta<") < down.index(">Alpha<")
+    shown = client.get("/projects/", {"ordering": "-name", "q": "a"}).content.decode()
+    assert 'aria-sort="descending"' in shown
+    assert 'name="ordering" value="-name"' in shown
+    assert 'href="?ordering=name&amp;q=a"' in shown
+    menu = client.get("/projects/", {"ordering": "-name"}, headers={"HX-Request": "true"}).content.decode()
+    assert menu.index(">Alpha<") < menu.index(">Gamma<")
+
+
+def test_a_token_that_was_never_used_sorts_as_the_one_used_longest_ago(ann: Person) -> None:
+    ApiToken.objects.all().delete()
+    for name, used_at in (
+        ("never", None),
+        ("old", datetime(2024, 1, 1, tzinfo=UTC)),
+        ("new", timezone.now()),
+    ):
+        token, _ = services.create_token(actor=ann.actor, name=name, scopes=["read"])
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=used_at)
+    client = browser(ann)
+    for ordering, names in (
+        ("-last_used_at", ["new", "old", "never"]),
+        ("last_used_at", ["never", "old", "new"]),
+    ):
+        shown = client.get("/settings/tokens/", {"ordering": ordering}).content.decode()
+        assert re.findall(r'<td class="cut name" title="(\w+)">', shown) == names
+
+
+def test_webhooks_are_sorted_by_state_and_say_so(ann: Person) -> None:
+    where = {"actor": ann.actor, "project": ann.project}
+    webhooks.create_webhook(**where, name="a-on", url="https://example.com/on")
+    off = webhooks.create_webhook(**where, name="b-off", url="https://example.com/off")
+    assert page(ann, "webhooks/").index("a-on") < page(ann, "webhooks/").index("b-off")
+    webhooks.update_webhook(**where, webhook_id=off.public_id, is_active=False)
+    shown = page(ann, "webhooks/", ordering="state")
+    assert shown.index("b-off") < shown.index("a-on")
+    assert 'aria-sort="ascending"' in shown
 
 
 def test_versions_of_all_models_are_filtered_and_sorted(ann: Person) -> None:
