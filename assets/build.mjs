@@ -23,7 +23,7 @@ await build({
   legalComments: "none",
 });
 await build({
-  entryPoints: { app: "assets/css/app.css" },
+  entryPoints: { app: "assets/css/app.css", admin: "assets/css/admin.css" },
   outdir: out,
   bundle: true,
   minify: true,

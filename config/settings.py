@@ -319,6 +319,7 @@ UNFOLD = {
             "950": "#161c4d",
         }
     },
+    "STYLES": [lambda request: static("admin.css")],
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("favicon.svg")}
     ],
