@@ -246,6 +246,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 CELERY_BROKER_URL = ENV.redis_url
+CELERY_BROKER_TRANSPORT = "common.broker:Transport"
+if ENV.redis_url.startswith("rediss:"):
+    CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"}  # against what SSL_CERT_FILE or the system trusts
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
