@@ -72,6 +72,7 @@ def gateway_rows(us: Server, mlflow: Path | None, folder: Path, seconds: float, 
             figures = _measured(asked, clients, seconds, rounds)
             rows += _added(figures) if clients == 1 else []
             rows += [_rate(figures, clients), _work(asked, clients)]
+    _client(us).undeploy("bench")  # what is measured next has the machine for itself
     return rows
 
 
