@@ -1,7 +1,7 @@
 """Cron expressions: exactly five fields, in a time zone, with Debian cron's rules for daylight saving.
 
 A fixed hour that is skipped in spring runs once right after; one that repeats in autumn runs once; steps such as
-*/30 run in each of the repeated hours. These are CronSim's rules.
+*/30 run in each of the repeated hours. These are CronSim's rules; where clocks move by half an hour, it is helped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,31 @@ FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 EXAMPLE = "Five fields: minute, hour, day of month, month, day of week, such as 0 2 * * * for daily at 2 AM."
 
 
+class _Moments(CronSim):
+    """CronSim jumps by whole hours of UTC, past moments where clocks move by half of one, as on Lord Howe Island."""
+
+    def advance_hour(self) -> bool:
+        if self.dt.tzinfo in (None, UTC):
+            return bool(super().advance_hour())
+        if self.dt.hour in self.hours:
+            return False
+        while self.dt.hour not in self.hours:
+            self.tick(seconds=3600 - 60 * self.dt.minute - self.dt.second)
+            if self.dt.hour == 0:
+                break  # another day
+        return True
+
+    def advance_minute(self) -> bool:
+        if self.dt.tzinfo in (None, UTC):
+            return bool(super().advance_minute())
+        if self.dt.minute in self.minutes:
+            return False
+        hour = self.dt.hour
+        while self.dt.minute not in self.minutes and self.dt.hour == hour:
+            self.tick(seconds=60 - self.dt.second)
+        return True
+
+
 @dataclass(frozen=True)
 class Cron:
     """An expression that was checked, in its time zone."""
@@ -32,7 +57,7 @@ class Cron:
     def after(self, moment: datetime) -> Iterator[datetime]:
         """The moments after `moment`, in UTC, without end."""
         begin = moment.astimezone(_zone(self.timezone))
-        for found in CronSim(self.expression, begin):
+        for found in _Moments(self.expression, begin):
             yield found.astimezone(UTC)
 
     def next_after(self, moment: datetime) -> datetime:

@@ -74,3 +74,32 @@ def test_moments_are_in_utc_and_after_the_one_asked_about() -> None:
     found = Cron("0 2 * * *", "UTC").next_after(moment)
     assert found == moment + timedelta(days=1)
     assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "expression", ["41 * * * 0", "5 * * * *", "*/20 2 * * *", "*/20 1 * * *", "*/25 3 * * *"]
+)
+@pytest.mark.parametrize("zone", ["Australia/Lord_Howe", BERLIN, "America/Havana", "Asia/Kolkata"])
+def test_what_the_clocks_of_a_zone_show_comes_each_time_where_hours_or_minutes_are_free(
+    expression: str, zone: str
+) -> None:
+    """Beside all minutes of days around shifts: of half an hour, of one, and at midnight."""
+    minute, hour, _, _, weekday = expression.split()
+    for day in (
+        datetime(2026, 3, 7),
+        datetime(2026, 3, 28),
+        datetime(2026, 4, 4),
+        datetime(2026, 10, 3),
+        datetime(2026, 10, 24),
+    ):
+        begin = day.replace(tzinfo=UTC)
+        shown = [(begin + timedelta(minutes=each)).astimezone(ZoneInfo(zone)) for each in range(1, 3 * 1440)]
+        wanted = [
+            each.astimezone(UTC)
+            for each in shown
+            if (each.minute % int(minute[2:]) == 0 if minute.startswith("*/") else each.minute == int(minute))
+            and (hour == "*" or each.hour == int(hour))
+            and (weekday == "*" or each.isoweekday() % 7 == int(weekday))
+        ]
+        found = list(islice(Cron(expression, zone).after(begin), len(wanted)))
+        assert found == wanted, (day, [each for each in wanted if each not in found][:3])
