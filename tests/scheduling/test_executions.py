@@ -53,7 +53,7 @@ def log_of(execution: ScheduleExecution) -> str:
 def begun(execution: ScheduleExecution) -> None:
     """Steps it until its program has written its first line."""
     executions.execute(execution.pk)
-    until(lambda: current_engine().log(execution.public_id, 0, 100))
+    until(lambda: current_engine().log(execution.public_id, 0, 100), 15)
 
 
 def processes_of(execution: ScheduleExecution) -> list[psutil.Process]:
@@ -154,7 +154,7 @@ def test_stop_ends_the_whole_process_tree(ann: Person) -> None:
     )
     execution = trigger(ann, make_schedule(ann, program=program))
     begun(execution)
-    assert len(until(lambda: len(processes_of(execution)) >= 2 and processes_of(execution))) == 2
+    assert len(until(lambda: len(processes_of(execution)) >= 2 and processes_of(execution), 15)) == 2
     services.stop_execution(actor=ann.actor, project=ann.project, execution_id=execution.public_id)
     asked = time.monotonic()
     drive(execution)
@@ -220,7 +220,7 @@ def test_a_supervisor_that_is_killed_leaves_nothing_and_the_execution_says_so(an
     parent = program.parent()
     assert parent is not None
     os.kill(parent.pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(parent.pid) or parent.status() == "zombie")
+    until(lambda: not psutil.pid_exists(parent.pid) or parent.status() == "zombie", 15)
     drive(execution)
     assert (execution.state, execution.end_reason) == ("Failed", "lost")
     assert processes_of(execution) == []

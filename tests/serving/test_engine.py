@@ -59,7 +59,7 @@ class Engine:
         )
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {TOKEN}"
-        until(self._lives)
+        until(self._lives, 20)
 
     def _lives(self) -> bool:
         try:
@@ -319,7 +319,7 @@ def test_a_killed_engine_leaves_no_serving_process(tmp_path: Path, summing: Path
     engine.put("a", summing, replicas=2)
     engine.put("b", _predictor(tmp_path, "import time; time.sleep(60)"))
     ready = engine.settled("a")
-    until(lambda: bool(engine.get("b")["pid"]))
+    until(lambda: bool(engine.get("b")["pid"]), 20)
     loading = engine.get("b")
     engine.process.kill()
     engine.process.wait()
