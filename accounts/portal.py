@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
@@ -29,19 +30,28 @@ from common.errors import Denied, DomainError, Missing
 
 PER_PAGE = 50
 DEEP = 1000  # rows passed over
+Dress = Callable[[QuerySet[Any]], QuerySet[Any]]
 
 
 class Pages(Paginator):
-    """Pages of rows; deep ones find their keys first, so that what is passed over is not made to be thrown away."""
+    """Pages of rows: counted bare, and dressed with what a row shows only where they are shown.
+
+    Deep pages, and all pages where asked, find their keys first: what is passed over, or looked at by a filter
+    and left out, is then not joined with all that a row shows.
+    """
+
+    def __init__(self, rows: QuerySet[Any], per_page: int, dress: Dress, keys_first: bool) -> None:
+        super().__init__(rows, per_page)
+        self.dress, self.keys_first = dress, keys_first
 
     def page(self, number: Any) -> Page[Any]:
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
-        if first < DEEP:
-            return super().page(number)
         rows = cast("QuerySet[Any]", self.object_list)
+        if first < DEEP and not self.keys_first:
+            return Page(self.dress(rows)[first : first + self.per_page], number, self)
         keys = list(rows.values_list("pk", flat=True)[first : first + self.per_page])
-        found = {row.pk: row for row in rows.filter(pk__in=keys).order_by()}
+        found = {row.pk: row for row in self.dress(rows.filter(pk__in=keys).order_by())}
         return Page([found[key] for key in keys if key in found], number, self)
 
 
@@ -93,9 +103,20 @@ class PersonPage(LoginRequiredMixin, View):
     def show(self, template: str, *, code: int = 200, **context: Any) -> HttpResponse:
         return render(self.request, template, self.frame(context), status=code)
 
-    def page_of(self, rows: QuerySet[Any], per_page: int = PER_PAGE, count: int | None = None) -> Page[Any]:
-        """One page of rows by `?page=`; a number past the end gives the last page. `count`: where it is known."""
-        pages = Pages(rows, per_page)
+    def page_of(
+        self,
+        rows: QuerySet[Any],
+        per_page: int = PER_PAGE,
+        *,
+        count: int | None = None,
+        dress: Dress = lambda rows: rows,
+        keys_first: bool = False,
+    ) -> Page[Any]:
+        """One page of rows by `?page=`; a number past the end gives the last page. `count`: where it is known.
+
+        `dress` adds what a row shows and neither filters nor orders.
+        """
+        pages = Pages(rows, per_page, dress, keys_first)
         if count is not None:
             pages.count = count
         return pages.get_page(self.request.GET.get("page"))

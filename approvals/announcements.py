@@ -12,7 +12,7 @@ from accounts.notifications import notify
 from approvals.choices import EventKind, RequestState, Vote
 from approvals.models import ApprovalPolicy, ApprovalRequest, RequestEvent, Review
 from approvals.reviewers import reviewers_for
-from common.checks import shorten
+from common.checks import level, shorten
 
 
 def tell_of_request(request: ApprovalRequest, policy: ApprovalPolicy) -> None:
@@ -67,7 +67,7 @@ def tell_of_end(request: ApprovalRequest) -> None:
 
 
 def _what(request: ApprovalRequest) -> str:
-    return f"{request.version.model.name} version {request.version.number}"
+    return f"{level(request.version.model.name)} version {request.version.number}"
 
 
 def _tell(request: ApprovalRequest, people: Iterable[User], kind: Notice, text: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from common.errors import Invalid
 
 Scalar = str | int | float | bool | None
+# Unicode's explicit directional marks, https://www.unicode.org/reports/tr9/#Explicit_Directional_Formatting_Characters
+TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 def shorten(value: object, limit: int = 80) -> str:
@@ -19,6 +21,11 @@ def shorten(value: object, limit: int = 80) -> str:
     text = json.dumps(value, ensure_ascii=True, default=str) if not isinstance(value, str) else repr(value)
     text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def level(name: str) -> str:
+    """A name as it may stand in a sentence: without the marks that would turn around what comes after it."""
+    return name.translate(TURNING)
 
 
 def check_text(field: str, value: object, *, max_length: int, required: bool = False) -> str:

@@ -100,7 +100,7 @@ DATABASES = {
         "PORT": str(_database.port or ""),
         "OPTIONS": {
             # What common.sql prepares is planned once, not anew for each value: planning costs more than most answers.
-            "options": "-c plan_cache_mode=force_generic_plan",
+            "options": "-c plan_cache_mode=force_generic_plan -c random_page_cost=1.1",
             **dict(parse_qsl(_database.query)),  # sslmode, host=/a/socket/folder, target_session_attrs, …
             "pool": {"min_size": 1, "max_size": 16, "timeout": 20},
             "prepare_threshold": 1_000_000_000,  # only what common.sql asks for is prepared

@@ -104,8 +104,8 @@ class LineagePage(OfNode):
             node.id: {"node": node, "link": links[node.id], "into": [], "out": []} for node in graph.nodes
         }
         for edge in graph.edges:
-            rows[edge.target]["into"].append(f"{names[edge.origin]} ({edge.relation})")  # type: ignore[attr-defined]
-            rows[edge.origin]["out"].append(f"{names[edge.target]} ({edge.relation})")  # type: ignore[attr-defined]
+            rows[edge.target]["into"].append((names[edge.origin], edge.relation))  # type: ignore[attr-defined]
+            rows[edge.origin]["out"].append((names[edge.target], edge.relation))  # type: ignore[attr-defined]
         return list(rows.values())
 
 

@@ -26,15 +26,15 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         return self.filter(deleted_at=None)
 
     def with_summary(self) -> Self:
-        """What a row of the list shows, in a fixed number of queries: adds `production_number`."""
+        """What a row of the list shows: adds `production_number`, `latest_number` and `latest_stage`."""
         versions = ModelVersion.objects.filter(
             model=models.OuterRef("pk"), stage=Stage.PRODUCTION, deleted_at=None
         )
         production = versions.order_by("-number").values("number")[:1]
-        return (
-            self.annotate(production_number=models.Subquery(production))
-            .select_related("project", "created_by", "latest_version")
-            .prefetch_related("aliases__version")
+        return self.annotate(
+            production_number=models.Subquery(production),
+            latest_number=models.F("latest_version__number"),
+            latest_stage=models.F("latest_version__stage"),
         )
 
 
@@ -75,7 +75,11 @@ class RegisteredModel(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["project", "-updated_at", "-id"], name="models_by_change"),
+            models.Index(
+                fields=["project", "-updated_at", "-id"],
+                condition=models.Q(deleted_at=None),
+                name="living_models_by_change",
+            ),
             models.Index(fields=["project", "name"], name="models_of_name"),
             models.Index(
                 fields=["deleted_at"],
@@ -121,7 +125,7 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.filter(deleted_at=None, model__deleted_at=None)
 
     def with_metrics(self) -> Self:
-        """What a row of the model's page shows."""
+        """What a row of a list shows."""
         return self.select_related("created_by", "source_run").prefetch_related("metrics")
 
     def with_details(self) -> Self:

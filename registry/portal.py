@@ -19,7 +19,8 @@ class OfModel:
 
     @cached_property
     def model(self) -> RegisteredModel:
-        return queries.find_model(self.project, self.kwargs["name"], RegisteredModel.objects.with_summary())
+        rows = RegisteredModel.objects.with_summary().select_related("project", "created_by")
+        return queries.find_model(self.project, self.kwargs["name"], rows.prefetch_related("aliases__version"))
 
     def model_url(self) -> str:
         return reverse("registry:model", args=[self.project.slug, self.model.name])

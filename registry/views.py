@@ -50,9 +50,9 @@ class ModelList(ProjectPage):
     """**MLOps > Model Registry**: searched, filtered and sorted by what stands in the address."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        rows = RegisteredModel.objects.alive().filter(project=self.project).with_summary()
+        rows = RegisteredModel.objects.alive().filter(project=self.project)
         shown, error = asked(request, ModelFilter, rows, dict.fromkeys(MODEL_COLUMNS), "-updated_at")
-        page = self.page_of(shown)
+        page = self.page_of(shown, dress=lambda rows: rows.with_summary())  # type: ignore[attr-defined]
         endpoints = holds.live_endpoints([model.pk for model in page])
         for model in page:
             model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
@@ -79,9 +79,9 @@ class VersionList(ProjectPage):
     """The versions of all models, filtered by anything that they carry: `metrics.accuracy > 0.9`."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        rows = ModelVersion.objects.with_details().alive().filter(model__project=self.project)
+        rows = ModelVersion.objects.alive().filter(model__project=self.project)
         shown, error = asked(request, VersionFilter, rows, VERSION_COLUMNS, "-created_at", version_sort)
-        page = self.page_of(shown)
+        page = self.page_of(shown, dress=listed, keys_first=True)
         keys = common_metrics(page, KEY_METRICS)
         return self.show(
             "registry/version_list.html",
@@ -100,6 +100,12 @@ class VersionList(ProjectPage):
             created_head=Head.of(request, "created_at", "Created", usual="-created_at"),
             filtered=any(request.GET.get(name) for name in ("filter", "stage")),
         )
+
+
+def listed(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Versions with what a row of the list of all versions shows."""
+    shown = rows.select_related("model", "manifest", "created_by", "source_run")
+    return shown.prefetch_related("metrics", "aliases")
 
 
 def asked(

@@ -52,7 +52,7 @@ class TrainingCode(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.experiment} code {self.number}"
+        return f"code {self.number} of {self.experiment}"
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):

@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import nh3
@@ -198,6 +199,7 @@ def control(field: BoundField) -> SafeString:
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """One icon of the sprite, hidden from screen readers."""
     return format_html(
@@ -205,6 +207,18 @@ def icon(name: str) -> SafeString:
         static("icons.svg"),
         name,
     )
+
+
+@register.simple_tag
+def copyable(text: str, cut: int, href: str = "") -> SafeString:
+    """An id or hash, cut to `cut` characters with the whole on hover, and the button that copies it."""
+    short = text if len(text) <= cut else f"{text[: cut - 1]}…"
+    if href:
+        shown = format_html('<a class="id" href="{}" title="{}">{}</a>', href, text, short)
+    else:
+        shown = format_html('<span class="id" title="{}">{}</span>', text, short)
+    button = '{}<button class="copy" type="button" data-copy="{}" aria-label="Copy">{}</button>'
+    return format_html(button, shown, text, icon("copy"))
 
 
 @register.simple_tag(takes_context=True)

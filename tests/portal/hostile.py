@@ -25,7 +25,7 @@ FORMULA = "=cmd|'/C calc'!A1"
 LONG = "W" * 10_000
 PROSE = f"{EVIL} {LINK} {BACKWARDS} {FORMULA} {LONG}"
 NAME = f"{EVIL}{BACKWARDS}"
-MODEL = "<script>alert(7)<_script>"
+MODEL = f"<script>alert(7)<_script>{BACKWARDS}"
 
 
 def make_hostile(ann: Person) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from accounts.models import User
 from tests.factories import Person, make_person, make_project
-from tests.portal.hostile import EVIL, MODEL, make_hostile
+from tests.portal.hostile import BACKWARDS, EVIL, MODEL, make_hostile
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +37,12 @@ STARTS += (
 )
 WRONG_FILTERS = ("filter=",)  # the page shows the filter again and answers 422
 MOST_PAGES = 400
+ALONE = ("title", "option", "code", "textarea", "script", "text")  # hold one text, or show it as code
+
+
+def turned_around(text: str) -> bool:
+    """Whether words of ours follow, in one text, a name of theirs that holds right-to-left marks."""
+    return re.match(r"[ ,.:;(]+[a-z]{2}", text.rpartition(BACKWARDS)[2]) is not None and BACKWARDS in text
 
 
 class Reader(HTMLParser):
@@ -60,6 +66,8 @@ class Reader(HTMLParser):
                     self.links.add(value or "")
 
     def handle_data(self, data: str) -> None:
+        if self.tag not in ALONE and turned_around(data):
+            self.wrong.append(f"what stands beside a name is turned around: {data.strip()[:200]}")
         if self.tag == "script" and data.strip().startswith("alert"):
             self.wrong.append("a script of theirs")
 
