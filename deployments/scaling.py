@@ -13,12 +13,12 @@ from deployments import revisions
 from deployments.choices import SLOT_SECONDS, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
 from deployments.queries import in_canary
+from deployments.traffic import SAMPLE_EVERY
 from deployments.wanting import look_soon
 
 # Load is answered soon, and a lull is believed after a while only.
 UP_AFTER = timedelta(seconds=2 * SLOT_SECONDS)
 DOWN_AFTER = timedelta(seconds=120)
-SAMPLE_EVERY = timedelta(seconds=60)
 KEPT = timedelta(days=8)
 AT_ONCE = 10_000
 

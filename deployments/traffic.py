@@ -15,6 +15,10 @@ from common.checks import check_whole
 from deployments.choices import LATENCY_EDGES_MS, SLOT_SECONDS
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
 
+SAMPLE_EVERY = timedelta(seconds=60)
+KNOWN_FOR = (
+    2 * SAMPLE_EVERY
+)  # after a sample; longer without one, the endpoint was taken down or nobody looked
 MOST_HOURS = 168
 MOST_POINTS = 360
 STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -158,12 +162,13 @@ def metrics_of(deployment: Deployment, hours: int = 1, now: datetime | None = No
             whole.add(slot.counts)
             series.setdefault(slot.at, Counts()).add(slot.counts)
     samples = _samples(deployment, since)
+    first = _first_answer(deployment, samples)
     return EndpointMetrics(
         hours=hours,
         step_seconds=step,
         counts=whole,
         requests_per_second=whole.requests / (hours * 3600),
-        uptime=uptime(samples, since, now),
+        uptime=uptime(samples, max(since, first), now) if first else None,
         revisions=[
             RevisionTraffic(*key, revisions[key])
             for key in sorted(revisions, key=lambda key: (-key[0], key[2]))
@@ -205,13 +210,20 @@ def _samples(deployment: Deployment, since: datetime) -> list[ReplicaPoint]:
     return [ReplicaPoint(max(row.at, since), row.wanted, row.ready) for row in found]
 
 
+def _first_answer(deployment: Deployment, samples: Sequence[ReplicaPoint]) -> datetime | None:
+    """When the endpoint first had a replica that answers; None before."""
+    if samples and samples[0].ready:
+        return samples[0].at
+    rows = ReplicaSample.objects.filter(deployment=deployment, ready__gt=0)
+    return rows.order_by("at").values_list("at", flat=True).first()
+
+
 def uptime(samples: Sequence[ReplicaPoint], since: datetime, until: datetime) -> float | None:
-    """The share of the time that something answered, sleeping included; None before the first sample."""
-    if not samples:
-        return None
+    """The share of the known time since `since` that something answered, sleeping included; None without any."""
+    samples = [each for each in samples if each.at >= since]
     up = known = 0.0
     for sample, end in zip(samples, [*(each.at for each in samples[1:]), until], strict=True):
-        seconds = max(0.0, (end - max(sample.at, since)).total_seconds())
+        seconds = (min(end, sample.at + KNOWN_FOR) - sample.at).total_seconds()
         known += seconds
         up += seconds if sample.ready or not sample.wanted else 0.0
     return up / known if known else None

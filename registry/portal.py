@@ -20,7 +20,9 @@ class OfModel:
     @cached_property
     def model(self) -> RegisteredModel:
         rows = RegisteredModel.objects.with_summary().select_related("project", "created_by")
-        return queries.find_model(self.project, self.kwargs["name"], rows.prefetch_related("aliases__version"))
+        return queries.find_model(
+            self.project, self.kwargs["name"], rows.prefetch_related("aliases__version")
+        )
 
     def model_url(self) -> str:
         return reverse("registry:model", args=[self.project.slug, self.model.name])

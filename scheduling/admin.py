@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts.admin import admin_actor
 from accounts.permissions import Actor
@@ -53,8 +54,14 @@ class EditForm(forms.ModelForm):  # type: ignore[type-arg]
     """**Edit**: the verb does it, and what it refuses stands beside its field."""
 
     actor: Actor
-    configuration = JsonText(required=False)
-    engine = forms.ChoiceField(required=False, choices=ScheduleForm.base_fields["engine"].choices)  # type: ignore[attr-defined]
+    configuration = JsonText(
+        required=False, widget=UnfoldAdminTextareaWidget({"rows": 5, "spellcheck": "false"})
+    )
+    engine = forms.ChoiceField(
+        required=False,
+        choices=ScheduleForm.base_fields["engine"].choices,  # type: ignore[attr-defined]
+        widget=UnfoldAdminSelectWidget,
+    )
 
     class Meta:
         model = Schedule

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
 from deployments.scaling import prune_traffic, sample_replicas, scale_endpoints
+from deployments.traffic import metrics_of
 from tests.deployments.conftest import (
     EngineProcess,
     a_quick_version,
@@ -76,6 +77,25 @@ def test_an_endpoint_that_nobody_asks_sleeps_and_wakes_at_a_request(
     assert ask(ada).status_code == 200
     assert events(ada)[-2:] == ["A request came: the endpoint wakes up.", "Version 1 answers again."]
     assert Deployment.objects.get().wake_asked_at is None
+
+
+def test_uptime_counts_from_the_first_answer_on_and_only_while_it_is_known(ada: Person) -> None:
+    deploy(ada, a_quick_version(ada))
+    found, now = Deployment.objects.get(), datetime.now(UTC)
+
+    def uptime(*samples: tuple[int, int, int]) -> float | None:
+        ReplicaSample.objects.all().delete()
+        for minutes_ago, wanted, ready in samples:
+            at = now - timedelta(minutes=minutes_ago)
+            ReplicaSample.objects.create(deployment=found, at=at, wanted=wanted, ready=ready)
+        return metrics_of(found, 1, now).uptime
+
+    assert uptime() is None
+    assert uptime((3, 1, 0), (2, 1, 0)) is None  # it has not come up yet
+    assert uptime((9, 1, 0), (2, 1, 1), (1, 1, 1)) == 1.0  # what it took to start counts for nothing
+    assert uptime((4, 1, 1), (3, 1, 1), (2, 1, 0), (1, 1, 0)) == 0.5
+    assert uptime((4, 1, 1), (3, 0, 0), (2, 0, 0), (1, 1, 1)) == 1.0  # asleep
+    assert uptime((50, 1, 1), (2, 1, 0)) == 0.5  # two known minutes of each, taken down in between
 
 
 def test_replicas_are_noted_when_they_change_and_old_counts_are_removed(ada: Person) -> None:
