@@ -112,6 +112,11 @@ def _bring_up(
         return BEFORE_RESTART
     if service.preparing:
         return _prepare(plan, revision, service.reason)
+    if _waits_for_gpu(plan, revision):
+        return None
+    if revision.state == RevisionState.PENDING:
+        _begin(plan, revision)
+        return LOOK_AGAIN
     if _overdue(revision):
         return _give_up(
             plan, revision, f"The model did not become ready within {START_SECONDS} s; see the logs."
@@ -170,17 +175,28 @@ def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | Non
 
 def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
     """Puts the version's files into place and asks the engine to serve them."""
-    lack = lacking_gpu(plan.engine, revision.gpu_type)
-    if lack and settings.NO_GPU == "wait":
-        _wait(plan, revision, f"{lack}: the endpoint waits until there is one.")
+    if _waits_for_gpu(plan, revision):
         return None
+    _begin(plan, revision)
+    materialize(revision.version.manifest, _folder_of(revision))
+    _apply(plan, revision, engine, started_at=True)
+    return LOOK_AGAIN
+
+
+def _begin(plan: Deployment, revision: DeploymentRevision) -> None:
+    """What it may have waited for is there."""
     with transaction.atomic():
         deployment, found = _still_wanted(plan, revision)
         if deployment and found and found.state == RevisionState.PENDING:
             revisions.begin(deployment, found)
-    materialize(revision.version.manifest, _folder_of(revision))
-    _apply(plan, revision, engine, started_at=True)
-    return LOOK_AGAIN
+
+
+def _waits_for_gpu(plan: Deployment, revision: DeploymentRevision) -> bool:
+    """Whether it waits for a GPU that the engine does not have, or no longer has."""
+    lack = lacking_gpu(plan.engine, revision.gpu_type) if settings.NO_GPU == "wait" else ""
+    if lack:
+        _wait(plan, revision, f"{lack}: the endpoint waits until there is one.")
+    return bool(lack)
 
 
 def _wait(plan: Deployment, revision: DeploymentRevision, reason: str) -> None:

@@ -158,7 +158,7 @@ class RayCluster:
         if not self._answers():
             self.kill()
             self.start()
-        elif len(self._nodes()) < 2:
+        elif not self.processes(f"worker{self.workers}"):  # the head may not have noticed yet
             self.start_worker()
 
     def _answers(self) -> bool:

@@ -76,7 +76,7 @@ class RayEngine:
                 return None
             service = self._service(service_id, app)
             if service.state == ServiceState.READY and not self._answers(service):
-                reason = "Its replicas are ready; the cluster's proxy does not pass requests to them yet."
+                reason = "Its replicas do not answer yet through the cluster's proxy."
                 return self._service(service_id, app, ServiceState.STARTING, reason)
             if service.state == ServiceState.STARTING and applications.wanted(service_id):
                 self._send_code()  # a cluster forgets packages that no living replica uses
