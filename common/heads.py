@@ -32,15 +32,13 @@ class Head:
 class Sorting:
     """How a list's address sorts it: `heads` by their names in the address, `order` for the query."""
 
-    text: str
     heads: dict[str, Head]
     order: tuple[str, str]
 
     @classmethod
     def of(cls, request: HttpRequest, columns: Mapping[str, tuple[str, str]], usual: str) -> Sorting:
         """columns: the name in the address -> the head's label and the ORM's path."""
-        text = request.GET.get("ordering", "")
-        name, tie = checked_ordering(text or usual, columns)
+        name, tie = checked_ordering(request.GET.get("ordering") or usual, columns)
         sign = "-" if name.startswith("-") else ""
         heads = {each: Head.of(request, each, label, usual) for each, (label, _) in columns.items()}
-        return cls(text, heads, (sign + columns[name.lstrip("-")][1], tie))
+        return cls(heads, (sign + columns[name.lstrip("-")][1], tie))

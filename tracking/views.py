@@ -80,7 +80,6 @@ class ExperimentDetail(ProjectPage):
             started_head=Head.of(request, "started_at", "Started", usual="-started_at"),
             status=request.GET.get("status", ""),
             condition=request.GET.get("filter", ""),
-            ordering=request.GET.get("ordering", ""),
             filter_error=error,
             filtered=any(request.GET.get(name) for name in ("status", "filter")),
             statuses=Run._meta.get_field("status").choices,
