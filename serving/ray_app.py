@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import traceback
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,13 @@ class Model:
     """One replica. It answers by the WSGI application that a process of this machine answers by."""
 
     def __init__(self, wanted: dict[str, Any]) -> None:
+        try:
+            self._load(wanted)
+        except Exception:
+            traceback.print_exc()  # into the replica's own log, where people look
+            raise
+
+    def _load(self, wanted: dict[str, Any]) -> None:
         model, detected = load(_folder_of(wanted))
         identity = Identity(
             wanted["endpoint_name"],

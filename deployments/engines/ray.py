@@ -39,6 +39,7 @@ REPLICA_STATES = {
     "STOPPING": ServiceState.STOPPING,
     "PENDING_MIGRATION": ServiceState.READY,
 }
+MARKS = (":job_id:", ":actor_name:", ":task_name:")  # by which Ray finds whose a line is
 _SENTENCE = re.compile(r"serving\.problems\.CannotLoad: (.+)")
 
 
@@ -189,7 +190,8 @@ class RayEngine:
             name = str(replica["log_file_path"]).lstrip("/")
             lines += self.dashboard.log_tail(tail, node_id=replica["node_id"], filename=name)
         for suffix in ("out", "err") if replica.get("actor_id") else ():
-            lines += self.dashboard.log_tail(tail, actor_id=replica["actor_id"], suffix=suffix)
+            said = self.dashboard.log_tail(tail, actor_id=replica["actor_id"], suffix=suffix)
+            lines += [line for line in said if not line.startswith(MARKS)]
         return lines
 
 

@@ -33,7 +33,7 @@ TELLING = """
 import os
 class Predictor:
     def load(self, path):
-        print("loaded from", os.path.basename(path))
+        print("loaded from", os.path.basename(path), "by", os.getpid())
     def predict(self, rows):
         print("asked for", rows[0])
         return [os.getpid() for row in rows]
@@ -240,7 +240,7 @@ def test_replicas_come_and_go_without_a_failed_request(started: Any, tmp_path: P
 
 def test_lines_of_the_log_are_found_by_replica_and_by_text(started: Any, tmp_path: Path) -> None:
     service = started(a_predictor(tmp_path), replicas=2)
-    replicas = service.ready().replicas
+    replicas = service.scaled(2).replicas
     name, logs = service.spec.service_id, service.engine.logs
     for number in range(40):
         service.ask([f"question-{number}"])
