@@ -383,7 +383,9 @@ class Load:
         address = f"{settings.GATEWAY_URL}/serve/{self._person.project.slug}/iris-api"
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {self._person.token}"
-            while not self._over.wait(0.1):
+            due = time.monotonic()
+            while not self._over.wait(max(0.0, due - time.monotonic())):
+                due += 0.1
                 try:
                     found = session.post(address, json={"instances": [[1]]}, timeout=90)
                     content = found.json()
