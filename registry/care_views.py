@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
-from accounts.portal import FormPage, ProjectPage, add_refusal
+from accounts.portal import PER_PAGE, FormPage, ProjectPage, add_refusal
 from common.errors import DomainError, Missing
 from registry import protections, services, trash
 from registry.forms import DescriptionForm, ProtectionForm, ReleaseForm, RemoveForm, RestoreForm
 from registry.portal import OfVersion
 from tracking import trash as run_trash
-
-MOST_RUNS = 500
 
 
 class Trash(ProjectPage):
@@ -26,12 +25,7 @@ class Trash(ProjectPage):
     right = Right.MAINTAIN
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        runs = run_trash.listed_trash(actor=self.actor, project=self.project)
-        return self.show(
-            "registry/trash.html",
-            rows=trash.list_trash(actor=self.actor, project=self.project),
-            runs=runs.select_related("experiment").order_by("-deleted_at", "-id")[:MOST_RUNS],
-        )
+        return self._show()
 
     def post(self, request: HttpRequest, project: str) -> HttpResponseBase:
         """Restores one thing and goes to its page."""
@@ -42,9 +36,21 @@ class Trash(ProjectPage):
             address = self._restore(form.cleaned_data)
         except DomainError as error:
             messages.error(request, " ".join(filter(None, [error.message, error.hint])))
-            return redirect(request.path)
+            return redirect(request.get_full_path())
         messages.success(request, "It is back, with everything that it had.")
         return redirect(address)
+
+    def _show(self) -> HttpResponse:
+        runs = run_trash.listed_trash(actor=self.actor, project=self.project)
+        newest = runs.select_related("experiment").order_by("-deleted_at", "-id")
+        listed = Paginator(trash.listed_trash(actor=self.actor, project=self.project), PER_PAGE)
+        page = listed.get_page(self.request.GET.get("page"))
+        return self.show(
+            "registry/trash.html",
+            page=page,
+            rows=trash.dressed(page.object_list),
+            runs=Paginator(newest, PER_PAGE).get_page(self.request.GET.get("runs")),
+        )
 
     def _restore(self, asked: dict[str, Any]) -> str:
         whose: dict[str, Any] = {"actor": self.actor, "project": self.project}

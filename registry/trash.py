@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Value
 from django.utils import timezone
 
 from accounts.audit import record
@@ -38,6 +39,7 @@ from registry.protections import rules_for
 from registry.services import version_label
 
 AT_ONCE = 200
+MOST_LISTED = 500
 
 
 def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str | int) -> None:
@@ -156,26 +158,42 @@ class Trashed:
 
 def list_trash(*, actor: Actor, project: Project) -> list[Trashed]:
     """The newest 500 of what can come back, last deleted first. Versions that went with their model stand under it."""
+    return dressed(listed_trash(actor=actor, project=project)[:MOST_LISTED])
+
+
+def listed_trash(*, actor: Actor, project: Project) -> QuerySet[Any]:
+    """What can come back, last deleted first, as rows to be counted, cut to a page and then dressed."""
     require(actor, project, Right.MAINTAIN)
-    models = deleted_models().filter(project=project).select_related("deleted_by").order_by("-deleted_at")
-    alone = (
-        in_trash()
-        .filter(model__project=project, model__deleted_at=None)
-        .select_related("model", "deleted_by")
-        .order_by("-deleted_at")
-    )
-    found = [_trashed(version.model, version) for version in alone[:500]]
-    found += [_trashed(model, None) for model in models[:500]]
-    return sorted(found, key=lambda each: each.deleted_at, reverse=True)[:500]
+    columns = ("deleted_at", "pk", "alone")
+    models = deleted_models().filter(project=project).annotate(alone=Value(False)).order_by()
+    versions = in_trash().filter(model__project=project, model__deleted_at=None)
+    alone = versions.annotate(alone=Value(True)).order_by()
+    both = models.values(*columns).union(alone.values(*columns), all=True)
+    return both.order_by("-deleted_at", "alone", "-pk")
 
 
-def _trashed(model: RegisteredModel, version: ModelVersion | None) -> Trashed:
+def dressed(rows: Iterable[Mapping[str, Any]]) -> list[Trashed]:
+    """The same rows with what the trash shows of each; three statements, however many they are."""
+    keys = [(row["alone"], row["pk"]) for row in rows]
+    of_models, of_versions = ([pk for alone, pk in keys if alone is lone] for lone in (False, True))
+    models = deleted_models().select_related("deleted_by").in_bulk(of_models)
+    versions = in_trash().select_related("model", "deleted_by").in_bulk(of_versions)
+    went = in_trash().filter(model__in=of_models, deleted_at=F("model__deleted_at")).order_by()
+    counts = dict(went.values_list("model").annotate(Count("pk")))
+    return [
+        _trashed(versions[pk].model, versions[pk]) if alone else _trashed(models[pk], None, counts.get(pk, 0))
+        for alone, pk in keys
+        if pk in (versions if alone else models)
+    ]
+
+
+def _trashed(model: RegisteredModel, version: ModelVersion | None, version_count: int = 1) -> Trashed:
     row = version or model
     assert row.deleted_at is not None
     return Trashed(
         model_name=model.name,
         number=version.number if version else None,
-        version_count=1 if version else in_trash().filter(model=model, deleted_at=model.deleted_at).count(),
+        version_count=version_count,
         deleted_at=row.deleted_at,
         deleted_by=row.deleted_by.username if row.deleted_by else None,
         permanent_at=row.deleted_at + timedelta(days=settings.TRASH_DAYS),
