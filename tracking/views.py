@@ -20,6 +20,7 @@ from common.comparison import Heading, chart_data
 from common.errors import Invalid, Missing
 from common.heads import Head, Sorting
 from tracking import queries
+from tracking.choices import RunStatus
 from tracking.columns import chosen_columns, offered_columns
 from tracking.compare import compare_runs
 from tracking.filters import RunFilter
@@ -34,6 +35,7 @@ EXPERIMENT_COLUMNS = {
     "created_at": ("Created", "created_at"),
 }
 MOST_CURVES = 24
+MOST_FILES = 1000  # that the page lists
 MOST_DRAWN = 1000  # points of a curve; thinned so that no peak is lost
 
 
@@ -128,22 +130,40 @@ def curve_data(project: Project, runs: Sequence[Run | None]) -> dict[str, Any]:
 
 
 class RunDetail(ProjectPage):
+    """A run. While it runs the page asks for its moving parts again, and for its files once there are others."""
+
     def get(self, request: HttpRequest, project: str, run_id: str) -> HttpResponse:
         found = queries.find_run(self.project, run_id)
-        run = Run.objects.with_details().get(pk=found.pk)
-        metrics = list(run.metrics.all())
+        run = Run.objects.select_related("experiment", "created_by").get(pk=found.pk)
+        file_count = run.files.count()
+        shown: dict[str, Any] = {
+            "run": run,
+            "file_count": file_count,
+            "metrics": run.metrics.all(),
+            "params": run.params.all(),
+            "tags": run.tags.all(),
+            "datasets": [
+                (link.dataset, link.context) for link in run.dataset_links.select_related("dataset")
+            ],
+            "versions": run.versions.filter(deleted_at=None, model__deleted_at=None).select_related("model"),
+        }
+        if "HX-Request" in request.headers:
+            stale = run.status != RunStatus.RUNNING or request.GET.get("files") != str(file_count)
+            files = file_table(run, file_count) if stale else {}
+            return self.show("tracking/run_live.html", with_files=stale, **shown, **files)
         return self.show(
             "tracking/run_detail.html",
-            run=run,
             experiment=run.experiment,
-            params=run.params.all(),
-            metrics=metrics,
-            curves=[curve(run, metric.key) for metric in metrics[:MOST_CURVES] if metric.count > 1],
-            tags=run.tags.all(),
-            files=run.files.all(),
-            datasets=[(link.dataset, link.context) for link in run.dataset_links.all()],
-            versions=run.versions.filter(deleted_at=None, model__deleted_at=None).select_related("model"),
+            curves=[curve(run, metric.key) for metric in shown["metrics"][:MOST_CURVES] if metric.count > 1],
+            **shown,
+            **file_table(run, file_count),
         )
+
+
+def file_table(run: Run, count: int) -> dict[str, Any]:
+    """The first files of a run, and how many the page leaves out."""
+    files = list(run.files.select_related("blob")[:MOST_FILES])
+    return {"files": files, "files_left_out": max(0, count - len(files))}
 
 
 def curve(run: Run, key: str) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""The portal's page of one run: what it lists, what it draws, and what it asks for again while the run goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import Person, add_files, make_person, make_project, make_run
+from tracking import services
+from tracking.models import Run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> Person:
+    return make_person(make_project("alpha"), username="ann")
+
+
+def living(person: Person) -> Run:
+    return services.start_run(actor=person.actor, project=person.project, experiment_id="exp")
+
+
+def get(person: Person, run: Run, headers: dict[str, str] | None = None, **query: Any) -> str:
+    client = Client()
+    client.force_login(person.user)
+    answer = client.get(f"/projects/alpha/runs/{run.public_id}/", query, headers=headers)
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def poll(person: Person, run: Run, **query: Any) -> str:
+    return get(person, run, {"HX-Request": "true"}, **query)
+
+
+def test_a_run_with_many_files_lists_the_first_and_says_how_many_are_left_out(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(ann, {f"part-{number}.bin": bytes([number]) for number in range(5)})
+    assert "more are not shown" not in get(ann, run)
+    monkeypatch.setattr("tracking.views.MOST_FILES", 3)
+    shown = get(ann, run)
+    assert "3 more are not shown" not in shown
+    assert "2 more are not shown; the SDK and the REST API list them all." in shown
+    assert "part-2.bin" in shown
+    assert "part-3.bin" not in shown
+
+
+def test_a_running_run_is_asked_for_once_in_a_while_and_its_files_only_when_they_changed(
+    ann: Person,
+) -> None:
+    run = living(ann)
+    add_files(ann, run, {"model.pt": b"1"})
+    whole = get(ann, run)
+    assert whole.count("every 3s") == whole.count("?files=1") == 1
+    for part in ("run-head", "run-metrics", "run-facts", "run-files"):
+        assert whole.count(f'id="{part}"') == 1
+    same = poll(ann, run, files=1)
+    assert 'id="run-metrics"' in same
+    assert "model.pt" not in same and "<html" not in same
+    assert "model.pt" in poll(ann, run, files=0)
+    services.end_run(actor=ann.actor, project=ann.project, run_id=run.public_id, status="Completed")
+    last = poll(ann, run, files=1)
+    assert "model.pt" in last
+    assert "every 3s" not in last
+
+
+def test_asking_for_a_running_run_again_reads_no_curves(ann: Person) -> None:
+    run = living(ann)
+    where = {"actor": ann.actor, "project": ann.project, "run_id": run.public_id}
+    services.log_metrics(
+        **where, series=[{"key": f"m{n}", "values": [1.0, 2.0], "steps": [0, 1]} for n in range(5)]
+    )
+    client = Client()
+    client.force_login(ann.user)
+    with CaptureQueriesContext(connection) as queries:
+        client.get(f"/projects/alpha/runs/{run.public_id}/", {"files": 0}, headers={"HX-Request": "true"})
+    assert not [each for each in queries if "metricchunk" in each["sql"]]
