@@ -123,11 +123,12 @@ def try_prediction(*, actor: Actor, project: Project, endpoint_name: str, rows: 
     return Prediction(found, revision.version.number, spent)
 
 
-def replica_names(*, actor: Actor, project: Project, endpoint_name: str) -> list[str]:
-    """The replicas of what serves, or is to serve, that the engine knows now."""
+def replica_names(
+    *, actor: Actor, project: Project, endpoint_name: str, revision: DeploymentRevision | None
+) -> list[str]:
+    """The replicas of one of the endpoint's revisions that the engine knows now."""
     require(actor, project, Right.READ)
     deployment = find_deployment(project, endpoint_name)
-    revision = deployment.wanted_revision
     if revision is None:
         return []
     try:

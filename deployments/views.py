@@ -8,19 +8,21 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage
+from common.checks import shorten
 from common.errors import DomainError, Invalid
 from deployments import asking, rollouts, services
 from deployments.choices import EndpointState, RevisionState
 from deployments.filters import DeploymentFilter
 from deployments.forms import ChangeForm, DeployForm, starting_with
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import DOWN, find_deployment, in_canary
+from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
 from deployments.traffic import metrics_of
 from registry.forms import ConfirmForm
 from registry.models import ModelVersion, RegisteredModel
@@ -30,6 +32,7 @@ ROWS = 50
 TAIL = 500
 MOST_LINES = 10_000
 NEWEST_VERSIONS = 100
+BUSY = 503  # the page goes on asking, and says so
 SPANS = ((1, "Last hour"), (6, "6 hours"), (24, "24 hours"), (168, "7 days"))
 COMES_BACK = (RevisionState.ASLEEP, RevisionState.PENDING, RevisionState.DEPLOYING)
 MOVING = (
@@ -308,12 +311,16 @@ def version_numbers(model: RegisteredModel, also: int | None = None) -> list[tup
 
 
 class Logs(OfEndpoint):
-    """The last lines of the endpoint's processes, of one replica, with a text; `?download` gives them as a file."""
+    """The last lines that a revision's processes wrote, of one replica, with a text; `?download` gives them as a file.
+
+    `?revision` chooses whose; without it the newest that failed, serves or is being started tells most.
+    """
 
     def get(self, request: HttpRequest, project: str, endpoint: str) -> HttpResponse:
         asked = {name: request.GET.get(name, "")[:200] for name in ("search", "replica")}
+        revision = self.revision()
         download = "download" in request.GET
-        lines, problem = [], ""
+        lines, problem, code = [], "", 200
         try:
             lines = list(
                 services.read_logs(
@@ -321,12 +328,15 @@ class Logs(OfEndpoint):
                     tail=MOST_LINES if download else TAIL,
                     search=asked["search"],
                     replica=asked["replica"],
+                    revision=revision.number if revision else None,
                 )
             )
         except DomainError as error:
             problem = f"{error.message} {error.hint}".strip()
+            code = 200 if error.status == BUSY else error.status
         if download and not problem:
-            name = f"{self.deployment.endpoint_name}.log"
+            number = revision.number if revision else 0
+            name = f"{self.deployment.endpoint_name}-{number}.log"
             return HttpResponse(
                 "".join(f"{line}\n" for line in lines),
                 content_type="text/plain; charset=utf-8",
@@ -334,13 +344,31 @@ class Logs(OfEndpoint):
             )
         return self.show(
             "deployments/logs.html",
+            code=code,
             deployment=self.deployment,
+            revision=revision,
+            revisions=self.revisions[:ROWS],
+            has_ended=revision is not None and revision.state in ENDED,
             lines=lines,
             problem=problem,
-            replicas=asking.replica_names(**self.where),
+            replicas=asking.replica_names(revision=revision, **self.where),
             asked=asked,
             is_cut=len(lines) == TAIL,
         )
+
+    @property
+    def revisions(self) -> QuerySet[DeploymentRevision]:
+        return self.deployment.revisions.select_related("version").order_by("-number")
+
+    def revision(self) -> DeploymentRevision | None:
+        asked = self.request.GET.get("revision", "")
+        if asked:
+            if not (asked.isascii() and asked.isdigit() and len(asked) <= 9):
+                raise Invalid.field("revision", f"revision is {shorten(asked)}; it must be a whole number.")
+            return find_revision(self.deployment, int(asked))
+        telling = self.revisions.exclude(is_shadow=True)
+        begun = telling.exclude(state__in=(RevisionState.RETIRED, RevisionState.PENDING))
+        return begun.first() or telling.first()
 
 
 class TryIt(OfEndpoint):

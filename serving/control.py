@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["services", name], "DELETE":
                 return 202, self.server.services.delete(name)
             case ["services", name, "logs"], "GET":
-                return 200, {"lines": self.server.services.get(name).tail(**_wanted_lines(url.query))}
+                return 200, {"lines": self.server.services.lines(_id(name), **_wanted_lines(url.query))}
         raise Problem(404, f"There is nothing at {self.command} {url.path[:200]}.")
 
     def _check_token(self) -> None:
@@ -120,7 +120,7 @@ def _wanted_lines(query: str) -> dict[str, Any]:
         raise Problem(400, "tail must be a number from 1 to 10000.")
     worker = asked.get("replica", "")
     if worker and not worker.isdecimal():
-        raise Problem(400, "replica must be the id of a replica, a whole number.")
+        raise Problem(400, "it must be the id of a replica, a whole number.")
     return {"lines": int(lines), "worker": worker, "search": asked.get("search", "")}
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger("serving.engine")
 
 def settings_from(environ: dict[str, str]) -> Settings:
     """Limits from SERVING_LOAD_TIMEOUT, SERVING_GRACE, SERVING_THREADS, SERVING_MEMORY_BYTES,
-    SERVING_FILE_BYTES, SERVING_MAX_BODY_BYTES, SERVING_LOG_BYTES, SERVING_INSTALL_TIMEOUT and
+    SERVING_FILE_BYTES, SERVING_MAX_BODY_BYTES, SERVING_LOG_BYTES, SERVING_LOGS_KEEP, SERVING_INSTALL_TIMEOUT and
     SERVING_ENVIRONMENTS_KEEP, and SERVING_PACKAGES. Raises SystemExit with a sentence.
     """
     chosen: dict[str, Any] = {}

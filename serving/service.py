@@ -60,6 +60,7 @@ class Settings:
     """Whether a version's own requirements.txt counts ("version"), or only what the platform has ("platform")."""
     install_timeout: int = 600
     environments_keep: int = 7 * 24 * 3600
+    logs_keep: int = 7 * 24 * 3600
 
 
 @dataclass
@@ -264,19 +265,17 @@ class Service:
         except OSError:
             return
 
-    def tail(self, lines: int, worker: str = "", search: str = "") -> list[str]:
-        """The last lines of the log; those of one worker, or that hold a text, if asked for."""
-        wanted, mark, kept = search.lower(), f"] [{worker}] " if worker else "", deque[str](maxlen=lines)
-        try:
-            with open(self.log, encoding="utf-8", errors="replace") as log:
-                if not (wanted or mark):
-                    _near_end(log, LONGEST_TAIL)
-                for line in log:
-                    if mark in line and wanted in line.lower():
-                        kept.append(line.rstrip("\n"))
-        except OSError:
-            return []
-        return list(kept)
+
+def tail(path: Path, lines: int, worker: str = "", search: str = "") -> list[str]:
+    """The last lines of a log; those of one worker, or that hold a text, if asked for. Raises OSError."""
+    wanted, mark, kept = search.lower(), f"] [{worker}] " if worker else "", deque[str](maxlen=lines)
+    with open(path, encoding="utf-8", errors="replace") as log:
+        if not (wanted or mark):
+            _near_end(log, LONGEST_TAIL)
+        for line in log:
+            if mark in line and wanted in line.lower():
+                kept.append(line.rstrip("\n"))
+    return list(kept)
 
 
 def _near_end(log: TextIO, size: int) -> None:

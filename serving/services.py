@@ -20,12 +20,13 @@ from typing import Any
 from serving import account, environments, processes
 from serving.environments import Environments
 from serving.problems import Problem
-from serving.service import Service, Settings, Spec
+from serving.service import Service, Settings, Spec, tail
 
 log = logging.getLogger("serving.engine")
 BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
 NO_SESSION = -1
+SWEEP_SECONDS = 3600
 
 
 class Services:
@@ -43,6 +44,7 @@ class Services:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._asleep, False)
         self._said: set[str] = set()
+        self._swept = 0.0
         self._make_folders(state_dir)
         self._environments = Environments(
             state_dir / "environments", settings.install_timeout, settings.environments_keep
@@ -110,6 +112,25 @@ class Services:
             raise Problem(404, f"There is no service '{name}'.")
         return service
 
+    def lines(self, name: str, **wanted: Any) -> list[str]:
+        """The last lines of a service's log. One that ended is known by its log only, or `Problem` 404."""
+        try:
+            return tail(self._logs / f"{name}.log", **wanted)
+        except OSError:
+            self.get(name)
+            return []
+
+    def _sweep_logs(self, used: set[Path]) -> None:
+        """Remove, once an hour, the logs of services that ended long ago."""
+        now = time.monotonic()
+        if self._swept and now - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = now
+        for path in self._logs.glob("*.log"):
+            with contextlib.suppress(OSError):
+                if path not in used and time.time() - path.stat().st_mtime > self._settings.logs_keep:
+                    path.unlink()
+
     def all(self) -> list[dict[str, object]]:
         """All services, by id."""
         with self._lock:
@@ -146,6 +167,7 @@ class Services:
         with self._lock:
             known = list(self._services.values())
         self._environments.sweep({one.environment.folder for one in known if one.environment})
+        self._sweep_logs({one.log for one in known})
         for service in known:
             try:
                 self._advance(service)

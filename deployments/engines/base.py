@@ -98,9 +98,11 @@ class Engine(Protocol):
         ...
 
     def logs(self, service_id: str, tail: int, replica: str | None = None, search: str = "") -> Sequence[str]:
-        """The last `tail` lines that the service's processes wrote; none for an unknown service.
+        """The last `tail` lines that the service's processes wrote, after it ended too as far as they are kept; none
+        for an unknown service.
 
         With `replica`, only lines of that process; with `search`, only lines that hold this text, in any case.
+        Raises Invalid for what cannot be the id of a replica.
         """
         ...
 

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
+from common.checks import shorten
+from common.errors import Invalid
 from deployments.engines.base import (
     EngineAway,
     EngineRefused,
@@ -60,6 +62,10 @@ class LocalEngine:
     def logs(self, service_id: str, tail: int, replica: str | None = None, search: str = "") -> Sequence[str]:
         asked = urlencode({"tail": tail, "replica": replica or "", "search": search})
         status, answer = self._call("GET", f"{_path(service_id)}/logs?{asked}")
+        if status == 400:
+            raise Invalid.field(
+                "replica", f"replica is {shorten(replica or '')}; {_sentence(answer, 'none is so')}"
+            )
         return [] if status == 404 else [str(line) for line in _list(answer, "lines")]
 
     def stop(self, service_id: str) -> None:

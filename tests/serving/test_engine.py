@@ -137,6 +137,25 @@ def test_a_model_is_served_from_put_to_delete(engine: Engine, tmp_path: Path) ->
         ask(service, [[1, 2, 3, 4]])
 
 
+def test_the_log_of_a_service_that_ended_is_read_until_it_is_old(tmp_path: Path, summing: Path) -> None:
+    (tmp_path / "engine" / "logs").mkdir(parents=True)
+    old = tmp_path / "engine" / "logs" / "old.log"
+    old.write_text("long ago\n")
+    os.utime(old, (time.time() - 8 * 86400,) * 2)
+    engine = Engine(tmp_path / "engine")
+    engine.put("brief", summing)
+    engine.settled("brief")
+    engine.delete("brief")
+
+    def logs(name: str) -> requests.Response:
+        return engine.session.get(engine.url(f"/services/{name}/logs?tail=50"), timeout=5)
+
+    assert any("Booting worker" in line for line in logs("brief").json()["lines"])
+    assert logs("old").status_code == logs("nobody").status_code == 404
+    assert not old.exists()
+    engine.end()
+
+
 def test_put_is_idempotent_and_refuses_another_body_for_a_living_service(
     engine: Engine, summing: Path
 ) -> None:
