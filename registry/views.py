@@ -41,6 +41,7 @@ from tracking.views import curve_data
 MODEL_FILTERS = ("search", "stage", "tag", "any_tag", "filter", "alias", "author", "live_endpoint")
 HISTORY_ROWS = 20
 KEY_METRICS = 3
+LISTED = 100  # versions that a page names before it counts the others
 MOST_FILES = 1000  # that the page lists
 MOST_FOLDERS = 100  # of one zip
 TREND_METRICS = 30  # to choose from
@@ -221,7 +222,8 @@ class DeleteModel(OfModel, FormPage):
         endpoints = holds.live_endpoints([self.model.pk]).get(self.model.pk, [])
         return {
             "model": self.model,
-            "versions": versions[:100],
+            "versions": versions[:LISTED],
+            "left_out": max(0, self.model.version_count - LISTED),
             "endpoints": sorted({n for n, _ in endpoints}),
         }
 
@@ -235,7 +237,8 @@ class DeleteModel(OfModel, FormPage):
 
 def _check_typed(typed: str, wanted: str) -> None:
     if typed != wanted:
-        raise Conflict(f"Type {wanted} to confirm; nothing was deleted.")
+        sentence = f"Type {wanted} to confirm; nothing was deleted."
+        raise Conflict(sentence, fields={"confirm": [sentence]})
 
 
 class Aliases(OfModel, ProjectPage):

@@ -1,0 +1,53 @@
+"""The pages that delete a model or a version: what they count and name, and what a wrong word does."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from registry.models import ModelVersion, RegisteredModel
+from tests.factories import Person, make_person, make_project, make_version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> Person:
+    return make_person(make_project("alpha"), username="ann")
+
+
+def browser(person: Person) -> Client:
+    client = Client()
+    client.force_login(person.user)
+    return client
+
+
+def test_delete_model_counts_all_versions_and_names_the_newest_100(ann: Person) -> None:
+    first = make_version(ann, "iris")
+    kept = {"model": first.model, "manifest": first.manifest, "created_by": ann.user, "status": "Ready"}
+    ModelVersion.objects.bulk_create(ModelVersion(number=n, **kept) for n in range(2, 131))
+    RegisteredModel.objects.filter(pk=first.model.pk).update(version_count=130)
+    shown = browser(ann).get("/projects/alpha/models/iris/delete/").content.decode()
+    assert "This deletes 130 versions:" in shown
+    assert "and 30 more" in shown
+    assert shown.count('<span class="nowrap">v') == 100
+
+
+def test_delete_model_of_one_version_says_nothing_of_more(ann: Person) -> None:
+    make_version(ann, "iris")
+    shown = browser(ann).get("/projects/alpha/models/iris/delete/").content.decode()
+    assert "This deletes 1 version:" in shown
+    assert " more</span>" not in shown
+
+
+@pytest.mark.parametrize(("path", "wanted"), [("models/iris/", "iris"), ("models/iris/versions/1/", "v1")])
+def test_a_wrong_word_keeps_what_was_typed_with_the_error_beside_it(
+    ann: Person, path: str, wanted: str
+) -> None:
+    make_version(ann, "iris")
+    refused = browser(ann).post(f"/projects/alpha/{path}delete/", {"confirm": "anothername"})
+    shown = refused.content.decode()
+    assert refused.status_code == 422
+    assert 'value="anothername"' in shown
+    assert f"Type {wanted} to confirm; nothing was deleted." in shown.split('id="id_confirm_error"')[1]
+    assert "note-bad" not in shown
