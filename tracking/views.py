@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
@@ -25,7 +26,7 @@ from tracking.columns import chosen_columns, offered_columns
 from tracking.compare import compare_runs
 from tracking.filters import RunFilter
 from tracking.histories import Wanted, metric_history
-from tracking.models import Experiment, Run, RunFile
+from tracking.models import Experiment, Run, RunFile, RunMetric
 from tracking.search import RUN_COLUMNS, run_sort
 
 EXPERIMENT_COLUMNS = {
@@ -136,10 +137,14 @@ class RunDetail(ProjectPage):
         found = queries.find_run(self.project, run_id)
         run = Run.objects.select_related("experiment", "created_by").get(pk=found.pk)
         file_count = run.files.count()
+        metrics = list(run.metrics.all())
+        drawn = drawn_of(metrics, request.GET.get("curves", ""))
         shown: dict[str, Any] = {
             "run": run,
             "file_count": file_count,
-            "metrics": run.metrics.all(),
+            "metrics": metrics,
+            "drawn": drawn,
+            "drawn_keys": {metric.key for metric in drawn},
             "params": run.params.all(),
             "tags": run.tags.all(),
             "datasets": [
@@ -154,7 +159,7 @@ class RunDetail(ProjectPage):
         return self.show(
             "tracking/run_detail.html",
             experiment=run.experiment,
-            curves=[curve(run, metric.key) for metric in shown["metrics"][:MOST_CURVES] if metric.count > 1],
+            curves=[curve(run, metric.key) for metric in drawn],
             **shown,
             **file_table(run, file_count),
         )
@@ -164,6 +169,11 @@ def file_table(run: Run, count: int) -> dict[str, Any]:
     """The first files of a run, and how many the page leaves out."""
     files = list(run.files.select_related("blob")[:MOST_FILES])
     return {"files": files, "files_left_out": max(0, count - len(files))}
+
+
+def drawn_of(metrics: Sequence[RunMetric], page: str) -> Page[RunMetric]:
+    """The metrics whose curves `?curves=` shows, page by page; a single value has no curve."""
+    return Paginator([metric for metric in metrics if metric.count > 1], MOST_CURVES).get_page(page)
 
 
 def curve(run: Run, key: str) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 // Line charts of metric series: <figure data-chart="id of a JSON script"> with {key, steps, values}, and, where a point
 // can be opened, {axis, link}: the link ends where the step follows. [data-curves] holds the curves of a run: while the
-// page says that it runs ([data-running]) they are read anew, and those of new metrics come in.
+// page says that it runs ([data-running]) those of the metrics that the page marks ([data-drawn]) are read anew.
 import { accent, lines, plain, table } from "./plot.js";
 
 const HEIGHT = 190;
 const EVERY = 3000; // milliseconds
-const MOST = 24;
 const charts = new Map(); // element -> {chart, data}
 
 const seriesOf = (data) => [{ label: data.key, xs: data.steps, ys: data.values.map(plain), color: accent() }];
@@ -50,8 +49,20 @@ function figureOf(key) {
   return element;
 }
 
+// A new metric may move another one to the next page of curves.
+function dropOthers(keys) {
+  for (const figure of curves.querySelectorAll("figure")) {
+    if (keys.includes(figure.querySelector("figcaption").textContent)) continue;
+    const element = figure.querySelector("[data-chart]");
+    charts.get(element)?.chart.destroy();
+    charts.delete(element);
+    figure.remove();
+  }
+}
+
 async function refresh() {
-  const keys = [...document.querySelectorAll("[data-metric]")].map((row) => row.dataset.metric).slice(0, MOST);
+  const keys = [...document.querySelectorAll("[data-drawn]")].map((row) => row.dataset.metric);
+  dropOthers(keys);
   if (keys.length && !document.hidden) {
     const query = new URLSearchParams([["run", curves.dataset.run], ["points", "1000"], ...keys.map((key) => ["key", key])]);
     const answer = await fetch(`${curves.dataset.curves}?${query}`);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -80,3 +81,36 @@ def test_asking_for_a_running_run_again_reads_no_curves(ann: Person) -> None:
     with CaptureQueriesContext(connection) as queries:
         client.get(f"/projects/alpha/runs/{run.public_id}/", {"files": 0}, headers={"HX-Request": "true"})
     assert not [each for each in queries if "metricchunk" in each["sql"]]
+
+
+def log(person: Person, run: Run, **counts: int) -> None:
+    """Metrics with this many points each."""
+    series = [{"key": key, "values": [0.5] * n, "steps": list(range(n))} for key, n in counts.items()]
+    services.log_metrics(actor=person.actor, project=person.project, run_id=run.public_id, series=series)
+
+
+def drawn(shown: str) -> list[str]:
+    return re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+
+
+def test_metrics_with_one_value_take_no_curves_place(ann: Person) -> None:
+    run = living(ann)
+    log(ann, run, **{f"a{n:02}": 1 for n in range(30)}, loss=2)
+    shown = get(ann, run)
+    assert drawn(shown) == ["loss"]
+    assert "are drawn" not in shown
+
+
+def test_curves_that_are_not_drawn_are_counted_and_stand_on_the_next_page(ann: Person) -> None:
+    run = living(ann)
+    log(ann, run, **{f"m{n:02}": 2 for n in range(30)})
+    first = get(ann, run)
+    assert drawn(first) == [f"m{n:02}" for n in range(24)]
+    assert "1 to 24 of 30 are drawn" in first
+    assert 'href="?curves=2#curves"' in first
+    second = get(ann, run, curves=2)
+    assert drawn(second) == [f"m{n:02}" for n in range(24, 30)]
+    assert "25 to 30 of 30 are drawn" in second
+    again = poll(ann, run, curves=2, files=0)
+    assert re.findall(r'data-metric="([^"]*)" data-drawn', again) == drawn(second)
+    assert 'href="?curves=1#curves"' in again
