@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -32,25 +33,44 @@ class Trash(ProjectPage):
         form = RestoreForm(request.POST)
         try:
             if not form.is_valid():
-                raise Missing("This is not in the trash.")
+                raise Missing(" ".join(form.errors.get("as_name", ["This is not in the trash."])))
             address = self._restore(form.cleaned_data)
         except DomainError as error:
-            messages.error(request, " ".join(filter(None, [error.message, error.hint])))
-            return redirect(request.get_full_path())
+            return self._refused(form, " ".join(filter(None, [error.message, error.hint])))
         messages.success(request, "It is back, with everything that it had.")
         return redirect(address)
 
-    def _show(self) -> HttpResponse:
+    def _refused(self, form: RestoreForm, sentence: str) -> HttpResponse:
+        """The sentence stands beside the name that was typed for a model; without one it is a message."""
+        name = form.data.get("as_name", "")
+        row = next(
+            (row for row in self._rows if not row.number and row.model_name == form.data.get("model")), None
+        )
+        if row is None or form.data.get("run") or form.data.get("number"):
+            messages.error(self.request, sentence)
+            return redirect(self.request.get_full_path())
+        return self._show(code=422, refused=row, as_name=name, sentence=sentence)
+
+    def _show(self, code: int = 200, **refusal: Any) -> HttpResponse:
         runs = run_trash.listed_trash(actor=self.actor, project=self.project)
         newest = runs.select_related("experiment").order_by("-deleted_at", "-id")
-        listed = Paginator(trash.listed_trash(actor=self.actor, project=self.project), PER_PAGE)
-        page = listed.get_page(self.request.GET.get("page"))
         return self.show(
             "registry/trash.html",
-            page=page,
-            rows=trash.dressed(page.object_list),
+            code=code,
+            page=self._page,
+            rows=self._rows,
             runs=Paginator(newest, PER_PAGE).get_page(self.request.GET.get("runs")),
+            **refusal,
         )
+
+    @cached_property
+    def _page(self) -> Page[Any]:
+        listed = Paginator(trash.listed_trash(actor=self.actor, project=self.project), PER_PAGE)
+        return listed.get_page(self.request.GET.get("page"))
+
+    @cached_property
+    def _rows(self) -> list[trash.Trashed]:
+        return trash.dressed(self._page.object_list)
 
     def _restore(self, asked: dict[str, Any]) -> str:
         whose: dict[str, Any] = {"actor": self.actor, "project": self.project}

@@ -115,3 +115,21 @@ def test_the_trash_shows_with_a_model_only_the_versions_that_went_with_it(ann: P
     trash.delete_model(**where, name="iris")
     shown = trash.list_trash(**where)
     assert [(row.model_name, row.number, row.version_count) for row in shown] == [("iris", None, 2)]
+
+
+def test_a_refused_name_stands_beside_its_field_as_it_was_typed(ann: Person) -> None:
+    make_version(ann, "iris")
+    make_version(ann, "taken")
+    trash.delete_model(actor=ann.actor, project=ann.project, name="iris")
+    client = browser(ann)
+    for name, sentence in (
+        ("taken", "exists already in alpha"),
+        ("a/b", "it must be 1 to 200 characters"),
+        ("x" * 201, "at most 200 characters"),
+    ):
+        refused = client.post(PAGE, {"model": "iris", "as_name": name})
+        shown = words(refused)
+        assert refused.status_code == 422
+        assert f'value="{name}" aria-invalid="true" aria-describedby="as_name_error"' in shown
+        assert sentence in shown.split('id="as_name_error"')[1].split("</div>")[0]
+    assert client.post(PAGE, {"model": "iris", "as_name": "free"}).status_code == 302
