@@ -23,6 +23,7 @@ from artifacts.trees import tree_of
 from artifacts.zips import serve_zip
 from common.api.filters import sorted_by
 from common.comparison import Heading, chart_data
+from common.directions import best_of, direction_of
 from common.errors import Conflict, DomainError, Invalid, Missing
 from common.heads import Head
 from deployments.models import Deployment
@@ -327,11 +328,11 @@ class VersionDetail(OfVersion, ProjectPage):
         return self._show(form, code=422)
 
     def _show(self, form: TagForm, code: int = 200) -> HttpResponse:
-        version, other = self.version, self.beside()
+        version, (other, wrong) = self.version, self.beside()
         files = list(version.manifest.files.select_related("blob").order_by("path")[:MOST_FILES])
         return self.show(
             "registry/version_detail.html",
-            code=code,
+            code=422 if wrong else code,
             model=self.model,
             version=version,
             tag_form=form,
@@ -342,6 +343,8 @@ class VersionDetail(OfVersion, ProjectPage):
             transitions=version.transitions.select_related("actor").order_by("-id")[:HISTORY_ROWS],
             deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
             other=other,
+            against=self.against or (f"v{other.number}" if other else ""),
+            against_error=wrong,
             metrics=metrics_against(version, other),
             server=self.request.build_absolute_uri("/").rstrip("/"),
             ref=f"{self.model.name}/{version.number}",
@@ -350,15 +353,28 @@ class VersionDetail(OfVersion, ProjectPage):
             .first(),
         )
 
-    def beside(self) -> ModelVersion | None:
-        """The version that the metrics are compared with: `?against=` names it, else the one in Production."""
-        others = ModelVersion.objects.alive().filter(model=self.model).exclude(pk=self.version.pk)
-        asked = self.request.GET.get("against", "").removeprefix("v")
-        if asked.isascii() and asked.isdecimal() and len(asked) < 10:
-            others = others.filter(number=int(asked))
-        else:
-            others = others.filter(stage=Stage.PRODUCTION)
-        return others.prefetch_related("metrics").order_by("-number").first()
+    def beside(self) -> tuple[ModelVersion | None, str]:
+        """The version that the metrics are compared with: `?against=` names it, else the one in Production.
+
+        With it why there is none of that name, or "".
+        """
+        rows = ModelVersion.objects.prefetch_related("metrics")
+        asked = self.against
+        if not asked:
+            others = rows.alive().filter(model=self.model, stage=Stage.PRODUCTION)
+            return others.exclude(pk=self.version.pk).order_by("-number").first(), ""
+        try:
+            other = queries.version_among(rows, self.model, asked)
+        except Missing as error:
+            return None, " ".join(filter(None, [error.message, error.hint]))
+        if other.pk == self.version.pk:
+            return None, f"v{other.number} is this version itself. Name another one."
+        return other, ""
+
+    @property
+    def against(self) -> str:
+        """What was typed; no version's name has a NUL, and the database takes none."""
+        return self.request.GET.get("against", "").replace("\0", "").strip()[:64]
 
 
 def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
@@ -367,14 +383,25 @@ def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
 
 
 def metrics_against(version: ModelVersion, other: ModelVersion | None) -> list[dict[str, Any]]:
-    """The version's metrics, each beside the other version's value and the difference to it; validation's last."""
+    """The version's metrics, each beside the other version's value and the difference to it; validation's last.
+
+    `mark` says whether the version is better or worse, where the metric's name tells which way is better.
+    """
     theirs = {(m.kind, m.key): m.value for m in other.metrics.all()} if other else {}
     rows = []
     for metric in sorted(version.metrics.all(), key=lambda each: (each.kind, each.key)):
         value = theirs.get((metric.kind, metric.key))
-        difference = None if value is None else metric.value - value
-        name = metric.key if metric.kind == MetricKind.TRAINING else f"{metric.key} (validation)"
-        rows.append({"key": name, "value": metric.value, "other": value, "difference": difference})
+        best = best_of(metric.key, [metric.value, value])
+        rows.append(
+            {
+                "key": metric.key if metric.kind == MetricKind.TRAINING else f"{metric.key} (validation)",
+                "direction": direction_of(metric.key),
+                "value": metric.value,
+                "other": value,
+                "difference": None if value is None else metric.value - value,
+                "mark": "" if best is None else ("better", "worse")[best],
+            }
+        )
     return rows
 
 
