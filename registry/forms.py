@@ -61,12 +61,12 @@ class AliasForm(forms.Form):
     alias = forms.CharField(
         label="Alias", max_length=64, help_text="For example latest-prod or best-accuracy."
     )
-    version = forms.ChoiceField(label="Version")
-
-    def __init__(self, *args: Any, numbers: list[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [(str(n), f"Version {n}") for n in numbers or []]
-        self.fields["version"] = forms.ChoiceField(label="Version", choices=choices)
+    version = forms.IntegerField(
+        label="Version",
+        min_value=1,
+        widget=forms.NumberInput(attrs={"list": "newest-versions"}),
+        help_text="Its number; the newest are offered.",
+    )
 
 
 class TagForm(forms.Form):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_filters import FilterSet
 
 from accounts.choices import Right
+from accounts.permissions import Actor
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from artifacts.api.serve import serve_blob, serve_image
 from artifacts.models import ManifestFile
@@ -28,11 +29,12 @@ from common.errors import Conflict, DomainError, Invalid, Missing
 from common.heads import Head
 from deployments.models import Deployment
 from registry import aliases, holds, queries, services, trash
-from registry.choices import MetricKind, Stage
+from registry.choices import MetricKind, Protected, Stage
 from registry.filters import ModelFilter, VersionFilter
 from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
+from registry.protections import rules_for
 from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
@@ -248,43 +250,57 @@ class Aliases(OfModel, ProjectPage):
     post_right = Right.WRITE
 
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        return self._show(AliasForm(numbers=self._numbers()))
+        return self._show(AliasForm(initial={"version": self.model.latest_number}))
 
     def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
+        where: dict[str, Any] = {"actor": self.actor, "project": self.project, "model_name": self.model.name}
         if "delete" in request.POST:
             alias = request.POST["delete"]
-            aliases.delete_alias(
-                actor=self.actor, project=self.project, model_name=self.model.name, alias=alias
-            )
+            aliases.delete_alias(**where, alias=alias)
             messages.success(request, f"The alias {alias} is deleted.")
             return redirect(request.path)
-        form = AliasForm(request.POST, numbers=self._numbers())
+        form = AliasForm(request.POST)
         if form.is_valid():
             try:
-                aliases.set_alias(
-                    actor=self.actor, project=self.project, model_name=self.model.name, **form.cleaned_data
-                )
+                aliases.set_alias(**where, **form.cleaned_data)
             except DomainError as error:
+                if error.code == "version_not_found":
+                    error.fields = {"version": [" ".join(filter(None, [error.message, error.hint]))]}
                 add_refusal(form, error)
             else:
                 messages.success(request, f"The alias {form.cleaned_data['alias']} is set.")
                 return redirect(request.path)
         return self._show(form, code=422)
 
-    def _numbers(self) -> list[int]:
-        rows = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
-        return list(rows.values_list("number", flat=True)[:500])
-
     def _show(self, form: AliasForm, code: int = 200) -> HttpResponse:
         moves = AliasMove.objects.filter(model=self.model)
+        versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
+        held = held_aliases(self.actor, self.model)
+        rows = list(self.model.aliases.all())
+        for alias in rows:
+            alias.held = held.get(alias.name, "")
         return self.show(
             "registry/aliases.html",
             code=code,
             model=self.model,
             form=form,
-            aliases=self.model.aliases.all(),
+            numbers=versions.values_list("number", flat=True)[:LISTED],
+            aliases=rows,
             alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
         )
+
+
+def held_aliases(actor: Actor, model: RegisteredModel) -> dict[str, str]:
+    """Why the actor may not move or delete an alias of the model, by the alias's name."""
+    names = [alias.name for alias in model.aliases.all()]
+    if actor.is_operator or not names:
+        return {}
+    role = actor.role_in(model.project)
+    return {
+        rule.name: f"Protected: only {', '.join([*rule.roles, *rule.groups])} may move it."
+        for rule in rules_for(actor, model, Protected.ALIAS, names)
+        if not rule.by_group and role not in rule.roles
+    }
 
 
 class Compare(OfModel, ProjectPage):
