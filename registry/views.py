@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -43,6 +44,7 @@ from tracking.views import curve_data
 
 MODEL_FILTERS = ("search", "stage", "tag", "any_tag", "filter", "alias", "author", "live_endpoint")
 HISTORY_ROWS = 20
+MOST_HISTORY = 1000  # that `?history=all` shows
 KEY_METRICS = 3
 LISTED = 100  # versions that a page names before it counts the others
 MOST_FILES = 1000  # that the page lists
@@ -142,6 +144,27 @@ def tag_chips(request: HttpRequest, name: str) -> list[tuple[str, str]]:
     return chips
 
 
+@dataclass(frozen=True)
+class History:
+    """The newest rows of a history and how many it has."""
+
+    shown: list[Any]
+    count: int
+    all_asked: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest, rows: QuerySet[Any]) -> History:
+        """Counted only where there are more than are shown: most histories are short."""
+        all_asked = request.GET.get("history") == "all"
+        most = MOST_HISTORY if all_asked else HISTORY_ROWS
+        found = list(rows[: most + 1])
+        return cls(found[:most], rows.count() if len(found) > most else len(found), all_asked)
+
+    @property
+    def cut(self) -> bool:
+        return self.count > len(self.shown)
+
+
 class RegisterModel(FormPage):
     """**Register Model**."""
 
@@ -173,8 +196,8 @@ class ModelDetail(OfModel, ProjectPage):
             trend_keys=sorted({*keys, chosen} - {""}),
             aliases=self.model.aliases.all(),
             metric_keys=keys[:KEY_METRICS],
-            transitions=histories.select_related("version__model", "actor")[:HISTORY_ROWS],
-            alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
+            transitions=History.of(request, histories.select_related("version__model", "actor")),
+            alias_moves=History.of(request, moves.select_related("from_version", "to_version", "actor")),
             deployments=deployments_of(self.model),
         )
 
@@ -286,7 +309,7 @@ class Aliases(OfModel, ProjectPage):
             form=form,
             numbers=versions.values_list("number", flat=True)[:LISTED],
             aliases=rows,
-            alias_moves=moves.select_related("from_version", "to_version", "actor")[:HISTORY_ROWS],
+            alias_moves=History.of(self.request, moves.select_related("from_version", "to_version", "actor")),
         )
 
 
@@ -356,7 +379,7 @@ class VersionDetail(OfVersion, ProjectPage):
             tree=tree_of(files),
             run=version.source_run,
             datasets=datasets_of(version.source_run),
-            transitions=version.transitions.select_related("actor").order_by("-id")[:HISTORY_ROWS],
+            transitions=History.of(self.request, version.transitions.select_related("actor").order_by("-id")),
             deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
             other=other,
             against=self.against or (f"v{other.number}" if other else ""),
