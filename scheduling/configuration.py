@@ -6,21 +6,23 @@ import json
 import math
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
 from common.checks import shorten
 from common.errors import Invalid
+from scheduling.schemas import check_rules, fault
 
 MOST_BYTES = 256 * 1024
 DEEPEST = 32
+MOST_OF_ONE = (
+    100 * 1024
+)  # bytes; each plain value becomes an environment variable, and Linux ends those at 128 KiB
 
 
 def check_configuration(value: object, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     """An object of plain JSON that fits the schema; Invalid names the key that does not."""
     found = _check_object("configuration", value)
+    _check_each(found)
     if schema is not None:
-        error = best_match(Draft202012Validator(schema).iter_errors(found))
+        error = fault(found, schema)
         if error is not None:
             where = ".".join(["configuration", *map(str, error.absolute_path)])
             raise Invalid.field(
@@ -34,13 +36,19 @@ def check_configuration(value: object, schema: dict[str, Any] | None = None) -> 
 def check_schema(value: object) -> dict[str, Any]:
     """A JSON Schema (draft 2020-12) that refers to nothing outside of itself."""
     found = _check_object("schema", value)
-    try:
-        Draft202012Validator.check_schema(found)
-    except SchemaError as error:
-        raise Invalid.field("schema", f"schema is no JSON Schema: {shorten(error.message, 300)}") from error
-    if any(not str(ref).startswith("#") for ref in _references(found)):
-        raise Invalid.field("schema", "schema refers to another document; it must hold all that it needs.")
+    check_rules(found)
     return found
+
+
+def _check_each(configuration: dict[str, Any]) -> None:
+    for key, value in configuration.items():
+        size = len(key.encode()) + (len(value.encode()) if isinstance(value, str) else 0)
+        if size > MOST_OF_ONE:
+            raise Invalid.field(
+                "configuration",
+                f"configuration.{shorten(key)} has {size} bytes; at most {MOST_OF_ONE} are allowed for one text.",
+                "The program gets each as an environment variable; put longer ones into a file of the code.",
+            )
 
 
 def _check_object(field: str, value: object) -> dict[str, Any]:
@@ -80,10 +88,3 @@ def _check_string(field: str, text: object) -> None:
         raise Invalid.field(field, f"{field} has the key {shorten(text)}; keys must be text.")
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise Invalid.field(field, f"{field} holds {shorten(text)}, with a character that is not allowed.")
-
-
-def _references(value: object) -> list[object]:
-    if isinstance(value, dict):
-        own = [each for key, each in value.items() if key in ("$ref", "$dynamicRef")]
-        return own + [ref for each in value.values() for ref in _references(each)]
-    return [ref for each in value for ref in _references(each)] if isinstance(value, list) else []

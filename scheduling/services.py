@@ -139,9 +139,8 @@ def trigger_schedule(
     with transaction.atomic():
         schedule = _lock(project, name)
         code = code_of(schedule)
-        used = schedule.configuration
-        if configuration is not None:
-            used = check_configuration(configuration, code.schema)
+        used = schedule.configuration if configuration is None else configuration
+        used = check_configuration(used, code.schema)
         execution = new_execution(schedule, Trigger.MANUAL, configuration=used, created_by=actor.user)
         execution.save(force_insert=True)
         start_soon(execution)
@@ -161,9 +160,8 @@ def run_again(
         first = execution_of(project, run_id)
         schedule, code = _lock(project, first.schedule.name), first.code
         assert code is not None
-        used = first.configuration
-        if configuration is not None:
-            used = check_configuration(configuration, code.schema)
+        used = first.configuration if configuration is None else configuration
+        used = check_configuration(used, code.schema)
         execution = new_execution(
             schedule,
             Trigger.MANUAL,
