@@ -28,6 +28,7 @@ from common.errors import DomainError
 from common.jobs import Again, enqueue
 from common.models import Job, JobState
 from scheduling.choices import OPEN_STATES, EndReason, ExecutionState, Trigger
+from scheduling.configuration import check_configuration
 from scheduling.engines import engine_for
 from scheduling.engines.base import EngineAway, EngineError, Seen, TrainingEngine, Work
 from scheduling.models import ScheduleExecution
@@ -131,6 +132,7 @@ def _work(execution: ScheduleExecution) -> Work:
     code = execution.code or code_of(schedule)
     manifest = code.manifest
     assert manifest is not None  # only code that is Ready is ever run
+    check_configuration(execution.configuration, code.schema)  # code may be newer than the check at the edit
     run = start_run(
         actor=actor,
         project=schedule.project,
