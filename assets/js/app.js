@@ -3,6 +3,7 @@ import "htmx.org";
 
 import "./frame.js";
 import { on } from "./on.js";
+import "./polled.js";
 import "./search.js";
 
 on("click", "[data-copy]", async (button) => {

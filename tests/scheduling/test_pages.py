@@ -188,3 +188,10 @@ def test_a_list_costs_the_same_queries_at_10_and_200_rows(ann: Person, path: str
             text(client, path)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 14
+
+
+def test_what_is_polled_has_ids_by_which_the_focus_comes_back(ann: Person) -> None:
+    schedule = make_schedule(ann)
+    execution = trigger(ann, schedule)
+    assert '<button id="act-stop"' in text(browser(ann), f"executions/{execution.public_id}/")
+    assert f'<a id="execution-{execution.pk}"' in text(browser(ann), f"schedules/{schedule.name}/")

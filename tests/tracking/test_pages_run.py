@@ -114,3 +114,12 @@ def test_curves_that_are_not_drawn_are_counted_and_stand_on_the_next_page(ann: P
     again = poll(ann, run, curves=2, files=0)
     assert re.findall(r'data-metric="([^"]*)" data-drawn', again) == drawn(second)
     assert 'href="?curves=1#curves"' in again
+
+
+def test_what_is_polled_on_a_runs_page_has_ids_by_which_the_focus_comes_back(ann: Person) -> None:
+    run = living(ann)
+    shown = poll(ann, run, files=0)
+    head = shown[shown.index('id="run-head"') : shown.index('id="run-metrics"')]
+    links = re.findall("<a [^>]*>", head)
+    assert len(links) == 3
+    assert all(' id="' in link for link in links)

@@ -1,0 +1,76 @@
+"""The portal's script on pages as small as what it does there, served without a platform and without TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.e2e.browser import open_chromium
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).resolve().parents[2] / "static" / "app.js"
+ADDRESS = "http://portal.test/"  # no secure context: a browser gives it no clipboard
+Answer = Callable[[dict[str, list[str]]], str]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    with chromium.new_context() as context:
+        yield context
+
+
+def opened(context: BrowserContext, answer: Answer, path: str = "") -> Page:
+    """A page whose every request `answer` answers, from what the address asks for."""
+
+    def fulfil(route: Route) -> None:
+        if route.request.url.endswith("/app.js"):
+            route.fulfill(body=SCRIPT.read_text(), content_type="text/javascript")
+            return
+        body = answer(parse_qs(urlsplit(route.request.url).query))
+        frame = f'<body><div id="toasts"></div>{body}<script src="/app.js"></script></body>'
+        route.fulfill(body=f"<!doctype html>{frame}", content_type="text/html")
+
+    context.route(f"{ADDRESS}**", fulfil)
+    page = context.new_page()
+    page.goto(ADDRESS + path)
+    return page
+
+
+def test_a_polled_log_keeps_its_place_follows_its_end_and_the_focus_stays(context: BrowserContext) -> None:
+    polls = 0
+
+    def answer(asked: dict[str, list[str]]) -> str:
+        nonlocal polls
+        polls += 1
+        lines = "\n".join(f"line {n}" for n in range(50 + polls))
+        return f"""<div id="live" data-polls="{polls}" hx-get="/" hx-trigger="every 300ms" hx-select="#live"
+          hx-swap="outerHTML"><button id="act-stop">Stop</button><a href="/run/">Run</a>
+          <pre id="log" tabindex="0" data-follows style="height: 100px; overflow: auto">{lines}</pre></div>"""
+
+    page = opened(context, answer)
+    log = page.locator("#log")
+
+    def after_two_polls() -> None:
+        seen = int(page.locator("#live").get_attribute("data-polls") or 0)
+        page.wait_for_function(f"Number(document.getElementById('live').dataset.polls) >= {seen + 2}")
+
+    log.evaluate("pane => pane.scrollTo(0, 120)")
+    page.get_by_role("link", name="Run").focus()
+    after_two_polls()
+    assert log.evaluate("pane => pane.scrollTop") == 120
+    expect(page.get_by_role("link", name="Run")).to_be_focused()
+    log.evaluate("pane => pane.scrollTo(0, pane.scrollHeight)")
+    page.get_by_role("button", name="Stop").focus()
+    after_two_polls()
+    assert log.evaluate("pane => pane.scrollHeight - pane.clientHeight - pane.scrollTop") < 2
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
