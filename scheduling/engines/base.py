@@ -70,4 +70,4 @@ class TrainingEngine(Protocol):
         """Bytes that it wrote so far."""
 
     def forget(self, execution_id: str) -> None:
-        """Removes what is left of it; it must have ended."""
+        """Removes what is left of it; nothing of what still runs."""

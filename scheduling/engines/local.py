@@ -126,7 +126,16 @@ class LocalTraining:
             return 0
 
     def forget(self, execution_id: str) -> None:
-        shutil.rmtree(self._folder(execution_id), ignore_errors=True)
+        """While its supervisor lives the folder stays: by it alone the process can be seen and stopped."""
+        folder = self._folder(execution_id)
+        try:
+            with (folder / "lock").open("a+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            self.stop(execution_id)
+        except FileNotFoundError:
+            return
 
     def _folder(self, execution_id: str) -> Path:
         return self.root / execution_id
