@@ -7,6 +7,7 @@ unique index; the engine starts a process once, kept by a lock that the process 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -23,8 +24,7 @@ from accounts.notifications import notify
 from accounts.permissions import Actor, system_actor
 from accounts.services import create_run_token, revoke_run_tokens
 from artifacts.services import make_manifest, materialize, store_bytes
-from common.checks import shorten
-from common.errors import DomainError
+from common.errors import Conflict, DomainError, Missing
 from common.jobs import Again, enqueue
 from common.models import Job, JobState
 from scheduling.choices import OPEN_STATES, EndReason, ExecutionState, Trigger
@@ -36,7 +36,6 @@ from scheduling.moments import new_execution
 from scheduling.services import start_soon
 from scheduling.training_code import code_of
 from tracking.choices import RunStatus
-from tracking.models import Run
 from tracking.services import end_run, start_run
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,10 @@ LOOK_AGAIN = 1.0  # seconds
 LOOK_SOON = 0.3
 WAIT_FOR_TURN = 2.0
 ENGINE_AWAY = 2.0
+STOPPED_WITHIN = 10.0
+CLEAR_UP_FOR = timedelta(hours=1)
+LONGEST_REASON = 5000
+LONGEST_TOLD = 300
 TOKEN_SPARE = timedelta(hours=1)
 LOG_LIMIT = 17 << 20
 LOG_NAME = "training.log"
@@ -62,7 +65,7 @@ RUN_ENDS = {
 
 
 def execute(execution_id: int) -> Again | None:
-    """One step of an execution; None when it has ended."""
+    """One step of an execution; None when it has ended and nothing of it is left."""
     rows = ScheduleExecution.objects.select_related(
         "schedule__project",
         "schedule__experiment",
@@ -74,7 +77,7 @@ def execute(execution_id: int) -> Again | None:
     )
     execution = rows.get(pk=execution_id)
     if execution.state not in OPEN_STATES:
-        return None
+        return _clear_up(execution)
     if execution.state == ExecutionState.QUEUED:
         if execution.stop_asked_at is not None:
             return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
@@ -111,9 +114,13 @@ def _claim(execution: ScheduleExecution) -> bool:
 def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
     seen = engine.observe(execution.public_id)
     if seen.state == "absent":
+        if _another_is_at_it(execution):
+            return Again(LOOK_SOON)
         if execution.stop_asked_at is not None:
             return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
         engine.start(_work(execution))
+        if not _is_wanted(execution):
+            engine.stop(execution.public_id)
         return Again(LOOK_SOON)
     if seen.state == "running":
         if execution.stop_asked_at is not None:
@@ -123,6 +130,37 @@ def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
     state, sentence = _verdict(execution, seen)
     _keep_log(execution, engine)
     return _settle(execution, state, seen.reason, sentence, seen)
+
+
+def _another_is_at_it(execution: ScheduleExecution) -> bool:
+    """Whether two workers hold jobs of it: what is absent to this one the other may be starting right now."""
+    return Job.objects.filter(key=_job_key(execution), state=JobState.RUNNING).count() > 1
+
+
+def _is_wanted(execution: ScheduleExecution) -> bool:
+    """Asked once it was started, which may take long; under the lock, so that no Stop slips past."""
+    with transaction.atomic():
+        row = ScheduleExecution.objects.select_for_update().get(pk=execution.pk)
+    return row.state in OPEN_STATES and row.stop_asked_at is None
+
+
+def _clear_up(execution: ScheduleExecution) -> Again | None:
+    """Ends what a worker started that did not know yet that the execution had ended."""
+    if not execution.engine:
+        return None  # no worker ever claimed it
+    _end_its_run(execution, ExecutionState(execution.state), execution.reason)
+    engine = engine_for(execution.engine)
+    try:
+        if engine.observe(execution.public_id).state == "running":
+            engine.stop(execution.public_id)
+            return Again(LOOK_SOON)
+        engine.forget(execution.public_id)
+    except EngineError as error:
+        log.warning("%s is left on its engine: %s", execution.public_id, error)
+    except EngineAway:
+        ended_at = execution.ended_at or timezone.now()
+        return Again(ENGINE_AWAY) if timezone.now() - ended_at < CLEAR_UP_FOR else None
+    return None
 
 
 def _work(execution: ScheduleExecution) -> Work:
@@ -191,6 +229,10 @@ def _actor(execution: ScheduleExecution) -> Actor:
     return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)
 
 
+def _job_key(execution: ScheduleExecution) -> str:
+    return f"execution:{execution.pk}"
+
+
 def _run_id(execution: ScheduleExecution) -> str:
     """The same each time, so that a second start continues the run of the first."""
     return f"run-{execution.public_id.removeprefix('exec-')}"
@@ -223,38 +265,44 @@ def _settle(
     seen: Seen | None = None,
 ) -> Again | None:
     """Writes how it ended, once; its run ends the same way, its token dies, the next in line is told."""
+    said: dict[str, Any] = {
+        "state": state,
+        "end_reason": "" if state == ExecutionState.SUCCEEDED else reason,
+        "reason": _printable(sentence)[:LONGEST_REASON],
+        "ended_at": timezone.now(),
+        "exit_code": seen.exit_code if seen else None,
+        "duration": seen.duration if seen else None,
+        "cpu_seconds": seen.cpu_seconds if seen else None,
+        "peak_memory": seen.peak_memory if seen else None,
+    }
     with transaction.atomic():
-        still_open = ScheduleExecution.objects.filter(pk=execution.pk, state__in=OPEN_STATES)
-        won = still_open.update(
-            state=state,
-            end_reason="" if state == ExecutionState.SUCCEEDED else reason,
-            reason=sentence,
-            ended_at=timezone.now(),
-            exit_code=seen.exit_code if seen else None,
-            duration=seen.duration if seen else None,
-            cpu_seconds=seen.cpu_seconds if seen else None,
-            peak_memory=seen.peak_memory if seen else None,
-        )
+        won = ScheduleExecution.objects.filter(pk=execution.pk, state__in=OPEN_STATES).update(**said)
         if won:
-            _end_its_run(execution, state, sentence)
+            vars(execution).update(said)  # what follows tells of it
+            _end_its_run(execution, state, execution.reason)
             _what_follows(execution, state)
-    with suppress(EngineAway):
+    with suppress(EngineAway, EngineError):
         engine_for(execution.engine).forget(execution.public_id)
     return None
 
 
+def _printable(sentence: str) -> str:
+    """Without what neither the database nor a run takes: a sentence of an engine may hold anything."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in sentence)
+
+
 def _end_its_run(execution: ScheduleExecution, state: ExecutionState, sentence: str) -> None:
+    """As the system: people leave and lose rights, and the execution ends all the same."""
     revoke_run_tokens(_run_id(execution))
-    run = execution.run
-    if run is None or Run.objects.get(pk=run.pk).status != RunStatus.RUNNING:
-        return  # the program ended it itself
-    end_run(
-        actor=Actor(user=execution.schedule.created_by, door=Door.JOB),
-        project=execution.schedule.project,
-        run_id=run.public_id,
-        status=RUN_ENDS[state],
-        error=sentence,
-    )
+    # It never began or was deleted; or the program ended it itself.
+    with suppress(Missing, Conflict):
+        end_run(
+            actor=system_actor(),
+            project=execution.schedule.project,
+            run_id=_run_id(execution),
+            status=RUN_ENDS[state],
+            error=sentence,
+        )
 
 
 def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
@@ -294,10 +342,14 @@ def _tell_of_failure(execution: ScheduleExecution) -> None:
     notify(
         people,
         Notice.SCHEDULE_FAILED,
-        f"{schedule.name} failed: {shorten(execution.reason, 300)}",
+        f"{schedule.name} failed: {_cut(execution.reason)}",
         project=schedule.project,
         path=reverse("scheduling:execution", args=[schedule.project.slug, execution.public_id]),
     )
+
+
+def _cut(sentence: str) -> str:
+    return sentence if len(sentence) <= LONGEST_TOLD else f"{sentence[: LONGEST_TOLD - 1]}…"
 
 
 def give_up(execution_id: int, error: str) -> None:
@@ -305,13 +357,21 @@ def give_up(execution_id: int, error: str) -> None:
     execution = ScheduleExecution.objects.select_related(
         "schedule__project", "schedule__created_by", "run", "code"
     ).get(pk=execution_id)
-    engine = engine_for(execution.engine)
-    with suppress(EngineAway):
-        if engine.observe(execution.public_id).state == "running":
-            engine.stop(execution.public_id)
-    if execution.state in OPEN_STATES:
-        sentence = f"Workers failed on it again and again: {error}"[:2000]
-        _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+    if execution.state not in OPEN_STATES:
+        return
+    with suppress(EngineAway, EngineError):
+        _wait_for_its_end(execution)
+    sentence = f"Workers failed on it again and again: {error}"[:2000]
+    _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+    start_soon(execution)  # whatever outlived the wait is cleared up
+
+
+def _wait_for_its_end(execution: ScheduleExecution) -> None:
+    """Stops it and waits a while, so that the next one does not run beside it."""
+    engine, end = engine_for(execution.engine), time.monotonic() + STOPPED_WITHIN
+    while engine.observe(execution.public_id).state == "running" and time.monotonic() < end:
+        engine.stop(execution.public_id)
+        time.sleep(LOOK_SOON)
 
 
 def look_after() -> int:
@@ -322,7 +382,7 @@ def look_after() -> int:
     looked_after = set(keys)
     count = 0
     for execution in ScheduleExecution.objects.filter(state__in=OPEN_STATES):
-        if f"execution:{execution.pk}" not in looked_after:
+        if _job_key(execution) not in looked_after:
             start_soon(execution)
             count += 1
     return count

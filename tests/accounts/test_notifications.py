@@ -203,7 +203,7 @@ def test_a_failed_execution_is_told_to_who_made_the_schedule(
     executions.give_up(execution.pk, "the disk is full")
     ((kind, text),) = told(ann)
     assert kind == "schedule_failed"
-    assert text.startswith("nightly failed: ")
+    assert text == "nightly failed: Workers failed on it again and again: the disk is full"
 
 
 def test_an_alert_is_told_to_who_set_it(ann: Person) -> None:
