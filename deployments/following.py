@@ -10,8 +10,7 @@ from approvals.policies import policy_for
 from deployments.choices import Wanted
 from deployments.models import Deployment
 from deployments.revisions import lock_deployment, tell
-from deployments.wanting import lack_known_now, want, wanted_revision
-from deployments.wishes import wish_of
+from deployments.wanting import current_wish, lack_known_now, want, wanted_revision
 from registry.choices import Stage, VersionStatus
 from registry.locks import lock_version
 from registry.models import Alias, AliasMove, ModelVersion
@@ -52,7 +51,8 @@ def _follow(deployment_id: int, version_id: int | None) -> bool:
         said = (
             f"{deployment.follows} moved to version {version.number}{_by(deployment)}: the endpoint follows"
         )
-        want(system_actor(), "follow_alias", deployment, version, wish_of(current), lack=lack, said=said)
+        wish = current_wish(deployment)
+        want(system_actor(), "follow_alias", deployment, version, wish, lack=lack, said=said)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -36,7 +36,8 @@ class Deployment(models.Model):
 
     While both are healthy and differ, `canary_percent` of the requests go to the wanted one. `shadow_revision`
     gets copies; its answers are compared and counted, never returned. `failing` says in a sentence that too many of
-    its requests fail, and is empty while they do not (see watching).
+    its requests fail, and is empty while they do not (see watching). `next_rollout` is what was asked for while a
+    change is on its way, which keeps its own; null when nothing was.
     """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="deployments")
@@ -58,6 +59,7 @@ class Deployment(models.Model):
         "DeploymentRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
     canary_percent = models.PositiveSmallIntegerField(default=0)
+    next_rollout = models.JSONField(null=True, blank=True, editable=False)
     follows = models.CharField(max_length=64, blank=True)
     engine = models.CharField(max_length=16, choices=EngineName, blank=True)
     rate_limit = models.PositiveIntegerField(null=True, blank=True)
@@ -88,6 +90,13 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.endpoint_name
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        """How the traffic moves to the next revision."""
+        if self.next_rollout is not None:
+            return dict(self.next_rollout)
+        return dict(self.wanted_revision.rollout) if self.wanted_revision else {}
 
 
 class DeploymentRevision(models.Model):

@@ -151,7 +151,26 @@ def take_over(actor: Actor, deployment: Deployment, revision: DeploymentRevision
         wake_asked_at=None,
         failing="",
     )
+    use_next_rollout(deployment)
     _record(actor, "activate_revision", deployment, old, revision)
+
+
+def set_rollout(deployment: Deployment, rollout: dict[str, Any]) -> None:
+    """How the traffic moves at the next change; one that is on its way goes on by the rollout that it began with."""
+    deployment.next_rollout = rollout
+    deployment.save(update_fields=["next_rollout"])
+    use_next_rollout(deployment)
+
+
+def use_next_rollout(deployment: Deployment) -> None:
+    """Once no change is on its way, the wanted revision says again how the next one moves the traffic."""
+    wanted, serving = deployment.wanted_revision, deployment.serving_revision
+    moving = wanted and serving and wanted.pk != serving.pk and wanted.state != RevisionState.FAILED
+    if wanted is None or moving or deployment.next_rollout is None:
+        return
+    change_revision(wanted, rollout=deployment.next_rollout)
+    deployment.next_rollout = None
+    deployment.save(update_fields=["next_rollout"])
 
 
 def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
@@ -171,6 +190,7 @@ def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, rea
     if deployment.wanted_revision_id == revision.pk:
         values["canary_percent"] = 0
     settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **values)
+    use_next_rollout(deployment)
     _record(actor, "fail_revision", deployment, revision, None)
 
 

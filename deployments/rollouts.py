@@ -27,7 +27,7 @@ from deployments.wanting import (
     want,
     wanted_revision,
 )
-from deployments.wishes import wish_of
+from deployments.wishes import BAKE_SECONDS, wish_of
 from registry.models import ModelVersion
 from registry.queries import version_among
 
@@ -40,7 +40,7 @@ def advance(plan: Deployment) -> bool:
     seen = wanted_revision(plan)
     broken = broken_limit(plan, seen)
     baked = seen.step_at is not None and timezone.now() - seen.step_at >= timedelta(
-        seconds=seen.rollout.get("bake_seconds", 0)
+        seconds=seen.rollout.get("bake_seconds", BAKE_SECONDS)
     )
     if not (broken or (baked and seen.state == RevisionState.ACTIVE)):
         return False
@@ -54,7 +54,7 @@ def advance(plan: Deployment) -> bool:
         if broken:
             revisions.fail(system_actor(), deployment, revision, broken)
             return False
-        if revision.rollout_step + 1 < len(revision.rollout["steps"]):
+        if revision.rollout_step + 1 < len(revision.rollout.get("steps", [])):
             revisions.step(deployment, revision, revision.rollout_step + 1)
             return False
         revisions.take_over(system_actor(), deployment, revision)
@@ -98,6 +98,7 @@ def abort_rollout(*, actor: Actor, project: Project, endpoint_name: str) -> Depl
             follows="",
             warnings=[],
         )
+        revisions.use_next_rollout(deployment)
         changed(actor, "abort_rollout", deployment, before=facts(coming), after=facts(serving))
     return find_deployment(project, endpoint_name)
 
@@ -127,6 +128,7 @@ def rollback_deployment(
         locked = lock_deployable(target.version_id)
         deployment = lock_deployment(found.pk)
         same_revision(deployment, current)
+        rollout = deployment.rollout
         said = (
             f"{actor.user.username} rolled back to revision {target.number}, version {locked.number}"
             f"{_unfollowed(deployment)}"
@@ -142,7 +144,6 @@ def rollback_deployment(
             follows="",
         )
         # Back is at once, past all steps; the next change goes by them again.
-        rollout = current.rollout
         change_revision(new, rollout=rollout, rollout_step=len(rollout.get("steps", [])))
     return find_deployment(project, endpoint_name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 from django.conf import settings
 from django.db import transaction
@@ -23,15 +23,17 @@ from deployments.engines import engine_for
 from deployments.engines.base import EngineError
 from deployments.models import Deployment
 from deployments.queries import DOWN, ENDED, endpoints_holding, find_deployment, find_revision
-from deployments.revisions import change_revision, lock_deployment, retire, settle, tell
+from deployments.revisions import lock_deployment, retire, set_rollout, settle, tell, use_next_rollout
 from deployments.wanting import (
     DESCRIPTION_LENGTH,
     changed,
+    current_wish,
     describe,
     lack_known_now,
     lock_deployable,
     look_soon,
     must_run,
+    record_act,
     same_revision,
     take_name,
     unended,
@@ -116,7 +118,7 @@ def update_deployment(
         follows = ""
     elif follow and not follows:
         raise Invalid.field("follow", "follow needs version, the alias to follow.")
-    wish, limits = check_wish(wishes, wish_of(current)), check_limits(wishes)
+    wish, limits = check_wish(wishes, current_wish(found)), check_limits(wishes)
     lack = lack_known_now(found.engine, wish.gpu_type)
     with transaction.atomic():
         if (target.pk, wish) != (current.version_id, wish_of(current)):
@@ -127,7 +129,7 @@ def update_deployment(
             want(actor, "update_deployment", deployment, locked, wish, lack=lack, follows=follows)
         deployment = lock_deployment(found.pk)
         if "rollout" in wishes:
-            change_revision(wanted_revision(deployment), rollout=wish.rollout)
+            _set_rollout(actor, deployment, wish.rollout)
         if "engine" in wishes:
             _set_engine(deployment, check_engine(wishes["engine"]))
         named = {} if description is None else {"description": description}
@@ -182,6 +184,7 @@ def let_go(*, actor: Actor, project: Project, version_ids: Collection[int]) -> l
                 retire(coming)
                 said = f"The change to version {coming.version.number} ended: it is quarantined."
                 settle(deployment, said, coming, wanted_revision=serving, canary_percent=0)
+                use_next_rollout(deployment)
                 look_soon(deployment)
         names.append(found.endpoint_name)
     return names
@@ -203,7 +206,7 @@ def deploy_again(*, actor: Actor, project: Project, endpoint_name: str) -> Deplo
                 "Undeploy it first to start it afresh.",
                 code="already_deployed",
             )
-        want(actor, "deploy_again", deployment, locked, wish_of(current), lack=lack)
+        want(actor, "deploy_again", deployment, locked, current_wish(deployment), lack=lack)
     return find_deployment(project, endpoint_name)
 
 
@@ -291,6 +294,20 @@ def _followed(model: RegisteredModel, version: str | int, follow: bool | None) -
             "follow", f"{version} is no alias of {model.name}; only an alias can be followed."
         )
     return str(version) if is_alias and follow is not False else ""
+
+
+def _set_rollout(actor: Actor, deployment: Deployment, rollout: dict[str, Any]) -> None:
+    """Another way for the traffic to move; the same changes nothing and is not told."""
+    before = deployment.rollout
+    if rollout == before:
+        return
+    set_rollout(deployment, rollout)
+    who, later = actor.user.username, deployment.next_rollout is not None
+    steps = ", ".join(f"{step} %" for step in rollout.get("steps", []))
+    how = f"by steps of {steps}" if steps else "at once"
+    own = " The one on its way keeps its own steps and limits." if later else ""
+    tell(deployment, f"{who} asked that the next change moves the requests {how}.{own}")
+    record_act(actor, "update_deployment", deployment, before={"rollout": before}, after={"rollout": rollout})
 
 
 def _set_engine(deployment: Deployment, engine: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +21,7 @@ from deployments.engines.base import EngineAway
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import ENDED
 from deployments.revisions import change_revision, facts, lock_deployment, retire, settle, tell
-from deployments.wishes import Wish
+from deployments.wishes import Wish, wish_of
 from registry.choices import VersionStatus
 from registry.locks import lock_version
 from registry.models import ModelVersion, RegisteredModel
@@ -129,6 +130,7 @@ def want(
         wanted=Wanted.RUNNING,
         wanted_revision=revision,
         canary_percent=0,
+        next_rollout=None,
         warnings=[on_the_cpu(lack)] if lack and settings.NO_GPU == "cpu" else [],
         **values,
     )
@@ -182,6 +184,11 @@ def wanted_revision(deployment: Deployment) -> DeploymentRevision:
     if deployment.wanted_revision is None:
         raise RuntimeError(f"The endpoint {deployment.endpoint_name} has no revision.")
     return deployment.wanted_revision
+
+
+def current_wish(deployment: Deployment) -> Wish:
+    """What the next revision runs with unless something else is asked for."""
+    return replace(wish_of(wanted_revision(deployment)), rollout=deployment.rollout)
 
 
 def same_revision(deployment: Deployment, seen: DeploymentRevision) -> None:

@@ -35,7 +35,7 @@ class DeploymentSerializer(serializers.Serializer):
     idle_seconds = serializers.IntegerField(source="wanted_revision.idle_seconds")
     max_batch_size = serializers.IntegerField(source="wanted_revision.max_batch_size")
     max_delay_ms = serializers.IntegerField(source="wanted_revision.max_delay_ms")
-    rollout = serializers.DictField(source="wanted_revision.rollout")
+    rollout = serializers.DictField()
     canary_percent = serializers.IntegerField()
     follows = serializers.CharField()
     engine = serializers.CharField()

@@ -213,6 +213,35 @@ def test_a_canary_is_promoted_or_aborted_by_hand(ada: Person, engine: EngineProc
     assert (missing.status_code, missing.json()["code"]) == (404, "revision_not_found")
 
 
+def test_another_rollout_leaves_the_canary_on_its_way_its_steps_and_limits(ada: Person) -> None:
+    revision = canary(ada)
+    asked = ada.api.patch(f"{ada.base}/{ADDRESS}", {"rollout": {}, "description": "x"}, format="json")
+    assert asked.json()["rollout"] == {}
+    assert events(ada)[-1] == (
+        f"{ada.user.username} asked that the next change moves the requests at once. "
+        "The one on its way keeps its own steps and limits."
+    )
+    assert goes_on(ada, revision)
+    assert endpoint(ada)["canary_percent"] == 50
+    answered(revision, 60, errors=12)
+    work_until(lambda: state(ada) == "Degraded", 60)
+    work_until_idle(60)
+    assert "12 of 60 requests failed" in endpoint(ada)["reason"]
+    assert endpoint(ada)["rollout"] == {}
+    a_quick_version(ada)
+    ada.api.patch(f"{ada.base}/{ADDRESS}", {"version": 3}, format="json")
+    work_until(lambda: endpoint(ada)["serving_version"] == 3, 60)
+    assert not [line for line in events(ada) if "Version 3 gets" in line]
+
+
+def test_a_canary_whose_steps_are_gone_takes_over_instead_of_standing_still(ada: Person) -> None:
+    revision = canary(ada)
+    DeploymentRevision.objects.filter(pk=revision.pk).update(rollout={}, step_at="2026-01-01T00:00:00Z")
+    work_until(lambda: endpoint(ada)["serving_version"] == 2, 60)
+    work_until_idle(60)
+    assert state(ada) == "Active"
+
+
 def test_a_shadow_runs_beside_and_never_serves(ada: Person, engine: EngineProcess) -> None:
     deployed(ada, a_quick_version(ada, "return [1 for row in rows]"))
     a_quick_version(ada)
