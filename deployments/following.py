@@ -7,6 +7,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from accounts.permissions import system_actor
 from approvals.policies import policy_for
+from common.errors import Conflict
 from deployments.choices import Wanted
 from deployments.models import Deployment
 from deployments.revisions import lock_deployment, tell
@@ -60,11 +61,37 @@ def why_not(deployment: Deployment, version: ModelVersion) -> str:
     """Why an endpoint does not follow to this version, as part of a sentence, or ""."""
     if version.status != VersionStatus.READY:
         return f"which is {version.status}"
-    if version.stage != Stage.PRODUCTION and policy_for(deployment.model, Stage.PRODUCTION):
+    return not_approved(version)
+
+
+def not_approved(version: ModelVersion) -> str:
+    """Why an alias is not followed to this version although it may be Ready, as part of a sentence, or ""."""
+    if version.stage != Stage.PRODUCTION and policy_for(version.model, Stage.PRODUCTION):
         return (
             "which is not in Production, and a policy guards that stage: only what was approved is followed"
         )
     return ""
+
+
+def followed_version(deployment: Deployment) -> ModelVersion:
+    """What the alias that an endpoint follows means for it now: the version named, where following would move there."""
+    current = wanted_revision(deployment).version
+    rows = Alias.objects.filter(model=deployment.model, name=deployment.follows)
+    alias = rows.select_related("version__model").first()
+    if alias is None or why_not(deployment, alias.version):
+        return current
+    return alias.version
+
+
+def check_follows(version: ModelVersion, alias: str) -> None:
+    """Conflict for an alias that names a version to which it would not be followed."""
+    why = not_approved(version) if alias else ""
+    if why:
+        raise Conflict(
+            f"{alias} names version {version.number}, {why}.",
+            "Have the version approved, or give its number: that follows no alias.",
+            code="not_approved",
+        )
 
 
 def _by(deployment: Deployment) -> str:

@@ -21,6 +21,7 @@ from common.errors import Busy, Conflict, Invalid
 from deployments.choices import RevisionState, Wanted
 from deployments.engines import engine_for
 from deployments.engines.base import EngineError
+from deployments.following import check_follows, followed_version
 from deployments.models import Deployment
 from deployments.queries import DOWN, ENDED, endpoints_holding, find_deployment, find_revision
 from deployments.revisions import lock_deployment, retire, set_rollout, settle, tell, use_next_rollout
@@ -79,6 +80,7 @@ def deploy(
     model = find_model(project, model_name)
     target = version_among(ModelVersion.objects.all(), model, version)
     follows = _followed(model, version, follow)
+    check_follows(target, follows)
     lack = lack_known_now(engine, wish.gpu_type)
     with transaction.atomic():
         locked = lock_deployable(target.pk)
@@ -110,14 +112,7 @@ def update_deployment(
     require(actor, project, Right.WRITE)
     found = find_deployment(project, endpoint_name)
     current = wanted_revision(found)
-    target, follows = current.version, found.follows
-    if version is not None:
-        target = version_among(ModelVersion.objects.all(), found.model, version)
-        follows = _followed(found.model, version, follow)
-    elif follow is False:
-        follows = ""
-    elif follow and not follows:
-        raise Invalid.field("follow", "follow needs version, the alias to follow.")
+    target, follows = _target(found, version, follow)
     wish, limits = check_wish(wishes, current_wish(found)), check_limits(wishes)
     lack = lack_known_now(found.engine, wish.gpu_type)
     with transaction.atomic():
@@ -284,6 +279,25 @@ def check_endpoint_name(name: object) -> str:
         "1 to 63 lower-case letters, digits and hyphens, with no hyphen at its ends",
         max_length=63,
     )
+
+
+def _target(
+    deployment: Deployment, version: str | int | None, follow: bool | None
+) -> tuple[ModelVersion, str]:
+    """The version that a change asks for, and the alias that is followed from then on, or "".
+
+    The alias that is followed already, which a form sends with every change, moves nothing that following would not.
+    """
+    if version is None:
+        if follow and not deployment.follows:
+            raise Invalid.field("follow", "follow needs version, the alias to follow.")
+        return wanted_revision(deployment).version, "" if follow is False else deployment.follows
+    if follow is not False and deployment.follows and version == deployment.follows:
+        return followed_version(deployment), deployment.follows
+    target = version_among(ModelVersion.objects.all(), deployment.model, version)
+    follows = _followed(deployment.model, version, follow)
+    check_follows(target, follows)
+    return target, follows
 
 
 def _followed(model: RegisteredModel, version: str | int, follow: bool | None) -> str:

@@ -64,6 +64,42 @@ def test_what_is_not_ready_or_not_approved_is_not_followed(ada: Person, followed
     assert follow_aliases() == 1
 
 
+def test_a_change_of_a_limit_deploys_nothing_that_the_policy_does_not_let_through(
+    ada: Person, followed: ModelVersion
+) -> None:
+    set_approval_policy(actor=ada.actor, project=ada.project, model_name="iris")
+    second, address = a_quick_version(ada), f"{ada.base}/deployments/iris-api"
+    point(ada, second)
+    change = {"version": "latest-prod", "rate_limit": 5}
+    changed = ada.api.patch(address, change, format="json").json()
+    assert (changed["version"], changed["revision"], changed["rate_limit"]) == (1, 1, 5)
+    assert changed["follows"] == "latest-prod"
+    ModelVersion.objects.filter(pk=second.pk).update(stage="Production")
+    assert ada.api.patch(address, change, format="json").json()["version"] == 2
+    delete_alias(actor=ada.actor, project=ada.project, model_name="iris", alias="latest-prod")
+    kept = ada.api.patch(address, {**change, "max_replicas": 2}, format="json").json()
+    assert (kept["version"], kept["max_replicas"], kept["follows"]) == (2, 2, "latest-prod")
+
+
+def test_an_alias_of_what_nobody_approved_is_not_begun_to_be_followed(ada: Person) -> None:
+    version = a_quick_version(ada)
+    set_approval_policy(actor=ada.actor, project=ada.project, model_name="iris")
+    point(ada, version)
+    deploy(ada, version)
+    body = {"model_name": "iris", "version": "latest-prod", "endpoint_name": "other"}
+    for refused in (
+        ada.api.patch(f"{ada.base}/deployments/iris-api", {"version": "latest-prod"}, format="json"),
+        ada.api.post(f"{ada.base}/deployments", body, format="json"),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (409, "not_approved")
+        assert refused.json()["detail"] == (
+            "latest-prod names version 1, which is not in Production, and a policy guards that stage: "
+            "only what was approved is followed."
+        )
+    read_once = ada.api.post(f"{ada.base}/deployments", {**body, "follow": False}, format="json")
+    assert (read_once.status_code, read_once.json()["follows"]) == (201, "")
+
+
 def test_a_number_pins_and_an_alias_that_is_gone_changes_nothing(ada: Person, followed: ModelVersion) -> None:
     delete_alias(actor=ada.actor, project=ada.project, model_name="iris", alias="latest-prod")
     assert follow_aliases() == 0
