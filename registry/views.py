@@ -362,8 +362,12 @@ class VersionDetail(OfVersion, ProjectPage):
             return redirect(self.version_url() + "#annotations")
         form = TagForm(request.POST)
         if form.is_valid():
-            services.set_version_tag(**self.where, **form.cleaned_data)
-            return redirect(self.version_url() + "#annotations")
+            try:
+                services.set_version_tag(**self.where, **form.cleaned_data)
+            except DomainError as error:
+                add_refusal(form, beside_fields(error, form.cleaned_data["key"]))
+            else:
+                return redirect(self.version_url() + "#annotations")
         return self._show(form, code=422)
 
     def _show(self, form: TagForm, code: int = 200) -> HttpResponse:
@@ -414,6 +418,13 @@ class VersionDetail(OfVersion, ProjectPage):
     def against(self) -> str:
         """What was typed; no version's name has a NUL, and the database takes none."""
         return self.request.GET.get("against", "").replace("\0", "").strip()[:64]
+
+
+def beside_fields(error: DomainError, key: str) -> DomainError:
+    """The same refusal of an annotation under the names of the form's fields: the verb names them `tags`."""
+    names = {"tags key": "key", f"tags.{key}"[:120]: "value"}
+    error.fields = {names.get(name, name): sentences for name, sentences in error.fields.items()}
+    return error
 
 
 def _concerns(deployment: Deployment, version: ModelVersion) -> bool:

@@ -7,6 +7,7 @@ import re
 import pytest
 from django.test import Client
 
+from accounts.choices import Role
 from approvals.services import transition_stage
 from tests.factories import Person, make_person, make_project, make_version
 
@@ -68,3 +69,34 @@ def test_a_version_that_is_not_there_is_said_in_a_sentence_and_stays_typed(ann: 
     assert "Difference" not in shown
     kept = browser(ann).get(PAGE, {"against": named}).content.decode()
     assert f'name="against" value="{named.replace(chr(0), "")}"' in kept
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [("team\x07", "vision", "key"), ("team", "vis\x07ion", "value"), ("", "vision", "key")],
+)
+def test_a_refused_annotation_stays_typed_with_the_error_beside_its_field(
+    ann: Person, key: str, value: str, field: str
+) -> None:
+    make_version(ann, "iris")
+    refused = browser(ann).post("/projects/alpha/models/iris/versions/1/", {"key": key, "value": value})
+    shown = refused.content.decode()
+    assert refused.status_code == 422
+    assert f'id="id_{field}_error"' in shown
+    assert f'value="{value}"' in shown
+    assert "note-bad" not in shown
+
+
+def test_a_page_without_an_endpoint_says_what_its_reader_can_do(ann: Person) -> None:
+    make_version(ann, "iris")
+    viewer = make_person(ann.project, Role.VIEWER)
+    model, version = "/projects/alpha/models/iris/", "/projects/alpha/models/iris/versions/1/"
+
+    def said(person: Person, address: str) -> str:
+        shown = browser(person).get(address).content.decode()
+        return shown.split("No endpoint serves ")[1].split("</p>")[0]
+
+    assert said(ann, model) == "it. Open a version and press Deploy."
+    assert said(ann, version) == "this version. Press Deploy to start one."
+    assert said(viewer, model) == "it."
+    assert said(viewer, version) == "this version."
