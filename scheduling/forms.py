@@ -11,6 +11,7 @@ from django import forms
 from registry.choices import Stage
 from scheduling.choices import CatchUp, EngineName, Overlap
 from scheduling.cron import LONGEST
+from scheduling.services import LONGEST_PATH
 
 
 class JsonText(forms.CharField):
@@ -102,7 +103,7 @@ class ScheduleForm(forms.Form):
         required=False,
         help_text="A version of this model is registered from each run that succeeds.",
     )
-    artifact_path = forms.CharField(label="Artifact path", max_length=1024, required=False)
+    artifact_path = forms.CharField(label="Artifact path", max_length=LONGEST_PATH, required=False)
     promote_metric = forms.CharField(
         label="Promote if this metric is better than Production's",
         max_length=250,

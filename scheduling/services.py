@@ -30,7 +30,8 @@ from scheduling.training_code import code_of, newest_code
 from tracking.models import Experiment
 from tracking.queries import find_experiment, find_run
 
-SCHEDULE_NAME = re.compile(r"[^\x00-\x1f\x7f\s/](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f\s/])?")
+# "." and ".." are steps of a path, so no address would lead to such a schedule.
+SCHEDULE_NAME = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f\s/](?:[^\x00-\x1f\x7f/]*[^\x00-\x1f\x7f\s/])?")
 LONGEST_TIMEOUT = 30 * 24 * 3600
 LONGEST_DEADLINE = 7 * 24 * 3600
 MOST_CPU = 100 * LONGEST_TIMEOUT  # seconds, of all cores together
@@ -38,6 +39,7 @@ MOST_MEMORY = 1 << 20  # MiB
 MOST_FILE_SIZE = 64 << 10  # MiB
 MOST_ATTEMPTS = 10
 LONGEST_REASON = 2000
+LONGEST_PATH = 1000
 
 
 def create_schedule(
@@ -54,7 +56,11 @@ def create_schedule(
     """
     require(actor, project, Right.WRITE)
     check_pattern(
-        "name", name, SCHEDULE_NAME, "1 to 100 characters without / and line breaks", max_length=100
+        "name",
+        name,
+        SCHEDULE_NAME,
+        "1 to 100 characters without / and line breaks, not . or ..",
+        max_length=100,
     )
     experiment = find_experiment(project, experiment_id)
     schedule = Schedule(project=project, name=name, experiment=experiment, cron=cron, created_by=actor.user)
@@ -312,9 +318,14 @@ def _or_none(check: Any) -> Any:
     return lambda field, value: None if value is None else check(field, value)
 
 
-def _choice(values: Sequence[str], *, blank: bool = False) -> Any:
+def _or_empty(check: Any) -> Any:
+    """None empties what may be empty."""
+    return lambda field, value: "" if value in (None, "") else check(field, value)
+
+
+def _choice(values: Sequence[str]) -> Any:
     def check(field: str, value: object) -> str:
-        if value in values or (blank and value == ""):
+        if value in values:
             return str(value)
         raise Invalid.field(field, f"{field} is {shorten(value)}; it must be one of {', '.join(values)}.")
 
@@ -326,7 +337,7 @@ def _text(limit: int) -> Any:
 
 
 def _engine(field: str, value: object) -> str:
-    name = str(_choice(EngineName.values, blank=True)(field, value))
+    name = str(_choice(EngineName.values)(field, value))
     if name == EngineName.RAY and not settings.RAY_ADDRESS:
         raise Invalid.field(
             field, 'engine is "ray", and no cluster is set: leave it empty, or ask an operator.'
@@ -343,11 +354,13 @@ CHECKS: Mapping[str, Any] = {
     "memory_limit": _or_none(lambda field, value: check_whole(field, value, low=16, high=MOST_MEMORY)),
     "file_size_limit": _or_none(lambda field, value: check_whole(field, value, low=1, high=MOST_FILE_SIZE)),
     "max_attempts": lambda field, value: check_whole(field, value, low=1, high=MOST_ATTEMPTS),
-    "engine": _engine,
-    "model_name": lambda field, value: value and check_model_name(value),
-    "artifact_path": lambda field, value: value and check_path(field, value),
-    "promote_metric": _text(250),
-    "promote_stage": _choice([Stage.STAGING, Stage.PRODUCTION], blank=True),
+    "engine": _or_empty(_engine),
+    "model_name": _or_empty(lambda field, value: check_model_name(value)),
+    "artifact_path": _or_empty(
+        lambda field, value: check_path(field, check_text(field, value, max_length=LONGEST_PATH))
+    ),
+    "promote_metric": _or_empty(_text(250)),
+    "promote_stage": _or_empty(_choice([Stage.STAGING, Stage.PRODUCTION])),
 }
 
 

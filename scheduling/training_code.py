@@ -35,6 +35,7 @@ MOST_FILES = 10_000
 MOST_CODE = 1 << 30  # bytes
 MOST_WORDS, LONGEST_WORD = 100, 4000
 LONGEST_URL = 500
+LONGEST_PATH = 1000
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Enough for every kind of address; what begins with - would be an option, and .. would leave what was allowed.
 GIT_URL = re.compile(r"[a-z]+://[A-Za-z0-9._~%+@:\[\]-]*(/[A-Za-z0-9._~%+-]+)+/?")
@@ -105,7 +106,8 @@ def fetch_training_code(
         "git_commit": check_pattern(
             "git_commit", git_commit, COMMIT, "the full id of a commit, 40 or 64 of 0-9a-f", max_length=64
         ),
-        "git_path": git_path and check_path("git_path", git_path),
+        "git_path": git_path
+        and check_path("git_path", check_text("git_path", git_path, max_length=LONGEST_PATH)),
         "command": _check_command(command),
         "schema": _check_schema(schema),
     }

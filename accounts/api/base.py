@@ -120,12 +120,16 @@ class ProjectView(ApiView):
 
 
 def check_only_run(request: Request, run_id: str) -> None:
-    """Refuses what a token of a run's own process may not write: all but that run and the bytes of its files."""
+    """Refuses what a token of a run's own process may not write: all but that run and the bytes of its files.
+
+    `again` lies below the run and starts another one.
+    """
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     _, _, rest = request.path.partition("/projects/")
     room, _, below = rest.partition("/")[2].partition("/")
-    if room == "blobs" or (room == "runs" and below.partition("/")[0] == run_id):
+    own, _, part = below.partition("/")
+    if room == "blobs" or (room == "runs" and own == run_id and part.strip("/") != "again"):
         return
     body = request.data
     if room == "runs" and not below and isinstance(body, dict) and body.get("id") == run_id:

@@ -15,6 +15,7 @@ from scheduling.models import Schedule
 from scheduling.queries import cron_of
 from scheduling.services import (
     LONGEST_DEADLINE,
+    LONGEST_PATH,
     LONGEST_TIMEOUT,
     MOST_ATTEMPTS,
     MOST_CPU,
@@ -143,14 +144,32 @@ class Settings(serializers.Serializer):
         required=False, allow_null=True, min_value=1, max_value=MOST_FILE_SIZE, help_text="MiB"
     )
     engine = serializers.ChoiceField(
-        required=False, allow_blank=True, choices=EngineName.choices, help_text="empty: as the settings say"
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        choices=EngineName.choices,
+        help_text="empty or null: as the settings say",
     )
     max_attempts = serializers.IntegerField(required=False, min_value=1, max_value=MOST_ATTEMPTS)
-    model_name = serializers.CharField(required=False, allow_blank=True, max_length=200)
-    artifact_path = serializers.CharField(required=False, allow_blank=True, max_length=1024)
-    promote_metric = serializers.CharField(required=False, allow_blank=True, max_length=250)
+    model_name = serializers.CharField(
+        required=False, allow_blank=True, allow_null=True, max_length=200, help_text="null empties it"
+    )
+    artifact_path = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        max_length=LONGEST_PATH,
+        help_text="null empties it",
+    )
+    promote_metric = serializers.CharField(
+        required=False, allow_blank=True, allow_null=True, max_length=250, help_text="null empties it"
+    )
     promote_stage = serializers.ChoiceField(
-        required=False, allow_blank=True, choices=[Stage.STAGING, Stage.PRODUCTION]
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        choices=[Stage.STAGING, Stage.PRODUCTION],
+        help_text="null empties it",
     )
 
 

@@ -1,0 +1,91 @@
+"""Schedules by REST, as no test of pages or of the SDK looks at them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.choices import Role
+from accounts.services import create_run_token
+from scheduling.models import Schedule, ScheduleExecution
+from tests.factories import Person, make_person, make_project
+from tests.scheduling.factories import begun_run, make_experiment, make_schedule
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> Person:
+    return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
+
+
+def browser(person: Person) -> Client:
+    client = Client()
+    client.force_login(person.user)
+    return client
+
+
+def call(ann: Person, method: str, path: str, body: object = None) -> Any:
+    return getattr(ann.api, method)(f"{ann.base}/{path}", body, format="json")
+
+
+def test_the_token_of_a_run_starts_no_other_one(ann: Person) -> None:
+    execution = begun_run(ann, make_schedule(ann))
+    assert execution.run is not None
+    own = execution.run.public_id
+    token = create_run_token(
+        actor=ann.actor, project=ann.project, run_id=own, expires_at=timezone.now() + timedelta(hours=1)
+    )
+    ann.api.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    for path in (f"runs/{own}/again", f"runs/{own}/again/", "schedules/nightly/trigger"):
+        assert call(ann, "post", path, {}).status_code in (403, 404), path
+    assert call(ann, "post", f"runs/{own}/again", {}).status_code == 403
+    assert call(ann, "post", f"runs/{own}/params", {"params": {"a": 1}}).status_code == 200
+    assert ScheduleExecution.objects.count() == 1
+
+
+@pytest.mark.parametrize("length", [1001, 1024])
+def test_a_path_that_no_column_holds_is_refused_with_its_field(ann: Person, length: int) -> None:
+    make_schedule(ann)
+    path = ("a" * 99 + "/") * 12
+    given = {"model_name": "m", "artifact_path": path[:length].rstrip("/").ljust(length, "b")}
+    body = {"name": "n", "experiment_id": "nightly", "cron": "0 2 * * *", **given}
+    for answer in (call(ann, "post", "schedules", body), call(ann, "patch", "schedules/nightly", given)):
+        assert answer.status_code == 400, answer.content
+        assert set(answer.json()["errors"]) == {"artifact_path"}
+    typed = {"timezone": "UTC", "overlap": "skip", "catch_up": "none", "timeout": "60", "max_attempts": "1"}
+    page = browser(ann).post("/projects/alpha/create-schedule/", {**body, **typed})
+    assert page.status_code == 422 and "at most 1000 characters" in page.content.decode()
+    assert not Schedule.objects.exclude(name="nightly").exists()
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", " a", ""])
+def test_a_name_that_no_address_leads_to_is_refused(ann: Person, name: str) -> None:
+    make_experiment(ann)
+    body = {"name": name, "experiment_id": "nightly", "cron": "0 2 * * *"}
+    answer = call(ann, "post", "schedules", body)
+    assert answer.status_code == 400
+    assert set(answer.json()["errors"]) == {"name"}
+    for good in ("...", ".hidden", "a.", "..b"):
+        assert call(ann, "post", "schedules", {**body, "name": good}).status_code == 201
+
+
+def test_null_empties_each_text_that_may_be_empty(ann: Person) -> None:
+    make_schedule(
+        ann,
+        engine="local",
+        model_name="m",
+        artifact_path="model",
+        promote_metric="f1",
+        promote_stage="Production",
+    )
+    names = ("engine", "promote_metric", "promote_stage", "artifact_path", "model_name")
+    alone = call(ann, "patch", "schedules/nightly", {"model_name": None})
+    assert alone.status_code == 400
+    answer = call(ann, "patch", "schedules/nightly", dict.fromkeys(names))
+    assert answer.status_code == 200, answer.content
+    assert {answer.json()[name] for name in names} == {""}
