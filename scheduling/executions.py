@@ -268,7 +268,7 @@ def _settle(
     said: dict[str, Any] = {
         "state": state,
         "end_reason": "" if state == ExecutionState.SUCCEEDED else reason,
-        "reason": _printable(sentence)[:LONGEST_REASON],
+        "reason": printable(sentence)[:LONGEST_REASON],
         "ended_at": timezone.now(),
         "exit_code": seen.exit_code if seen else None,
         "duration": seen.duration if seen else None,
@@ -286,7 +286,7 @@ def _settle(
     return None
 
 
-def _printable(sentence: str) -> str:
+def printable(sentence: str) -> str:
     """Without what neither the database nor a run takes: a sentence of an engine may hold anything."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in sentence)
 
@@ -331,25 +331,23 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
         again.save(force_insert=True)
         start_soon(again)
     elif state == ExecutionState.FAILED:
-        _tell_of_failure(execution)
+        tell_of_failure(execution, f"{schedule.name} failed", execution.reason)
     for waiting in schedule.executions.filter(state=ExecutionState.QUEUED).exclude(pk=execution.pk)[:1]:
         start_soon(waiting)
 
 
-def _tell_of_failure(execution: ScheduleExecution) -> None:
+def tell_of_failure(execution: ScheduleExecution, what: str, why: str) -> None:
+    """Tells who made the schedule, and who pressed Run now: `what` went wrong and why."""
     schedule = execution.schedule
     people = [schedule.created_by, *([execution.created_by] if execution.created_by else [])]
+    short = why if len(why) <= LONGEST_TOLD else f"{why[: LONGEST_TOLD - 1]}…"
     notify(
         people,
         Notice.SCHEDULE_FAILED,
-        f"{schedule.name} failed: {_cut(execution.reason)}",
+        f"{what}: {short}",
         project=schedule.project,
         path=reverse("scheduling:execution", args=[schedule.project.slug, execution.public_id]),
     )
-
-
-def _cut(sentence: str) -> str:
-    return sentence if len(sentence) <= LONGEST_TOLD else f"{sentence[: LONGEST_TOLD - 1]}…"
 
 
 def give_up(execution_id: int, error: str) -> None:

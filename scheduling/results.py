@@ -17,35 +17,71 @@ from common.jobs import Again
 from registry.choices import MetricKind, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
 from registry.services import create_version
+from scheduling.executions import printable, tell_of_failure
 from scheduling.models import Schedule, ScheduleExecution
 
 LOOK_AGAIN = 1.0
+LONGEST_ERROR = 2000
+GAVE_UP = "workers failed on it again and again"
 
 
 def register_result(execution_id: int) -> Again | None:
     """Registers what the run left at the schedule's artifact path, then promotes it where it is better."""
     version = _registered(execution_id)
-    execution = ScheduleExecution.objects.select_related("schedule__project", "schedule__created_by").get(
-        pk=execution_id
-    )
-    schedule = execution.schedule
-    if version is None or not schedule.promote_stage:
+    if version is None:
         return None
-    if version.status == VersionStatus.PENDING:
-        return Again(LOOK_AGAIN)
     with transaction.atomic():
-        execution.outcome = f"{execution.outcome} {_promotion(execution, version)}"
+        execution = _locked(execution_id)
+        if not execution.schedule.promote_stage or _is_decided(execution, version):
+            return None
+        if version.status == VersionStatus.PENDING:
+            return Again(LOOK_AGAIN)
+        execution.outcome = f"{_registration(version)} {_promotion(execution, version)}"
         execution.save(update_fields=["outcome"])
     return None
+
+
+def give_up(execution_id: int, error: str) -> None:
+    """Says what no worker could do, and tells whose schedule it is."""
+    why = f"{GAVE_UP}: {printable(error)[:LONGEST_ERROR]}"
+    with transaction.atomic():
+        execution = _locked(execution_id)
+        version = execution.version
+        if version is None:
+            execution.outcome, lacking = f"No version was registered: {why}", "was not registered"
+        elif execution.schedule.promote_stage and not _is_decided(execution, version):
+            execution.outcome = f"{_registration(version)} It was not promoted: {why}"
+            lacking = "was not promoted"
+        else:
+            return
+        execution.save(update_fields=["outcome"])
+        tell_of_failure(execution, f"What {execution.schedule.name} trained {lacking}", why)
+
+
+def _locked(execution_id: int) -> ScheduleExecution:
+    """Of two workers at once the second sees what the first has done."""
+    rows = ScheduleExecution.objects.select_related(
+        "schedule__project", "schedule__created_by", "run", "version__model", "created_by"
+    )
+    return rows.select_for_update(of=("self",)).get(pk=execution_id)
+
+
+def _registration(version: ModelVersion) -> str:
+    return f"Registered as version {version.number} of {version.model.name}."
+
+
+def _is_decided(execution: ScheduleExecution, version: ModelVersion) -> bool:
+    """Whether a worker asked for the stage before, or said what is missing: a second one says nothing against it."""
+    rest = execution.outcome.removeprefix(_registration(version))
+    return rest != "" and GAVE_UP not in rest
 
 
 def _registered(execution_id: int) -> ModelVersion | None:
     """The version of this execution, made now where there is none; None where it cannot be made."""
     with transaction.atomic():
-        rows = ScheduleExecution.objects.select_related("schedule__project", "schedule__created_by", "run")
-        execution = rows.select_for_update(of=("self",)).get(pk=execution_id)
-        if execution.version_id is not None:
-            return ModelVersion.objects.get(pk=execution.version_id)
+        execution = _locked(execution_id)
+        if execution.version is not None:
+            return execution.version
         schedule, run = execution.schedule, execution.run
         assert run is not None, "an execution that succeeded has a run"
         try:
@@ -63,7 +99,7 @@ def _registered(execution_id: int) -> ModelVersion | None:
             execution.save(update_fields=["outcome"])
             return None
         execution.version = version
-        execution.outcome = f"Registered as version {version.number} of {schedule.model_name}."
+        execution.outcome = _registration(version)
         execution.save(update_fields=["version", "outcome"])
     return version
 
@@ -107,7 +143,7 @@ def _challenge(schedule: Schedule, version: ModelVersion) -> tuple[str, str]:
     if champion is None:
         return "", f"{key} is {own:g}, and nothing is in Production"
     theirs = _metric(champion, key)
-    if theirs is None:
+    if theirs is None or math.isnan(theirs):
         return f"version {champion.number} in Production has no {key} to compare with.", ""
     if not _is_better(key, own, theirs):
         return f"{key} is {own:g}, version {champion.number} in Production has {theirs:g}.", ""

@@ -18,7 +18,11 @@ def execute(*, execution_id: int) -> Again | None:
     return executions.execute(execution_id)
 
 
-@job("scheduling.register_result", max_attempts=10)
+def _not_registered(*, error: str, execution_id: int) -> None:
+    results.give_up(execution_id, error)
+
+
+@job("scheduling.register_result", max_attempts=10, on_exhausted=_not_registered)
 def register_result(*, execution_id: int) -> Again | None:
     """A version of what was trained, and its promotion."""
     return results.register_result(execution_id)
