@@ -21,6 +21,7 @@ from deployments import asking, rollouts, services
 from deployments.choices import EndpointState, RevisionState
 from deployments.filters import DeploymentFilter
 from deployments.forms import ChangeForm, DeployForm, starting_with
+from deployments.inputs import FREE, Field, Inputs, inputs_as_shown
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
 from deployments.traffic import metrics_of
@@ -390,17 +391,12 @@ class TryIt(OfEndpoint):
             problem = f"{error.message} {error.hint}".strip()
         return self.form(inputs, rows, problem=problem, answer=answer)
 
-    def form(self, inputs: asking.Inputs, rows: Any, **more: Any) -> HttpResponse:
+    def form(self, inputs: Inputs, rows: Any, **more: Any) -> HttpResponse:
         # htmx does not swap what is answered as an error, and the sentence belongs beside the form.
         refused = more.get("problem") and not self.request.htmx  # type: ignore[attr-defined]
         typed = self.request.POST
-        row = rows[0] if isinstance(rows, list) and rows else None
-        values = list(row.values()) if isinstance(row, dict) else row
-        shown = values if isinstance(values, list) else []
-        texts = [
-            typed.get(f"field-{number}", shown[number] if number < len(shown) else "")
-            for number in range(len(inputs.fields))
-        ]
+        values = inputs.values(rows[0] if isinstance(rows, list) and rows else None) if inputs.fields else []
+        texts = [typed.get(f"field-{number}", _text(value)) for number, value in enumerate(values)]
         content = json.dumps({"instances": rows}, ensure_ascii=False)
         return self.show(
             "deployments/try.html",
@@ -408,26 +404,26 @@ class TryIt(OfEndpoint):
             deployment=self.deployment,
             fields=list(zip(inputs.fields, texts, strict=True)),
             shape=inputs.shape,
+            bare=inputs.bare,
             rows_text=typed.get("rows", json.dumps(rows, ensure_ascii=False)),
             content=content.replace("'", "'\\''"),
             endpoint_url=services.endpoint_url(self.deployment),
             **more,
         )
 
-    def filled_in(self) -> asking.Inputs | None:
+    def filled_in(self) -> Inputs | None:
         """The form as it was filled in: a process that went away meanwhile tells no fields any more."""
         typed = self.request.POST
-        return asking.FREE if "rows" in typed else asking.inputs_as_shown(typed.get("shape", ""))
+        return FREE if "rows" in typed else inputs_as_shown(typed.get("shape", ""))
 
-    def typed(self, inputs: asking.Inputs) -> list[Any]:
+    def typed(self, inputs: Inputs) -> list[Any]:
         if not inputs.fields:
             return _rows(self.request.POST.get("rows", ""))
         values = [
             _value(field, self.request.POST.get(f"field-{number}", ""))
             for number, field in enumerate(inputs.fields)
         ]
-        names = [field.name for field in inputs.fields]
-        return [dict(zip(names, values, strict=True)) if inputs.named else values]
+        return [inputs.row(values)]
 
 
 def _rows(text: str) -> list[Any]:
@@ -440,10 +436,18 @@ def _rows(text: str) -> list[Any]:
     return found
 
 
-def _value(field: asking.Field, text: str) -> Any:
-    text = text.strip()
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(field: Field, text: str) -> Any:
     if field.kind == "text":
         return text
+    text = text.strip()
+    if not text and not field.required:
+        return None
+    if field.kind == "any":
+        return _guessed(text)
     try:
         if field.kind == "truth":
             return {"true": True, "false": False}[text.lower()]
@@ -451,3 +455,11 @@ def _value(field: asking.Field, text: str) -> Any:
     except (KeyError, ValueError):
         right = {"truth": "true or false", "whole": "a whole number"}.get(field.kind, "a number")
         raise Invalid.field(field.name, f"{field.name} is {text[:40]!r}; it must be {right}.") from None
+
+
+def _guessed(text: str) -> Any:
+    """What a column takes of which nobody tells: a number where it is one, nothing, or the text."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text

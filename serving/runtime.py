@@ -19,6 +19,7 @@ from serving.rows import instances_of
 from serving.values import datatype_of, encode, parse, tensor
 
 VERSION = "1"
+MOST_COLUMNS, LONGEST_EXAMPLE = 200, 64 << 10  # that the metadata tells
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Answer = dict[str, Any]
 
@@ -154,8 +155,22 @@ class Application:
             "platform": self._model.platform,
             "inputs": [one.as_dict() for one in self._model.inputs],
             "outputs": [one.as_dict() for one in self._model.outputs],
-            "parameters": {"model_name": self._identity.model_name, "format": self._detected.format},
+            "parameters": {
+                "model_name": self._identity.model_name,
+                "format": self._detected.format,
+                **self._row(),
+            },
         }
+
+    def _row(self) -> Answer:
+        """What the model's files tell of its rows beyond tensors, for forms."""
+        signature, example = self._model.signature, self._model.example
+        told: Answer = {}
+        if signature is not None and len(signature.columns) <= MOST_COLUMNS:
+            told["columns"] = [column.as_dict() for column in signature.columns]
+        if example and len(encode(example[0])) <= LONGEST_EXAMPLE:
+            told["example"] = example[0]
+        return told
 
     def _predict(self, body: Answer) -> Answer:
         rows = instances_of(body)

@@ -16,6 +16,7 @@ from serving.rows import check_names
 from serving.values import NON_FINITE
 
 NUMBER, WHOLE, TEXT, TRUTH = "a number", "a whole number", "a text", "true or false"
+SHORT = {NUMBER: "number", WHOLE: "whole", TEXT: "text", TRUTH: "truth"}
 MLFLOW_KINDS = {
     "double": NUMBER,
     "float": NUMBER,
@@ -36,6 +37,10 @@ class Column:
     name: str = ""
     kind: str = ""
     required: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the metadata shows it."""
+        return {"name": self.name, "kind": SHORT.get(self.kind, "any"), "required": self.required}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from serving.allowed import is_allowed
 from serving.formats import Detected
 from serving.loaders import Model, Tensor, Tensors, one_line
 from serving.problems import CannotLoad, Problem
-from serving.signature import Signature
+from serving.signature import Column, Signature
 from serving.values import Array
 
 MOST_SEARCHED = 10_000
@@ -72,6 +72,10 @@ class SklearnModel:
         width = _fact(estimator, "n_features_in_")
         self._width = len(self._columns) if self._columns else None if width is None else int(width)
         self.inputs = [Tensor("instances", "FP64", [-1, -1 if self._width is None else self._width])]
+        if self._columns:
+            self.signature = Signature([Column(name) for name in self._columns])
+        elif _takes_texts(estimator):
+            self.inputs = [Tensor("instances", "BYTES", [-1])]
         self.outputs = [Tensor("predictions", self._answer_datatype(), [-1])]
 
     def _answer_datatype(self) -> str:
@@ -166,6 +170,13 @@ def _asked(method: Any, values: Any) -> Any:
         return method(values)
     except ValueError as error:
         raise Problem(422, f"The model does not take these values: {one_line(error)}.") from error
+
+
+def _takes_texts(estimator: Any) -> bool:
+    """Whether it, or the first step of a pipeline, makes words of texts."""
+    steps = getattr(estimator, "steps", None)
+    first = steps[0][1] if isinstance(steps, list) and steps else estimator
+    return hasattr(first, "build_analyzer")
 
 
 def _fact(estimator: Any, name: str) -> Any:

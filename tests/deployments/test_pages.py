@@ -18,8 +18,8 @@ from django.utils import timezone
 
 from accounts.choices import Role
 from deployments import services
-from deployments.asking import Field, inputs_from
 from deployments.choices import EndpointState, RevisionState
+from deployments.inputs import Field, inputs_from
 from deployments.models import (
     Deployment,
     DeploymentEvent,
@@ -147,16 +147,18 @@ class Model:
 
     def __init__(self) -> None:
         self.status, self.said = 200, {"predictions": [7]}
+        tensors = [("age", "INT64"), ("city", "BYTES")]
+        inputs = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in tensors]
+        self.about: dict[str, Any] = {"inputs": inputs}
+        self.rows: list[Any] = []
         model = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                tensors = [("age", "INT64"), ("city", "BYTES")]
-                inputs = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in tensors]
-                self._answer(200, {"inputs": inputs})
+                self._answer(200, model.about)
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                model.rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
                 self._answer(model.status, model.said)
 
             def _answer(self, status: int, said: Any) -> None:
@@ -223,6 +225,48 @@ def test_what_was_typed_stays_beside_the_error_whatever_becomes_of_the_predictio
     found.revisions.update(address="", state=RevisionState.ASLEEP)
     page = tried(ann, sent)
     assert "is being woken" in page and filled_in(page) == sent
+
+
+def asked_about(ann: Person, model: Model, **parameters: Any) -> str:
+    """The form for a model of a table of numbers, as its process tells of it."""
+    deployed(ann).revisions.update(address=model.address)
+    tensor = {"name": "instances", "datatype": "FP64", "shape": [-1, 3]}
+    model.about = {"inputs": [tensor], "parameters": parameters}
+    return shown(ann, "deployments/flowers/try/")
+
+
+def test_a_form_has_a_field_for_each_column_with_the_versions_own_example(ann: Person, model: Model) -> None:
+    kinds = {"age": "whole", "city": "text", "member": "truth", "zone": "any"}
+    columns = [{"name": name, "kind": kind, "required": name != "zone"} for name, kind in kinds.items()]
+    page = asked_about(ann, model, columns=columns, example={"age": 41, "city": "Zürich", "member": False})
+    for name in kinds:
+        assert f">{name}</label>" in page
+    sent = filled_in(page)
+    assert (sent["field-0"], sent["field-1"], sent["field-3"]) == ("41", "Zürich", "")
+    assert "<option selected>false</option>" in page
+    tried(ann, {**sent, "field-2": "true"})
+    assert model.rows == [{"age": 41, "city": "Zürich", "member": True}]
+    tried(ann, {**sent, "field-2": "true", "field-3": "4"})
+    assert model.rows[0]["zone"] == 4
+    assert "it must be a whole number" in tried(ann, {**sent, "field-0": "many"})
+
+
+def test_a_model_of_texts_is_asked_by_one_text(ann: Person, model: Model) -> None:
+    deployed(ann).revisions.update(address=model.address)
+    model.about = {"inputs": [{"name": "instances", "datatype": "BYTES", "shape": [-1]}]}
+    page = shown(ann, "deployments/flowers/try/")
+    assert ">Text</label>" in page and ">some text</textarea>" in page
+    page = tried(ann, {**filled_in(page), "field-0": "a fine day"})
+    assert model.rows == ["a fine day"] and ">a fine day</textarea>" in page
+
+
+def test_the_example_says_what_a_row_is_where_no_signature_does(ann: Person, model: Model) -> None:
+    page = asked_about(ann, model, example=[1.5, 2, "red"])
+    assert [filled_in(page)[f"field-{n}"] for n in range(3)] == ["1.5", "2", "red"]
+    model.about = {"inputs": [], "parameters": {"example": {"deep": [1, [2]]}}}
+    assert filled_in(shown(ann, "deployments/flowers/try/")) == {"rows": '[{"deep": [1, [2]]}]'}
+    model.about = {"inputs": [], "parameters": {"example": "a question"}}
+    assert ">a question</textarea>" in shown(ann, "deployments/flowers/try/")
 
 
 def test_rows_typed_as_json_stay_when_the_model_tells_its_fields_meanwhile(ann: Person, model: Model) -> None:

@@ -140,6 +140,9 @@ def test_a_folder_of_mlflow_is_loaded_by_its_flavor_and_checked_by_its_signature
     bad = {**by_name[0], "sepal_length": "long"}
     assert "the column 'sepal_length' takes a number" in ask("/predict", {"instances": [bad]})[1]["detail"]
     assert load(folder)[0].example == [by_name[0]]
+    facts = ask("/v2/models/iris-api")[1]["parameters"]
+    assert [column["name"] for column in facts["columns"]] == NAMES
+    assert {column["kind"] for column in facts["columns"]} == {"number"} and facts["example"] == by_name[0]
 
 
 def test_what_only_mlflow_can_load_says_what_is_missing(tmp_path: Path) -> None:

@@ -233,3 +233,19 @@ def test_torchscript_and_exported_programs_answer(tmp_path: Path) -> None:
 def test_values_that_the_estimator_refuses_are_the_callers_mistake_in_the_protocol_too(ask: Ask) -> None:
     status, said = ask("/v2/models/iris-api/infer", _infer(data=[["NaN"] * 4] * 2))
     assert status == 422 and "The model does not take these values" in said["detail"]
+
+
+def test_the_metadata_tells_the_columns_that_a_table_had_and_that_a_pipeline_takes_texts(
+    tmp_path: Path,
+) -> None:
+    estimator = LogisticRegression().fit(ROWS, [0, 1])
+    estimator.feature_names_in_ = np.array(["a", "b", "c", "d"], dtype=object)
+    named = samples.joblib_bytes(estimator)
+    ask = _serve(samples.folder(tmp_path / "table", model__joblib=named))
+    columns = ask("/v2/models/iris-api")[1]["parameters"]["columns"]
+    assert columns[0] == {"name": "a", "kind": "any", "required": True} and len(columns) == 4
+    texts = make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good day", "bad day"], [1, 0])
+    ask = _serve(samples.folder(tmp_path / "texts", model__joblib=samples.joblib_bytes(texts)))
+    assert ask("/v2/models/iris-api")[1]["inputs"] == [
+        {"name": "instances", "datatype": "BYTES", "shape": [-1]}
+    ]
