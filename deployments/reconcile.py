@@ -54,7 +54,7 @@ def reconcile(deployment_id: int) -> Again | None:
         return None
     try:
         return _step(plan, engine_for(plan.engine))
-    except EngineAway as error:
+    except (EngineAway, EngineRefused) as error:
         note(plan, str(error))
         return ENGINE_AWAY
 
@@ -327,7 +327,7 @@ def _look_after_engine(name: str) -> int:
     try:
         # The engine first: what is wanted was written before its service was started.
         services = _services_of(engine)
-    except EngineAway as error:
+    except (EngineAway, EngineRefused) as error:
         for plan in _looked_after().filter(engine__in=own, wanted=Wanted.RUNNING):
             if live_revisions(plan):
                 note(plan, str(error))

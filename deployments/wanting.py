@@ -17,7 +17,7 @@ from common.ids import new_id
 from common.jobs import enqueue
 from deployments.choices import RevisionState, Wanted
 from deployments.engines import engine_for
-from deployments.engines.base import EngineAway
+from deployments.engines.base import EngineError
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import ENDED
 from deployments.revisions import change_revision, facts, lock_deployment, retire, settle, tell
@@ -30,7 +30,7 @@ DESCRIPTION_LENGTH = 20_000
 
 
 def lacking_gpu(engine: str, gpu_type: str) -> str:
-    """Why the engine cannot give this GPU now, without a full stop; "" when it can. May raise EngineAway."""
+    """Why the engine cannot give this GPU now, without a full stop; "" when it can. May raise an EngineError."""
     if not gpu_type:
         return ""
     has = list(engine_for(engine).gpu_types())
@@ -43,10 +43,10 @@ def lacking_gpu(engine: str, gpu_type: str) -> str:
 
 
 def lack_known_now(engine: str, gpu_type: str) -> str:
-    """The same for a verb, which goes on when the engine is away: a job asks again."""
+    """The same for a verb, which goes on when the engine cannot be asked: a job asks again, and says why it cannot."""
     try:
         return lacking_gpu(engine, gpu_type)
-    except EngineAway:
+    except EngineError:
         return ""
 
 
