@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from django.db.models import F
+
 from accounts.models import Project
 from common.checks import shorten
 from common.errors import Missing
 from scheduling.cron import Cron
-from scheduling.models import Schedule, ScheduleExecution, TrainingCode
+from scheduling.models import Schedule, ScheduleExecution, ScheduleQuerySet, TrainingCode
 from tracking.models import Experiment
 
 
 def find_schedule(project: Project, name: str) -> Schedule:
     """The project's schedule of this name with its details, or Missing."""
-    rows = Schedule.objects.alive().with_details()
-    found = rows.filter(project=project, name=name).first() if "\0" not in name else None
+    return _one(Schedule.objects.alive(), project, name)
+
+
+def find_schedule_once(project: Project, name: str) -> Schedule:
+    """The same, or the one of this name that was deleted last: what it did stays readable."""
+    newest_first = F("deleted_at").desc(nulls_first=True)
+    return _one(Schedule.objects.order_by(newest_first), project, name)
+
+
+def find_deleted_schedule(project: Project, pk: int) -> Schedule:
+    """A schedule that was deleted, or Missing; several may have had one name."""
+    rows = Schedule.objects.with_details().exclude(deleted_at=None)
+    found = rows.filter(project=project, pk=pk).first()
+    if found is None:
+        raise Missing(f"There is no such deleted schedule in {project.slug}.", code="schedule_not_found")
+    return found
+
+
+def _one(rows: ScheduleQuerySet, project: Project, name: str) -> Schedule:
+    found = rows.with_details().filter(project=project, name=name).first() if "\0" not in name else None
     if found is None:
         raise Missing(
             f"There is no schedule {shorten(name)} in {project.slug}.",

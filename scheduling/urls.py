@@ -11,6 +11,7 @@ urlpatterns = [
     path("experiments/<str:experiment_id>/fetch-code/", views.FetchCode.as_view(), name="fetch_code"),
     path("create-schedule/", views.CreateSchedule.as_view(), name="create"),
     path("schedule-times/", views.Times.as_view(), name="times"),
+    path("deleted-schedules/<int:pk>/", views.DeletedSchedule.as_view(), name="deleted"),
     path(f"{SCHEDULE}/", views.ScheduleDetail.as_view(), name="detail"),
     path(f"{SCHEDULE}/edit/", views.EditSchedule.as_view(), name="edit"),
     path(f"{SCHEDULE}/pause/", views.Pause.as_view(), name="pause"),

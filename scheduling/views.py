@@ -27,7 +27,7 @@ from scheduling.filters import ExecutionFilter, ScheduleFilter
 from scheduling.forms import ConfirmForm, FetchCodeForm, ScheduleForm
 from scheduling.logs import read_tail
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
-from scheduling.queries import cron_of, find_execution, find_schedule
+from scheduling.queries import cron_of, find_deleted_schedule, find_execution, find_schedule
 from scheduling.training_code import fetch_training_code, newest_code
 from tracking.models import Experiment
 from tracking.queries import find_experiment
@@ -43,23 +43,26 @@ MOST_EXPERIMENTS = 500
 
 
 class ScheduleList(ProjectPage):
-    """**MLOps > Schedules**."""
+    """**MLOps > Schedules**; with ?deleted=1 those that were deleted, whose executions stay readable."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        rows = Schedule.objects.alive().with_details().filter(project=self.project)
+        deleted = "deleted" in request.GET
+        rows = Schedule.objects.with_details().filter(project=self.project, deleted_at__isnull=not deleted)
         found = ScheduleFilter(request.GET, queryset=rows)
         newest = ScheduleExecution.objects.filter(schedule=OuterRef("pk")).order_by("-id")
         shown = (found.qs if found.is_valid() else rows.none()).annotate(
             last_state=Subquery(newest.values("state")[:1]),
             last_id=Subquery(newest.values("public_id")[:1]),
         )
-        sorting = Sorting.of(request, SCHEDULE_COLUMNS, "name")
+        columns = SCHEDULE_COLUMNS | ({"next_at": ("Deleted", "deleted_at")} if deleted else {})
+        sorting = Sorting.of(request, columns, "name")
         page = self.page_of(shown.order_by(*sorting.order))
         return self.show(
             "scheduling/schedule_list.html",
             page=page,
             sorting=sorting,
             search=request.GET.get("search", ""),
+            deleted=deleted,
             filtered=bool(request.GET.get("search")),
         )
 
@@ -102,6 +105,16 @@ class ScheduleDetail(OfSchedule, ProjectPage):
             living=any(execution.state in OPEN_STATES for execution in page),
             training_code=found.code or newest_code(found.experiment),
         )
+
+
+class DeletedSchedule(ProjectPage):
+    """What is left of a schedule that was deleted: its executions."""
+
+    def get(self, request: HttpRequest, project: str, pk: int) -> HttpResponse:
+        found = find_deleted_schedule(self.project, pk)
+        rows = ScheduleExecution.objects.filter(schedule=found).select_related("created_by")
+        page = self.page_of(rows.order_by("-id"))
+        return self.show("scheduling/schedule_deleted.html", schedule=found, page=page)
 
 
 class OfExperiment:

@@ -19,7 +19,7 @@ from scheduling.api import serializers as s
 from scheduling.cron import check_cron
 from scheduling.filters import ExecutionFilter, ScheduleFilter
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
-from scheduling.queries import find_execution, find_schedule
+from scheduling.queries import find_execution, find_schedule, find_schedule_once
 from scheduling.training_code import fetch_training_code, upload_training_code
 from tracking.queries import find_experiment
 
@@ -185,7 +185,7 @@ class RunAgainView(ProjectView):
 class ExecutionsView(ScheduleView):
     @extend_schema(
         operation_id="list_schedule_executions",
-        summary="A schedule's executions, newest first",
+        summary="A schedule's executions, newest first; also of the one of this name that was deleted last",
         parameters=[
             OpenApiParameter("state", str, enum=[state for state, _ in s.ExecutionState.choices]),
             OpenApiParameter("trigger", str, enum=[each for each, _ in s.Trigger.choices]),
@@ -195,7 +195,7 @@ class ExecutionsView(ScheduleView):
         responses=s.ExecutionSerializer(many=True),
     )
     def get(self, request: Request, project: str, schedule: str) -> Response:
-        found = find_schedule(self.project, schedule)
+        found = find_schedule_once(self.project, schedule)
         rows = ScheduleExecution.objects.filter(schedule=found).select_related(
             "schedule", "code", "run", "version__model", "created_by"
         )

@@ -13,7 +13,7 @@ from accounts.choices import Role
 from accounts.services import create_run_token
 from scheduling.models import Schedule, ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import begun_run, make_experiment, make_schedule
+from tests.scheduling.factories import begun_run, make_experiment, make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
 
@@ -89,3 +89,42 @@ def test_null_empties_each_text_that_may_be_empty(ann: Person) -> None:
     answer = call(ann, "patch", "schedules/nightly", dict.fromkeys(names))
     assert answer.status_code == 200, answer.content
     assert {answer.json()[name] for name in names} == {""}
+
+
+def test_the_executions_of_a_deleted_schedule_stay_readable(ann: Person) -> None:
+    first = trigger(ann, make_schedule(ann))
+    assert call(ann, "delete", "schedules/nightly").status_code == 204
+    assert call(ann, "get", "schedules/nightly").status_code == 404
+    left = call(ann, "get", "schedules/nightly/executions")
+    assert [row["id"] for row in left.json()["results"]] == [first.public_id]
+    second = trigger(ann, make_schedule(ann))
+    assert call(ann, "delete", "schedules/nightly").status_code == 204
+    left = call(ann, "get", "schedules/nightly/executions")
+    assert [row["id"] for row in left.json()["results"]] == [second.public_id], "the newest of that name"
+    make_schedule(ann)
+    assert call(ann, "get", "schedules/nightly/executions").json()["results"] == []
+    assert call(ann, "get", "schedules/never/executions").status_code == 404
+
+
+def test_the_portal_lists_deleted_schedules_and_what_they_did(ann: Person) -> None:
+    base = "/projects/alpha/schedules/"
+    assert "No schedule was deleted" in browser(ann).get(f"{base}?deleted=1").content.decode()
+    schedule = make_schedule(ann, "old")
+    execution = trigger(ann, schedule)
+    make_schedule(ann, "living")
+    assert call(ann, "delete", "schedules/old").status_code == 204
+    listed = browser(ann).get(base).content.decode()
+    assert "?deleted=1" in listed and f"deleted-schedules/{schedule.pk}/" not in listed
+    listed = browser(ann).get(f"{base}?deleted=1").content.decode()
+    assert "1 deleted schedule" in listed and ">living<" not in listed
+    url = f"/projects/alpha/deleted-schedules/{schedule.pk}/"
+    assert url in listed
+    shown = browser(ann).get(url).content.decode()
+    assert execution.public_id in shown
+    for word in ("Run now<", ">Pause<", ">Edit<", ">Delete<"):
+        assert word not in shown
+    living = Schedule.objects.get(name="living")
+    assert browser(ann).get(f"/projects/alpha/deleted-schedules/{living.pk}/").status_code == 404
+    stranger = make_person(make_project("beta"))
+    assert browser(stranger).get(url).status_code == 404
+    assert browser(stranger).get(f"/projects/beta/deleted-schedules/{schedule.pk}/").status_code == 404
