@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -17,7 +18,10 @@ import time
 from pathlib import Path
 
 from scheduling.engines.base import EngineError, Seen, Work
+from scheduling.engines.supervisor import is_script
 from serving import account
+
+log = logging.getLogger(__name__)
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -68,14 +72,14 @@ class LocalTraining:
             json.dump(spec, file)
 
     def _spawn(self, folder: Path) -> None:
-        with (folder / "supervisor.log").open("ab") as log:
+        with (folder / "supervisor.log").open("ab") as said:
             subprocess.Popen(
                 [sys.executable, "-I", str(SUPERVISOR), str(folder)],
                 env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=said,
+                stderr=said,
                 start_new_session=True,
             )
         end = time.monotonic() + STARTED_WITHIN
@@ -182,7 +186,10 @@ def _account(execution_id: str) -> int | None:
 def _accounts_usable() -> bool:
     global _usable
     if _usable is None:
-        _usable = account.usable() == ""
+        lacking = account.usable()
+        if lacking and os.geteuid() == 0:
+            log.warning("Training programs run as root here, with all its rights. %s", lacking)
+        _usable = lacking == ""
     return _usable
 
 
@@ -190,8 +197,9 @@ _usable: bool | None = None
 
 
 def _make_writable(folder: Path) -> None:
+    """A script can be run as a program too: modes are not kept with the code, its first line is."""
     for path in (folder, *folder.rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        path.chmod(0o700 if path.is_dir() or is_script(path) else 0o600)
 
 
 def _give_to(folder: Path, uid: int) -> None:

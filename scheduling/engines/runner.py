@@ -49,6 +49,9 @@ def _supervise(folder: Path) -> int:
     try:
         spec = json.loads((HERE / "spec.json").read_text())
         shutil.copytree(HERE / "code", folder / "work")
+        for path in (folder / "work").rglob("*"):
+            if supervisor.is_script(path):
+                path.chmod(path.stat().st_mode | 0o700)
         shutil.copy(HERE / "configuration.json", folder)
         (folder / "log").symlink_to("/proc/self/fd/1")
         print(f"{MARK}begins", flush=True)

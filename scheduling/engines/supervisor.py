@@ -22,9 +22,16 @@ from typing import Any, BinaryIO
 
 LOG_LIMIT = 16 << 20
 FILE_LIMIT = 64 << 30
-LOOK = 0.2  # seconds
+LOOK, LONGEST_LOOK = 0.2, 2.0  # seconds
 GRACE = 5.0  # seconds between asking and forcing
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+KILLED = "It was killed by signal 9; the system may have run out of memory."
+# A shell says 128 and the signal of a program that it ran.
+SIGNALS = {
+    -signal.SIGXFSZ: "It wrote a file larger than the schedule allows.",
+    -signal.SIGKILL: KILLED,
+    128 + signal.SIGKILL: KILLED,
+}
 CAPPED = b"\n[The log is longer than 16 MiB: the rest was left out.]\n"
 
 
@@ -73,7 +80,7 @@ def run(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "exit_code": exit_code,
         "reason": reason or ("" if exit_code == 0 else "failed"),
-        "details": "It wrote a file larger than the schedule allows." if exit_code == -signal.SIGXFSZ else "",
+        "details": "" if reason else SIGNALS.get(exit_code, ""),
         "duration": round(time.monotonic() - begun, 3),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
         "peak_memory": max(peak, 0 if reason == "killed" and not peak else used.ru_maxrss * 1024),
@@ -120,9 +127,9 @@ def _watch(
     """Until the program has ended: (why it was ended, "" where it was not; the most memory seen in bytes)."""
     reason, peak, asked_at = "", 0, 0.0
     while process.poll() is None:
-        used = _memory()
-        peak = max(peak, used)
         now = time.monotonic()
+        used = _memory(peak)
+        peak = max(peak, used)
         if not reason:
             reason = _why_end(folder, spec, used, now - begun)
             if reason:
@@ -130,7 +137,8 @@ def _watch(
                 _end_all(signal.SIGKILL if reason == "out of memory" else signal.SIGTERM)
         elif now - asked_at > GRACE:
             _end_all(signal.SIGKILL)
-        time.sleep(LOOK)
+        # Counting much memory takes long: most of the time is left to the program.
+        time.sleep(min(LONGEST_LOOK, max(LOOK, 4 * (time.monotonic() - now))))
     return reason, peak
 
 
@@ -183,13 +191,35 @@ def _cpu() -> float:
     return ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _memory() -> int:
-    """Bytes that they hold together, shared pages counted in each."""
-    total = 0
+def _memory(peak: int) -> int:
+    """Bytes that they hold together; what they share counts once, as far as the kernel tells.
+
+    Telling it walks all their pages: that is asked only where they could hold more than `peak`, the most seen so far.
+    """
+    held = {}
     for pid in _living():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-    return total
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            held[pid] = pages * resource.getpagesize()
+    if sum(held.values()) <= peak:
+        return sum(held.values())
+    return sum(_share(pid, most) for pid, most in held.items())
+
+
+def _share(pid: int, most: int) -> int:
+    """A process's own pages and its share of those that it has with others; `most` where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return most
+
+
+def is_script(path: Path) -> bool:
+    """Whether a file names by its first line the program that runs it."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(2) == b"#!"
+    return False
 
 
 def _end_all(how: signal.Signals) -> None:
