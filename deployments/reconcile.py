@@ -66,11 +66,13 @@ def _step(plan: Deployment, engine: Engine) -> Again | None:
         return _wake(plan)
     live = live_revisions(plan)
     observed = [(revision, engine.observe(revision.service_id)) for revision in live]
-    if standing(plan) != Standing(EndpointState(plan.state), plan.reason):
-        note(plan, None)
     steps = [_bring_up(plan, revision, engine, service) for revision, service in observed]
     if in_canary(plan):
         steps.append(BEFORE_STOPPING if rollouts.advance(plan) else WATCHING)
+    problems = [_resize(plan, revision, engine, service) for revision, service in observed]
+    problem = next(filter(None, problems), None)
+    if problem or standing(plan) != Standing(EndpointState(plan.state), plan.reason):
+        note(plan, problem)
     again = [step for step in steps if step is not None]
     if again:
         return min(again, key=lambda step: step.seconds)
@@ -98,18 +100,13 @@ def _bring_up(
 ) -> Again | None:
     """One step that brings a revision nearer to answering; None when it answers."""
     if service is not None and service.state == ServiceState.READY:
-        return _route_to(plan, revision, engine, service)
+        return _route_to(plan, revision, service)
     if revision.state == RevisionState.ACTIVE:
         return _lost(plan, revision, service)
     if service is None:
         return _start(plan, revision, engine)
-    if service.state == ServiceState.FAILED and not _worth_restarting(revision):
-        return _give_up(
-            plan, revision, service.reason or "The model's process ended without a reason; see the logs."
-        )
     if service.state == ServiceState.FAILED:
-        _apply(plan, revision, engine)
-        return BEFORE_RESTART
+        return _restart(plan, revision, engine, service)
     if service.preparing:
         return _prepare(plan, revision, service.reason)
     if _waits_for_gpu(plan, revision):
@@ -137,12 +134,8 @@ def _prepare(plan: Deployment, revision: DeploymentRevision, reason: str) -> Aga
     return WATCHING
 
 
-def _route_to(
-    plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service
-) -> Again | None:
+def _route_to(plan: Deployment, revision: DeploymentRevision, service: Service) -> Again | None:
     if _known(revision, service):
-        if not _as_many(revision, service):
-            _apply(plan, revision, engine)
         return None
     with transaction.atomic():
         deployment, found = _still_wanted(plan, revision)
@@ -150,6 +143,22 @@ def _route_to(
             revisions.activate(system_actor(), deployment, found, service.address, service.key)
             _count_ready(found, service)
     return BEFORE_STOPPING
+
+
+def _resize(plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service | None) -> str:
+    """Asks for as many replicas as are wanted of what answers; why there are none, or "": it goes on answering."""
+    if service is None or service.state != ServiceState.READY or not _known(revision, service):
+        return ""
+    if _as_many(revision, service) or not _rows(revision).exists():
+        return ""
+    lack = _lack_to_wait_for(plan, revision)
+    if lack:
+        return f"{lack}: the endpoint goes on with the replicas that it has."
+    try:
+        engine.apply(_spec(plan, revision))
+    except (EngineRefused, EngineWaits) as error:
+        return f"The endpoint goes on with the replicas that it has: {error}"
+    return ""
 
 
 def _known(revision: DeploymentRevision, service: Service) -> bool:
@@ -173,6 +182,21 @@ def _lost(plan: Deployment, revision: DeploymentRevision, service: Service | Non
     return AT_ONCE
 
 
+def _restart(
+    plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service
+) -> Again | None:
+    """What answered before is started once more, on what it asked for; a Pending one waited for that."""
+    if revision.state != RevisionState.PENDING and not _worth_restarting(revision):
+        return _give_up(
+            plan, revision, service.reason or "The model's process ended without a reason; see the logs."
+        )
+    if _waits_for_gpu(plan, revision):
+        return None
+    _begin(plan, revision)
+    _apply(plan, revision, engine)
+    return BEFORE_RESTART
+
+
 def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
     """Puts the version's files into place and asks the engine to serve them."""
     if _waits_for_gpu(plan, revision):
@@ -193,10 +217,14 @@ def _begin(plan: Deployment, revision: DeploymentRevision) -> None:
 
 def _waits_for_gpu(plan: Deployment, revision: DeploymentRevision) -> bool:
     """Whether it waits for a GPU that the engine does not have, or no longer has."""
-    lack = lacking_gpu(plan.engine, revision.gpu_type) if settings.NO_GPU == "wait" else ""
+    lack = _lack_to_wait_for(plan, revision)
     if lack:
         _wait(plan, revision, f"{lack}: the endpoint waits until there is one.")
     return bool(lack)
+
+
+def _lack_to_wait_for(plan: Deployment, revision: DeploymentRevision) -> str:
+    return lacking_gpu(plan.engine, revision.gpu_type) if settings.NO_GPU == "wait" else ""
 
 
 def _wait(plan: Deployment, revision: DeploymentRevision, reason: str) -> None:
@@ -211,15 +239,21 @@ def _apply(
     plan: Deployment, revision: DeploymentRevision, engine: Engine, *, started_at: bool = False
 ) -> None:
     """Asks the engine to serve the revision, if it is still wanted. The time to become ready begins here."""
-    rows = DeploymentRevision.objects.filter(pk=revision.pk).exclude(state__in=ENDED)
+    rows = _rows(revision)
     if not (rows.update(started_at=timezone.now()) if started_at else rows.exists()):
         return
+    spec = _spec(plan, revision)
     try:
-        engine.apply(_spec(plan, revision))
+        engine.apply(spec)
     except EngineRefused as error:
         _give_up(plan, revision, str(error))
     except EngineWaits as error:
         _wait(plan, revision, str(error))
+
+
+def _rows(revision: DeploymentRevision) -> QuerySet[DeploymentRevision]:
+    """The revision as it is now, if it has not ended."""
+    return DeploymentRevision.objects.filter(pk=revision.pk).exclude(state__in=ENDED)
 
 
 def _spec(plan: Deployment, revision: DeploymentRevision) -> ServiceSpec:

@@ -9,9 +9,24 @@ from typing import Any
 
 import pytest
 
+from deployments import reconcile, wanting
+from deployments.engines.base import EngineRefused, Service, ServiceSpec, ServiceState
+from deployments.engines.local import LocalEngine
+from deployments.models import Deployment, DeploymentRevision
 from deployments.tasks import follow_aliases, look_after_endpoints
 from registry.aliases import set_alias
-from tests.deployments.conftest import a_quick_version, deploy, endpoint, work_until
+from tests.deployments.conftest import (
+    TOKEN,
+    EngineProcess,
+    a_quick_version,
+    ask,
+    deploy,
+    endpoint,
+    events,
+    state,
+    work_until,
+    work_until_idle,
+)
 from tests.factories import Person
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -40,6 +55,93 @@ def no_dashboard(settings: Any) -> Iterator[None]:
     yield
     server.shutdown()
     server.server_close()
+
+
+class Refusing(LocalEngine):
+    """The embedded engine, which applies nothing while it refuses and has the GPUs that it is given."""
+
+    refuses, gpus = False, ()
+    asked = 0
+
+    def apply(self, spec: ServiceSpec) -> Service:
+        self.asked += 1
+        if self.refuses:
+            raise EngineRefused("The cluster has no room for more replicas.")
+        return super().apply(spec)
+
+    def gpu_types(self) -> tuple[str, ...]:
+        return self.gpus
+
+
+@pytest.fixture
+def refusing(engine: EngineProcess, monkeypatch: pytest.MonkeyPatch) -> Refusing:
+    found = Refusing(engine.url, TOKEN)
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: found)
+    monkeypatch.setattr(wanting, "engine_for", lambda name: found)
+    return found
+
+
+def look() -> None:
+    look_after_endpoints()
+    work_until_idle()
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_refused_scaling_is_a_complaint_and_the_endpoint_goes_on_serving(
+    ada: Person, refusing: Refusing
+) -> None:
+    deploy(ada, a_quick_version(ada), max_replicas=3)
+    work_until(lambda: state(ada) == "Active")
+    work_until_idle()
+    refusing.refuses = True
+    DeploymentRevision.objects.update(replicas=2)
+    sentence = (
+        "The endpoint goes on with the replicas that it has: The cluster has no room for more replicas."
+    )
+    for _ in range(3):
+        look()
+        assert (state(ada), endpoint(ada)["reason"]) == ("Active", sentence)
+    assert ask(ada).status_code == 200
+    assert events(ada).count(sentence) == 1
+    refusing.refuses = False
+    look()
+    work_until(lambda: refusing.services()[0].ready_replicas == 2)
+    look()
+    assert (state(ada), endpoint(ada)["reason"]) == ("Active", "")
+
+
+@pytest.mark.usefixtures("gateway")
+def test_what_waits_for_its_gpu_is_neither_scaled_nor_started_again_on_the_cpu(
+    ada: Person, refusing: Refusing, settings: Any
+) -> None:
+    settings.NO_GPU, refusing.gpus = "wait", ("T4",)
+    deploy(ada, a_quick_version(ada), gpu_type="T4", max_replicas=3)
+    work_until(lambda: state(ada) == "Active")
+    work_until_idle()
+    refusing.gpus, asked = (), refusing.asked
+    DeploymentRevision.objects.update(replicas=2)
+    look()
+    assert (state(ada), endpoint(ada)["reason"], refusing.asked) == (
+        "Active",
+        "No T4 is attached to this server: the endpoint goes on with the replicas that it has.",
+        asked,
+    )
+    assert ask(ada).status_code == 200
+
+    plan = Deployment.objects.with_details().get()
+    revision = plan.serving_revision
+    assert revision is not None
+    failed = Service(revision.service_id, ServiceState.FAILED, "", "", "It ended.")
+    refusing.observe = lambda service_id: failed  # type: ignore[method-assign]
+    for _ in range(3):
+        reconcile.reconcile(plan.pk)
+    assert (
+        endpoint(ada)["reason"] == "No T4 is attached to this server: the endpoint waits until there is one."
+    )
+    assert refusing.asked == asked
+    refusing.gpus = ("T4",)
+    reconcile.reconcile(plan.pk)
+    assert refusing.asked == asked + 1
 
 
 @pytest.mark.usefixtures("no_dashboard")
