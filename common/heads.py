@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.http import HttpRequest
 
 from common.api.filters import checked_ordering
+
+# Columns of numbers and times: who sorts by one looks for the most or the newest. Words are looked up from A.
+LARGEST_FIRST = re.compile(r".+\..+|.+_at|.+_count|runs|size")
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class Head:
     def of(cls, request: HttpRequest, column: str, label: str, usual: str = "") -> Head:
         now = request.GET.get("ordering", "") or usual
         direction = {column: "ascending", f"-{column}": "descending"}.get(now, "")
+        rising = direction == "descending" if direction else not LARGEST_FIRST.fullmatch(column)
         query = request.GET.copy()
-        query["ordering"] = column if direction == "descending" else f"-{column}"
+        query["ordering"] = column if rising else f"-{column}"
         query.pop("page", None)
         return cls(label, query.urlencode(), direction)
 
