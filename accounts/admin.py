@@ -166,6 +166,7 @@ class ProjectForm(ModelForm):
 class ProjectAdmin(OperatorsOnly):
     form = ProjectForm
     list_display = ("slug", "name", "created_at", "page")
+    list_filter = ("created_at",)
     search_fields = ("slug", "name")
     inlines = (MembershipInline,)
 
@@ -386,8 +387,9 @@ class AuthenticatorAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Remove, so that the person can set it up anew", permissions=["view"])
     def remove(self, request: HttpRequest, rows: QuerySet[Authenticator]) -> None:
-        for factor in rows.select_related("user"):
-            before = {"kind": str(factor.type)}
-            record(admin_actor(request), "remove_second_factor", "user", factor.user.username, before=before)
-            factor.delete()
-            messages.success(request, f"The {factor.type} of {factor.user} is removed.")
+        actor = admin_actor(request)
+
+        def verb(factor: Authenticator) -> None:
+            services.remove_second_factor(actor=actor, factor=factor)
+
+        each(request, rows.select_related("user"), verb, "{0.type} of {0.user} is removed.")

@@ -12,9 +12,10 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
+from django.db import DataError
 from django.db.models import QuerySet
 from django.forms import BaseForm, Form
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.functional import SimpleLazyObject
 from django.views import View
@@ -26,7 +27,7 @@ from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import Denied, DomainError, Missing
+from common.errors import Denied, DomainError, Invalid, Missing
 
 PER_PAGE = 50
 DEEP = 1000  # rows passed over
@@ -63,11 +64,15 @@ class PersonPage(LoginRequiredMixin, View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return self.sign_in()
+        if "\0" in request.path:
+            raise Http404
         try:
             self.enter()
             return super().dispatch(request, *args, **kwargs)
         except DomainError as error:
             return self.refuse(error)
+        except DataError:
+            return self.refuse(Invalid("The address or the form holds a value that nothing here can have."))
 
     def sign_in(self) -> HttpResponse:
         """To the sign-in page and back; htmx is told to go there, or it would swap that page into this one."""

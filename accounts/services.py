@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -278,6 +279,16 @@ def retry_job(*, actor: Actor, job_id: int) -> Job:
             actor, "retry_job", "job", str(job_id), before=before, after={"name": job.name, "key": job.key}
         )
     return job
+
+
+def remove_second_factor(*, actor: Actor, factor: Authenticator) -> None:
+    """Who has lost theirs sets it up anew; only operators take it away from another."""
+    if not actor.is_operator:
+        raise Denied(f"Only an operator may remove the second factor of {factor.user}.", "Ask your operator.")
+    with transaction.atomic():
+        before = {"kind": str(factor.type)}
+        record(actor, "remove_second_factor", "user", factor.user.username, before=before)
+        factor.delete()
 
 
 def authenticate_token(text: str, slug: str = "", *, with_state: bool = False) -> ApiToken:

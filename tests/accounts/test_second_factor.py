@@ -8,6 +8,7 @@ import pyotp
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import AuditEntry, User
@@ -65,6 +66,17 @@ def test_an_operator_sees_no_secret_and_removes_a_lost_factor(ann: User) -> None
     assert not Authenticator.objects.exists()
     entry = AuditEntry.objects.get(verb="remove_second_factor")
     assert (entry.actor.username, entry.object_id, entry.door) == ("root", "ann", "admin")
+
+
+def test_staff_who_only_look_remove_nobodys_factor(ann: User) -> None:
+    sue = User.objects.create_user("sue", password="!", is_staff=True)
+    sue.user_permissions.add(Permission.objects.get(codename="view_authenticator"))
+    client = Client()
+    client.force_login(sue)
+    act = {"action": "remove", "_selected_action": [Authenticator.objects.get().pk]}
+    page = client.post("/admin/mfa/authenticator/", act, follow=True).content.decode()
+    assert "Only an operator may remove the second factor of ann." in page
+    assert Authenticator.objects.exists() and not AuditEntry.objects.filter(verb="remove_second_factor")
 
 
 def test_setting_up_stands_in_the_trail(ann: User, django_capture_on_commit_callbacks: Any) -> None:

@@ -41,6 +41,7 @@ VALUES = {
     "service_id": "svc-000000000000",
     "execution": "exec-000000000000",
     "revision": "1",
+    "pk": "1",
 }
 OPEN = ("/livez", "/readyz", "/api/schema/", "/api/docs/", "/account/", "/invitations/", "/static/")
 OPERATORS = ("/admin/",)
