@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +25,9 @@ MOST_PACK = 4 << 30  # bytes that a fetch may write into one file
 PLAIN_FILES = ("100644", "100755")
 KINDS = {"120000": "a link", "160000": "a submodule"}
 LONGEST_SAYING = 500
+LONGEST_ENTRY = 64 << 10
+MOST_FILES = 10_000
+LATE = "It took too long."
 # git's helpers for https stand beside it; nothing of the worker's own environment goes along.
 KEPT = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
@@ -61,10 +65,17 @@ class Repository:
             raise GitError(f"{commit} is a {found.decode()} there, no commit.")
 
     def files(self, commit: str, path: str = "") -> list[GitFile]:
-        """All files below the folder `path` of `commit`; links and submodules are refused."""
-        tree = f"{commit}:{path}" if path else commit
-        listed = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", tree)
-        return [_file(entry) for entry in listed.split(b"\0") if entry]
+        """All files below the folder `path` of `commit`; links and submodules are refused.
+
+        It stops at the first file too many: a small pack can name more of them than any memory holds.
+        """
+        tree, found = f"{commit}:{path}" if path else commit, []
+        with closing(self._entries("ls-tree", "-r", "-z", "-l", "--full-tree", tree)) as entries:
+            for entry in entries:
+                if len(found) == MOST_FILES:
+                    raise GitError(f"There are more files than the {MOST_FILES} that are allowed.")
+                found.append(_file(entry))
+        return found
 
     @contextmanager
     def content(self, file: GitFile) -> Iterator[IO[bytes]]:
@@ -81,25 +92,52 @@ class Repository:
 
     def _git(self, *words: str, url: str = "") -> bytes:
         """What git wrote; GitError with what it said when it failed or ran too long."""
-        process = subprocess.Popen(
+        process = self._started(*words, url=url)
+        try:
+            out, said = process.communicate(timeout=self._left())
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise GitError(LATE) from None
+        _check(process.returncode, said)
+        return out
+
+    def _entries(self, *words: str) -> Iterator[bytes]:
+        """What git writes, piece by piece between NULs; closed early, git ends too."""
+        with tempfile.TemporaryFile() as said, self._started(*words, stderr=said) as process:
+            late = threading.Timer(self._left(), process.kill)
+            late.start()
+            try:
+                assert process.stdout is not None
+                rest = b""
+                while piece := process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
+                    *whole, rest = (rest + piece).split(b"\0")
+                    if len(rest) > LONGEST_ENTRY:
+                        raise GitError("The name of a file is too long.")
+                    yield from whole
+                if process.wait() == -signal.SIGKILL:
+                    raise GitError(LATE)
+                said.seek(0)
+                _check(process.returncode, said.read(1 << 16))
+            finally:
+                late.cancel()
+                process.kill()
+
+    def _started(
+        self, *words: str, url: str = "", stderr: int | IO[bytes] = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-c", LIMITED, str(MOST_PACK), "git", *words],
             cwd=self.folder,
             env=self._environ(url),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             start_new_session=True,
         )
-        try:
-            out, said = process.communicate(timeout=max(1.0, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            raise GitError("It took too long.") from None
-        if process.returncode != 0:
-            lines = said.decode("utf-8", "replace").strip().splitlines()
-            raise GitError(" ".join(lines)[-LONGEST_SAYING:] or f"git ended with {process.returncode}.")
-        return out
+
+    def _left(self) -> float:
+        return max(1.0, self.deadline - time.monotonic())
 
     def _environ(self, url: str = "") -> dict[str, str]:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -134,6 +172,12 @@ def fetched(url: str, commit: str, config: str = "") -> Iterator[Repository]:
         repository = Repository(Path(folder), config)
         repository.fetch(url, commit)
         yield repository
+
+
+def _check(returncode: int, said: bytes) -> None:
+    if returncode != 0:
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        raise GitError(" ".join(lines)[-LONGEST_SAYING:] or f"git ended with {returncode}.")
 
 
 def _file(entry: bytes) -> GitFile:
