@@ -117,7 +117,10 @@ def want(
     overtaken = _overtaken(deployment)
     for each in overtaken:
         retire(each)
-    revision = next_revision(actor, deployment, version, wish)
+    serving, low = deployment.serving_revision, max(1, wish.min_replicas)
+    # The load that the serving one was scaled to comes to this one at once.
+    replicas = min(max(low, serving.replicas if serving else 0), wish.max_replicas)
+    revision = next_revision(actor, deployment, version, wish, replicas=replicas)
     if not version.servable:
         change_revision(revision, state=RevisionState.FAILED, reason=version.servable_reason)
     elif lack and settings.NO_GPU == "wait":
@@ -166,10 +169,8 @@ def next_revision(
         number=last + 1,
         service_id=new_id("svc"),
         version=version,
-        replicas=max(1, wish.min_replicas),
         created_by=actor.user,
-        **wish.values,
-        **values,
+        **{"replicas": max(1, wish.min_replicas), **wish.values, **values},
     )
 
 
