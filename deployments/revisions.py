@@ -61,10 +61,11 @@ def settle(
     changed = (found.state, found.reason) != (deployment.state, deployment.reason)
     if not (changed or values or message):
         return
+    becomes = found.state != deployment.state
     was_asked_for_now = deployment.state == EndpointState.PENDING
     deployment.state, deployment.reason, deployment.updated_at = found.state, found.reason, timezone.now()
     deployment.save(update_fields=[*values, "state", "reason", "updated_at"])
-    if changed and found.state in TROUBLED and not was_asked_for_now:
+    if becomes and found.state in TROUBLED and not was_asked_for_now:
         _tell_of_trouble(deployment)
     tell(deployment, message or found.reason or f"The endpoint is {found.state}.", revision)
 
