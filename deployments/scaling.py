@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from deployments import revisions
@@ -41,7 +41,7 @@ def _scale(plan: Deployment, revision: DeploymentRevision, now: datetime) -> boo
     if _is_idle(plan, revision, now):
         return _put_to_sleep(plan, revision)
     wanted, peak = wanted_replicas(revision, now)
-    if wanted == revision.replicas:
+    if wanted == revision.replicas or (wanted < revision.replicas and _is_coming(plan, revision)):
         return False
     with transaction.atomic():
         deployment = revisions.lock_as_planned(plan)
@@ -85,13 +85,25 @@ def _counted(number: int) -> str:
 
 
 def _is_idle(plan: Deployment, revision: DeploymentRevision, now: datetime) -> bool:
-    """Whether nobody asked for as long as the endpoint says, and nothing is on its way."""
-    if revision.min_replicas > 0 or in_canary(plan) or plan.wanted_revision_id != plan.serving_revision_id:
+    """Whether nobody asked for as long as the endpoint says, no answer is due, and nothing is on its way."""
+    wanted = plan.wanted_revision
+    failed = wanted is not None and wanted.state == RevisionState.FAILED
+    if revision.min_replicas > 0 or revision.pk != plan.serving_revision_id:
         return False
-    last = EndpointTraffic.objects.filter(revision=revision, requests__gt=0).aggregate(at=Max("at"))["at"]
+    if plan.wanted_revision_id != plan.serving_revision_id and not failed:
+        return False
+    # While a request waits for its answer, the gateway writes it as a peak of each slot, and as a request of the last.
+    busy = Q(requests__gt=0) | Q(peak_in_flight__gt=0)
+    rows = EndpointTraffic.objects.filter(busy, revision=revision, shadow=False)
+    last = rows.aggregate(at=Max("at"))["at"]
     asked = last + timedelta(seconds=SLOT_SECONDS) if last else None
     since = max(moment for moment in (asked, revision.active_at, revision.created_at) if moment)
     return now - since >= timedelta(seconds=revision.idle_seconds)
+
+
+def _is_coming(plan: Deployment, revision: DeploymentRevision) -> bool:
+    """Whether it has a share of the load only, and is to carry all of it soon."""
+    return in_canary(plan) and revision.pk == plan.wanted_revision_id
 
 
 def _put_to_sleep(plan: Deployment, seen: DeploymentRevision) -> bool:

@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from accounts.models import Notification
+from deployments import reconcile
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
 from deployments.scaling import prune_traffic, sample_replicas, scale_endpoints
 from deployments.traffic import metrics_of
 from tests.deployments.conftest import (
     EngineProcess,
     a_quick_version,
+    a_version,
     ask,
     deploy,
     endpoint,
@@ -26,12 +29,22 @@ from tests.factories import Person
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("gateway")]
 
 
-def loaded(revision: DeploymentRevision, peak: int, seconds_ago: float = 0) -> None:
+def awake(person: Person) -> DeploymentRevision:
+    """The revision of an endpoint that serves since an hour and may sleep after a minute; no process runs."""
+    deploy(person, a_quick_version(person), min_replicas=0, idle_seconds=60)
+    revision, then = DeploymentRevision.objects.get(), timezone.now() - timedelta(hours=1)
+    DeploymentRevision.objects.update(state="Active", active_at=then, created_at=then)
+    Deployment.objects.update(serving_revision=revision, state="Active")
+    revision.refresh_from_db()
+    return revision
+
+
+def loaded(revision: DeploymentRevision, peak: int, seconds_ago: float = 0, requests: int = 100) -> None:
     EndpointTraffic.objects.create(
         deployment=revision.deployment,
         revision=revision,
         at=timezone.now() - timedelta(seconds=seconds_ago),
-        requests=100,
+        requests=requests,
         peak_in_flight=peak,
     )
 
@@ -77,6 +90,56 @@ def test_an_endpoint_that_nobody_asks_sleeps_and_wakes_at_a_request(
     assert ask(ada).status_code == 200
     assert events(ada)[-2:] == ["A request came: the endpoint wakes up.", "Version 1 answers again."]
     assert Deployment.objects.get().wake_asked_at is None
+
+
+def test_a_change_begins_with_the_replicas_that_the_load_asked_for(ada: Person) -> None:
+    first = a_quick_version(ada)
+    deploy(ada, first, max_replicas=4)
+    deployment, revision = Deployment.objects.get(), DeploymentRevision.objects.get()
+    DeploymentRevision.objects.update(state="Active", active_at=timezone.now(), replicas=4)
+    Deployment.objects.update(serving_revision=revision)
+    a_quick_version(ada)
+    address = f"{ada.base}/deployments/iris-api"
+    for change, replicas in (
+        ({"version": 2}, 4),
+        ({"max_replicas": 3}, 3),
+        ({"max_replicas": 8, "min_replicas": 6}, 6),
+    ):
+        ada.api.patch(address, change, format="json")
+        deployment.refresh_from_db()
+        assert deployment.wanted_revision is not None
+        assert deployment.wanted_revision.replicas == replicas
+
+    DeploymentRevision.objects.filter(pk=deployment.wanted_revision_id).update(
+        state="Active", active_at=timezone.now() - timedelta(hours=1), min_replicas=1
+    )
+    Deployment.objects.update(canary_percent=10)
+    loaded(revision, 16)
+    assert scale_endpoints() == 0
+    assert DeploymentRevision.objects.get(number=4).replicas == 6, "all of the load comes to it soon"
+
+
+def test_an_endpoint_with_a_request_that_has_no_answer_yet_stays_awake(ada: Person) -> None:
+    revision = awake(ada)
+    loaded(revision, 1, seconds_ago=5, requests=0)
+    assert scale_endpoints() == 0
+    EndpointTraffic.objects.update(at=timezone.now() - timedelta(seconds=80))
+    assert scale_endpoints() == 1
+
+
+def test_an_endpoint_whose_last_change_failed_sleeps_too_and_its_people_are_told_once(ada: Person) -> None:
+    revision = awake(ada)
+    deploy(ada, a_version(ada, b"x", servable=False, servable_reason="No loader knows it."), min_replicas=0)
+    DeploymentRevision.objects.filter(number=2).update(state="Pending")
+    assert scale_endpoints() == 0, "a change is on its way"
+    DeploymentRevision.objects.filter(number=2).update(state="Failed")
+    assert scale_endpoints() == 1
+    revision.refresh_from_db()
+    assert (revision.state, state(ada)) == ("Asleep", "Degraded")
+    Deployment.objects.update(wake_asked_at=timezone.now())
+    reconcile._wake(Deployment.objects.with_details().get())
+    assert "A request came" in endpoint(ada)["reason"]
+    assert Notification.objects.filter(user=ada.user).count() == 1
 
 
 def test_uptime_counts_from_the_first_answer_on_and_only_while_it_is_known(ada: Person) -> None:
