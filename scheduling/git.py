@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,8 @@ class Repository:
 
         It stops at the first file too many: a small pack can name more of them than any memory holds.
         """
-        tree, found = f"{commit}:{path}" if path else commit, []
+        tree = f"{commit}:{path}" if path else commit
+        found: list[GitFile] = []
         with closing(self._entries("ls-tree", "-r", "-z", "-l", "--full-tree", tree)) as entries:
             for entry in entries:
                 if len(found) == MOST_FILES:
@@ -102,7 +103,7 @@ class Repository:
         _check(process.returncode, said)
         return out
 
-    def _entries(self, *words: str) -> Iterator[bytes]:
+    def _entries(self, *words: str) -> Generator[bytes, None, None]:
         """What git writes, piece by piece between NULs; closed early, git ends too."""
         with tempfile.TemporaryFile() as said, self._started(*words, stderr=said) as process:
             late = threading.Timer(self._left(), process.kill)
