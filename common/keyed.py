@@ -20,7 +20,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models.functions import Coalesce, Concat, Left, Lower, NullIf
 
 from common.filtering import (
     ORDER,
@@ -106,13 +106,41 @@ def sort_value(
     return _last_if_none(Subquery(rows, output_field=FloatField()), descending)
 
 
+# A double's bits as text, which sorts as the numbers do once those of negative ones are turned round.
+BITS = "('x' || encode(float8send(%(expressions)s), 'hex'))::bit(64)"
+LONGEST_SORTED = 200  # characters of a text: an answer's cursor holds them
+
+
 def sort_scalar(model: type[Model], parent: str, key: str, *, descending: bool) -> Combinable:
-    """The same for JSON values; those that are no numbers come last."""
-    plain = Func(F("value"), template="(%(expressions)s #>> '{}')::float8", output_field=FloatField())
-    kind = Func(F("value"), function="jsonb_typeof", output_field=TextField())
-    rows = _of_key(model, parent, key, {}).annotate(kind=kind)
-    number = Case(When(kind="number", then=plain), output_field=FloatField())
-    return _last_if_none(Subquery(rows.annotate(number=number).values("number")[:1]), descending)
+    """The same for JSON values: numbers by value, then texts and truths alphabetically, one text for both."""
+    rows = _of_key(model, parent, key, {}).annotate(
+        kind=Func(F("value"), function="jsonb_typeof", output_field=TextField()),
+        # JSON's numbers have no bounds, doubles have.
+        number=Case(
+            When(
+                kind="number",
+                then=Func(
+                    F("value"),
+                    template="least(greatest((%(expressions)s #>> '{}')::numeric, -1e308), 1e308)::float8",
+                    output_field=FloatField(),
+                ),
+            ),
+            output_field=FloatField(),
+        ),
+        text=Func(F("value"), template="(%(expressions)s #>> '{}')", output_field=TextField()),
+    )
+    below, above = (
+        Concat(Value("1"), Func(F("number"), template=template, output_field=TextField()))
+        for template in (f"(~ {BITS})::text", f"({BITS} # ('1' || repeat('0', 63))::bit(64))::text")
+    )
+    ranked = Case(
+        When(number__lt=0, then=below),
+        When(kind="number", then=above),
+        When(~Q(kind="null"), then=Concat(Value("2"), Lower(Left(F("text"), LONGEST_SORTED)))),
+        output_field=TextField(),
+    )
+    last = Value("0" if descending else "3", TextField())
+    return Coalesce(Subquery(rows.annotate(ranked=ranked).values("ranked")[:1]), last)
 
 
 def _last_if_none(number: Combinable, descending: bool) -> Combinable:

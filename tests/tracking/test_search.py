@@ -60,7 +60,7 @@ def test_runs_are_found_by(ann: Person, text: str, wanted: list[str]) -> None:
         ("metrics.loss", ["r2", "r1", "r3"]),
         ("-metrics.loss", ["r1", "r2", "r3"]),
         ("-params.lr", ["r3", "r2", "r1"]),
-        ("params.opt", ["r1", "r2", "r3"]),
+        ("params.opt", ["r2", "r3", "r1"]),
         ("min.loss", ["r2", "r1", "r3"]),
         ("-experiment", ["r3", "r2", "r1"]),
     ],
@@ -78,3 +78,36 @@ def test_a_wrong_filter_names_its_character(ann: Person) -> None:
 def test_runs_of_other_projects_are_not_found(ann: Person) -> None:
     bob = make_person(make_project("beta"), username="bob")
     assert found(bob, filter="metrics.loss < 10 or name like '%'") == []
+
+
+@pytest.mark.parametrize(
+    ("ordering", "wanted"),
+    [
+        ("params.batch", ["-20", "-3", "0.5", "8", "16", "Auto", "large", "true", "none"]),
+        ("-params.batch", ["true", "large", "Auto", "16", "8", "0.5", "-3", "-20", "none"]),
+    ],
+)
+def test_a_parameter_sorts_numbers_by_value_and_then_texts_and_page_by_page(
+    ann: Person, ordering: str, wanted: list[str]
+) -> None:
+    values: dict[str, Any] = {"16": 16, "large": "large", "-3": -3, "0.5": 0.5, "Auto": "Auto", "-20": -20}
+    values |= {"8": 8, "true": True, "none": None}
+    for name, value in values.items():
+        run = services.start_run(actor=ann.actor, project=ann.project, experiment_id="mixed", name=name)
+        services.log_params(
+            actor=ann.actor, project=ann.project, run_id=run.public_id, params={"batch": value}
+        )
+    query = {"experiment": "mixed", "ordering": ordering}
+    assert found(ann, **query) == wanted
+    address, names = f"{ann.base}/runs?experiment=mixed&ordering={ordering}&page_size=4", []
+    while address:
+        answer = ann.api.get(address).json()
+        names += [run["name"] for run in answer["results"]]
+        address = answer["next"]
+    assert names == wanted
+
+
+def test_a_parameter_past_every_double_is_sorted(ann: Person) -> None:
+    run = services.start_run(actor=ann.actor, project=ann.project, experiment_id="exp1", name="huge")
+    services.log_params(actor=ann.actor, project=ann.project, run_id=run.public_id, params={"lr": 10**400})
+    assert found(ann, ordering="-params.lr") == ["huge", "r3", "r2", "r1"]
