@@ -27,7 +27,7 @@ from tracking.compare import compare_runs
 from tracking.filters import RunFilter
 from tracking.histories import Wanted, metric_history
 from tracking.models import Experiment, Run, RunFile, RunMetric
-from tracking.search import RUN_COLUMNS, run_sort
+from tracking.search import DURATION, RUN_COLUMNS, duration_sort, run_sort
 
 EXPERIMENT_COLUMNS = {
     "name": ("Experiment", "name"),
@@ -35,6 +35,7 @@ EXPERIMENT_COLUMNS = {
     "by": ("By", "created_by__username"),
     "created_at": ("Created", "created_at"),
 }
+PAGE_COLUMNS = {**RUN_COLUMNS, "created_by": "created_by__username"}
 MOST_CURVES = 24
 MOST_FILES = 1000  # that the page lists
 MOST_DRAWN = 1000  # points of a curve; thinned so that no peak is lost
@@ -79,6 +80,8 @@ class ExperimentDetail(ProjectPage):
             columns=columns,
             offered=offered_columns(page, columns),
             name_head=Head.of(request, "name", "Run"),
+            duration_head=Head.of(request, DURATION, "Duration"),
+            by_head=Head.of(request, "created_by", "By"),
             status_head=Head.of(request, "status", "Status"),
             started_head=Head.of(request, "started_at", "Started", usual="-started_at"),
             status=request.GET.get("status", ""),
@@ -94,9 +97,12 @@ def asked_runs(request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
     found = RunFilter(request.GET, queryset=runs)
     if not found.is_valid():
         raise Invalid("; ".join(str(each) for errors in found.errors.values() for each in errors))
-    rows, ordering = sorted_by(
-        found.qs, request.GET.get("ordering", ""), RUN_COLUMNS, "-started_at", run_sort
-    )
+    asked = request.GET.get("ordering", "")
+    if asked in (DURATION, f"-{DURATION}"):
+        sign = asked.removesuffix(DURATION)
+        rows = found.qs.annotate(sorted_by=duration_sort(descending=bool(sign)))
+        return rows.order_by(f"{sign}sorted_by", f"{sign}id")
+    rows, ordering = sorted_by(found.qs, asked, PAGE_COLUMNS, "-started_at", run_sort)
     return rows.order_by(*ordering)
 
 

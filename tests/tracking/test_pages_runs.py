@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import Person, make_person, make_project, make_run
 from tracking import services
-from tracking.models import Experiment
+from tracking.models import Experiment, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -91,3 +92,58 @@ def test_a_page_of_runs_costs_the_same_at_10_and_60(ann: Person) -> None:
             assert client.get(path, {"ordering": "-metrics.accuracy"}).status_code == 200
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 12
+
+
+def lasted(person: Person, name: str, seconds: float | None) -> None:
+    run = Run.objects.get(public_id=named(person, name))
+    ended = None if seconds is None else run.started_at + timedelta(seconds=seconds)
+    Run.objects.filter(pk=run.pk).update(ended_at=ended, status="Running" if ended is None else "Completed")
+
+
+def order_of(shown: str, *names: str) -> list[str]:
+    return sorted(names, key=lambda name: shown.index(f">{name}<"))
+
+
+def test_runs_are_sorted_by_how_long_they_took_and_those_that_go_on_come_last(ann: Person) -> None:
+    for name, seconds in (("long", 7200), ("going", None), ("short", 5.5)):
+        lasted(ann, name, seconds)
+    path = page_of(ann)
+    up = show(ann, path, ordering="duration")
+    assert order_of(up, "long", "going", "short") == ["short", "long", "going"]
+    assert "ordering=-duration" in up
+    down = show(ann, path, ordering="-duration")
+    assert order_of(down, "long", "going", "short") == ["long", "short", "going"]
+    assert show(ann, path, 422, ordering="--duration")
+
+
+def test_runs_are_sorted_by_who_started_them(ann: Person) -> None:
+    named(make_person(ann.project, username="zoe"), "of-zoe")
+    named(ann, "of-ann")
+    path = page_of(ann)
+    assert order_of(show(ann, path, ordering="created_by"), "of-zoe", "of-ann") == ["of-ann", "of-zoe"]
+    assert order_of(show(ann, path, ordering="-created_by"), "of-zoe", "of-ann") == ["of-zoe", "of-ann"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("duration > 60", ["long"]),
+        ("duration <= 5.5", ["short", "going"]),
+        ("duration = 5.5", ["short"]),
+        ("duration != 5.5", ["long", "going"]),
+        ("duration in (5.5, 7200)", ["long", "short"]),
+    ],
+)
+def test_runs_are_found_by_how_many_seconds_they_took(ann: Person, condition: str, kept: list[str]) -> None:
+    for name, seconds in (("long", 7200), ("going", None), ("short", 5.5)):
+        lasted(ann, name, seconds)
+    shown = show(ann, page_of(ann), filter=condition)
+    assert [name for name in ("long", "short", "going") if f">{name}<" in shown] == sorted(
+        kept, key=["long", "short", "going"].index
+    )
+
+
+def test_a_duration_is_compared_with_numbers_alone(ann: Person) -> None:
+    named(ann, "one")
+    for condition in ("duration > 'long'", "duration like '5%'", "duration is null", "duration.x > 1"):
+        assert "character 1" in show(ann, page_of(ann), 422, filter=condition)
