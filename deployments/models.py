@@ -103,7 +103,8 @@ class DeploymentRevision(models.Model):
     """One wanted combination of version and settings; a change makes the next revision.
 
     `replicas` is how many processes are wanted now, between `min_replicas` and `max_replicas`; 0 while asleep.
-    `rollout` is {} to move all traffic at once, else the steps and limits of a canary (see rollouts).
+    `rollout` is {} to move all traffic at once, else the steps and limits of a canary (see rollouts). `warnings` say how
+    it runs otherwise than asked for; those of the wanted revision, or of the one that it falls back to, are the endpoint's.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="revisions")
@@ -124,6 +125,7 @@ class DeploymentRevision(models.Model):
     is_shadow = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=16, choices=RevisionState, default=RevisionState.PENDING)
     reason = models.TextField(blank=True)
+    warnings = ArrayField(models.TextField(), default=list, db_default=[], blank=True)
     address = models.CharField(max_length=200, blank=True, editable=False)
     serving_key = models.CharField(max_length=80, blank=True, editable=False)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

@@ -275,9 +275,9 @@ def _spec(plan: Deployment, revision: DeploymentRevision) -> ServiceSpec:
 
 def _warn(plan: Deployment, revision: DeploymentRevision, sentence: str) -> None:
     with transaction.atomic():
-        deployment = revisions.lock_as_planned(plan)
-        if deployment and sentence not in deployment.warnings:
-            revisions.settle(deployment, sentence, revision, warnings=[*deployment.warnings, sentence])
+        deployment, found = _still_wanted(plan, revision)
+        if deployment and found and sentence not in found.warnings:
+            revisions.warn(deployment, found, sentence)
 
 
 def _give_up(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:

@@ -151,9 +151,18 @@ def take_over(actor: Actor, deployment: Deployment, revision: DeploymentRevision
         canary_percent=0,
         wake_asked_at=None,
         failing="",
+        warnings=revision.warnings,
     )
     use_next_rollout(deployment)
     _record(actor, "activate_revision", deployment, old, revision)
+
+
+def warn(deployment: Deployment, revision: DeploymentRevision, sentence: str) -> None:
+    """`revision` runs otherwise than asked for; so does the endpoint."""
+    change_revision(revision, warnings=[*revision.warnings, sentence])
+    _same_object(deployment, revision)
+    others = [each for each in deployment.warnings if each != sentence]
+    settle(deployment, sentence, revision, warnings=[*others, sentence])
 
 
 def set_rollout(deployment: Deployment, rollout: dict[str, Any]) -> None:
@@ -190,6 +199,8 @@ def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, rea
         values = {"serving_revision": None, "wake_asked_at": None}
     if deployment.wanted_revision_id == revision.pk:
         values["canary_percent"] = 0
+        if deployment.serving_revision and "serving_revision" not in values:
+            values["warnings"] = deployment.serving_revision.warnings
     settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **values)
     use_next_rollout(deployment)
     _record(actor, "fail_revision", deployment, revision, None)

@@ -96,7 +96,7 @@ def abort_rollout(*, actor: Actor, project: Project, endpoint_name: str) -> Depl
             wanted_revision=serving,
             canary_percent=0,
             follows="",
-            warnings=[],
+            warnings=serving.warnings,
         )
         revisions.use_next_rollout(deployment)
         changed(actor, "abort_rollout", deployment, before=facts(coming), after=facts(serving))

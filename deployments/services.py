@@ -90,7 +90,7 @@ def deploy(
         if deployment.wanted_revision_id:
             named = {"description": description} if description else {}
             describe(actor, "update_deployment", deployment, **named, **limits)
-            _set_engine(deployment, engine if "engine" in wishes else deployment.engine)
+            _set_engine(actor, deployment, engine if "engine" in wishes else deployment.engine)
         want(actor, "deploy", deployment, locked, wish, lack=lack, follows=follows)
     return find_deployment(project, endpoint_name)
 
@@ -126,7 +126,7 @@ def update_deployment(
         if "rollout" in wishes:
             _set_rollout(actor, deployment, wish.rollout)
         if "engine" in wishes:
-            _set_engine(deployment, check_engine(wishes["engine"]))
+            _set_engine(actor, deployment, check_engine(wishes["engine"]))
         named = {} if description is None else {"description": description}
         describe(actor, "update_deployment", deployment, follows=follows, **named, **limits)
     return find_deployment(project, endpoint_name)
@@ -178,7 +178,8 @@ def let_go(*, actor: Actor, project: Project, version_ids: Collection[int]) -> l
             elif serving and coming.version_id in version_ids and coming.state not in ENDED:
                 retire(coming)
                 said = f"The change to version {coming.version.number} ended: it is quarantined."
-                settle(deployment, said, coming, wanted_revision=serving, canary_percent=0)
+                back = {"wanted_revision": serving, "canary_percent": 0, "warnings": serving.warnings}
+                settle(deployment, said, coming, **back)
                 use_next_rollout(deployment)
                 look_soon(deployment)
         names.append(found.endpoint_name)
@@ -324,7 +325,7 @@ def _set_rollout(actor: Actor, deployment: Deployment, rollout: dict[str, Any]) 
     record_act(actor, "update_deployment", deployment, before={"rollout": before}, after={"rollout": rollout})
 
 
-def _set_engine(deployment: Deployment, engine: str) -> None:
+def _set_engine(actor: Actor, deployment: Deployment, engine: str) -> None:
     """Another engine, for an endpoint that is down: what runs is known to one engine only."""
     if engine == deployment.engine:
         return

@@ -120,7 +120,8 @@ def want(
     serving, low = deployment.serving_revision, max(1, wish.min_replicas)
     # The load that the serving one was scaled to comes to this one at once.
     replicas = min(max(low, serving.replicas if serving else 0), wish.max_replicas)
-    revision = next_revision(actor, deployment, version, wish, replicas=replicas)
+    warnings = [on_the_cpu(lack)] if lack and settings.NO_GPU == "cpu" else []
+    revision = next_revision(actor, deployment, version, wish, replicas=replicas, warnings=warnings)
     if not version.servable:
         change_revision(revision, state=RevisionState.FAILED, reason=version.servable_reason)
     elif lack and settings.NO_GPU == "wait":
@@ -134,10 +135,10 @@ def want(
         wanted_revision=revision,
         canary_percent=0,
         next_rollout=None,
-        warnings=[on_the_cpu(lack)] if lack and settings.NO_GPU == "cpu" else [],
+        warnings=warnings,
         **values,
     )
-    for sentence in [*deployment.warnings, *([revision.reason] if revision.reason else [])]:
+    for sentence in [*warnings, *([revision.reason] if revision.reason else [])]:
         tell(deployment, sentence, revision)
     after = facts(revision)
     if revision.state == RevisionState.FAILED and not (before or overtaken):

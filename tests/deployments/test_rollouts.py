@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from accounts.models import Notification
+from deployments import reconcile
 from deployments.choices import LATENCY_EDGES_MS, SLOT_SECONDS
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic
 from tests.deployments.conftest import (
@@ -41,6 +42,14 @@ def canary(person: Person, file: bytes = b"", **changes: Any) -> DeploymentRevis
     revision = Deployment.objects.get().wanted_revision
     assert revision is not None
     return revision
+
+
+def serves(person: Person) -> None:
+    """Has the endpoint's one revision serve; no process runs."""
+    DeploymentRevision.objects.update(state="Active", active_at=datetime.now(UTC))
+    Deployment.objects.update(serving_revision=DeploymentRevision.objects.get())
+    reconcile.note(Deployment.objects.with_details().get(), None)
+    assert state(person) == "Active"
 
 
 def serving() -> DeploymentRevision:
@@ -211,6 +220,24 @@ def test_a_canary_is_promoted_or_aborted_by_hand(ada: Person, engine: EngineProc
     assert "rolled back to revision 3, version 2" in events(ada)[-1]
     missing = ada.api.post(f"{ada.base}/{ADDRESS}/rollback", {"revision": 99}, format="json")
     assert (missing.status_code, missing.json()["code"]) == (404, "revision_not_found")
+
+
+def test_giving_a_change_up_keeps_the_warnings_of_what_serves(ada: Person) -> None:
+    warned = "No T4 is attached to this server: the endpoint runs on the CPU."
+    deploy(ada, a_quick_version(ada), gpu_type="T4")
+    serves(ada)
+    a_quick_version(ada)
+    for verb in ("abort", "rollback"):
+        change = {"version": 2, "gpu_type": ""}
+        assert ada.api.patch(f"{ada.base}/{ADDRESS}", change, format="json").json()["warnings"] == []
+        assert ada.api.post(f"{ada.base}/{ADDRESS}/{verb}", {}, format="json").json()["warnings"] == [warned]
+    deploy(ada, a_version(ada, b"x", servable=False, servable_reason="No loader knows it."))
+    failed = Deployment.objects.with_details().get()
+    assert failed.warnings == []
+    assert failed.wanted_revision is not None
+    DeploymentRevision.objects.filter(pk=failed.wanted_revision_id).update(state="Deploying")
+    reconcile._give_up(failed, failed.wanted_revision, "It did not start.")
+    assert endpoint(ada)["warnings"] == [warned]
 
 
 def test_another_rollout_leaves_the_canary_on_its_way_its_steps_and_limits(ada: Person) -> None:
