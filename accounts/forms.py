@@ -98,6 +98,16 @@ class SureForm(forms.Form):
     """Nothing to fill in: the button is the answer."""
 
 
+class ConfirmForm(forms.Form):
+    """What is destroyed is typed first: see `accounts.portal.check_typed`."""
+
+    confirm = forms.CharField(
+        label="Type the name to confirm",
+        max_length=250,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
 class UserNames(forms.CharField):
     """Names of users with commas between them, as a list."""
 

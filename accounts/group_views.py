@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from accounts import groups
 from accounts.choices import Right
-from accounts.forms import GroupForm, GroupMembersForm, SureForm
+from accounts.forms import ConfirmForm, GroupForm, GroupMembersForm
 from accounts.models import ProjectGroup
-from accounts.portal import FormPage
+from accounts.portal import FormPage, check_typed
 from common.errors import Invalid
 
 
@@ -70,11 +70,12 @@ class ChangeGroup(OfGroup):
 
 
 class DeleteGroup(OfGroup):
-    form_class = SureForm
+    form_class = ConfirmForm
     template = "accounts/group_delete.html"
 
     def perform(self, data: dict[str, Any]) -> str:
         name = self.group.name
+        check_typed(data["confirm"], name)
         groups.delete_group(actor=self.actor, project=self.project, name=name)
         messages.success(self.request, f"The group {name} is deleted.")
         return self.groups_url()

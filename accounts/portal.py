@@ -27,7 +27,7 @@ from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import Denied, DomainError, Invalid, Missing
+from common.errors import Conflict, Denied, DomainError, Invalid, Missing
 
 PER_PAGE = 50
 DEEP = 1000  # rows passed over
@@ -191,6 +191,13 @@ def remember_project(response: HttpResponse, project: Project) -> None:
     """So that pages of no project, and the next visit, know where the person was."""
     year, safe = 365 * 86_400, settings.SESSION_COOKIE_SECURE
     response.set_cookie(LAST_PROJECT, project.slug, max_age=year, secure=safe, httponly=True, samesite="Lax")
+
+
+def check_typed(typed: str, wanted: str) -> None:
+    """Refuses what destroys something until its name is typed."""
+    if typed != wanted:
+        sentence = f"Type {wanted} to confirm; nothing was deleted."
+        raise Conflict(sentence, fields={"confirm": [sentence]})
 
 
 def toast(response: HttpResponse, message: str, kind: str = "good") -> HttpResponse:

@@ -6,16 +6,15 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts import webhooks
 from accounts.choices import Right
-from accounts.forms import WebhookForm
+from accounts.forms import ConfirmForm, WebhookForm
 from accounts.models import Webhook
-from accounts.portal import FormPage, ProjectPage, add_refusal
+from accounts.portal import FormPage, ProjectPage, add_refusal, check_typed
 from common.errors import DomainError
 from common.heads import Sorting
 
@@ -105,7 +104,7 @@ class EditWebhook(OfWebhook, FormPage):
 
 
 class DeleteWebhook(OfWebhook, FormPage):
-    form_class = Form
+    form_class = ConfirmForm
     template = "accounts/webhook_delete.html"
     success_message = "The webhook is removed."
     right = Right.MAINTAIN
@@ -114,6 +113,7 @@ class DeleteWebhook(OfWebhook, FormPage):
         return {"hook": self.hook}
 
     def perform(self, data: dict[str, Any]) -> str:
+        check_typed(data["confirm"], self.hook.name)
         webhooks.delete_webhook(**self.where)
         return reverse("accounts:webhooks", args=[self.project.slug])
 

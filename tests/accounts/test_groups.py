@@ -137,7 +137,9 @@ def test_the_portal_makes_changes_and_deletes_a_group(ann: Person, ray: Person) 
     assert (wrong.status_code, "is no member of alpha" in wrong.content.decode()) == (422, True)
     assert browser.post(group, {"members": "ann, ray"}).status_code == 302
     assert "risk reviewers" in browser.get("/projects/alpha/members/").content.decode()
-    assert browser.post(f"{group}delete/").status_code == 302
+    refused = browser.post(f"{group}delete/", {"confirm": "risk"})
+    assert refused.status_code == 422 and "Type risk reviewers to confirm" in refused.content.decode()
+    assert browser.post(f"{group}delete/", {"confirm": "risk reviewers"}).status_code == 302
     assert "No groups yet" in browser.get(page).content.decode()
     browser.force_login(ray.user)
     assert browser.get(page).status_code == 200

@@ -348,7 +348,8 @@ def test_the_pages_make_show_ping_switch_redeliver_and_remove(ann: Person, recei
     assert client.post(f"{where}switch/").status_code == 302
     assert "Switch on" in page(f"webhooks/{hook.public_id}/")
     assert client.post(f"{where}edit/", {**words, "url": receiver.url, "events": ""}).status_code == 302
-    assert client.post(f"{where}delete/").status_code == 302
+    assert client.post(f"{where}delete/", {"confirm": "another"}).status_code == 422
+    assert client.post(f"{where}delete/", {"confirm": hook.name}).status_code == 302
     assert not Webhook.objects.exists()
     viewer = Client()
     viewer.force_login(make_person(ann.project, Role.VIEWER).user)
