@@ -11,6 +11,7 @@ import hashlib
 import psycopg
 
 TAGS, STAGED, SMALL_TAGS = 1000, 100, 20
+SMALL_VERSIONS = 200  # of the model `long` there
 OURS = """
     INSERT INTO registry_registeredmodel
         (project_id, name, description, tags, last_number, version_count, created_by_id, created_at, updated_at)
@@ -39,7 +40,7 @@ OURS_LONG = """
     INSERT INTO registry_registeredmodel
         (project_id, name, description, tags, last_number, version_count, created_by_id, created_at, updated_at)
     SELECT p.id, 'long', '', '{}', %(count)s, %(count)s, u.id, now(), now()
-    FROM accounts_project p, accounts_user u WHERE p.slug = 'default' AND u.username = 'admin';
+    FROM accounts_project p, accounts_user u WHERE p.slug = %(project)s AND u.username = 'admin';
     INSERT INTO registry_modelversion
         (model_id, number, stage, status, status_reason, description, source_run_id, artifact_path, origin, relation,
          manifest_id, format, framework, servable, servable_reason, created_by_id, created_by_door, created_at,
@@ -48,7 +49,7 @@ OURS_LONG = """
            m.created_by_id, 'rest', m.created_at, m.created_at, '{}', false
     FROM registry_registeredmodel m, generate_series(1, %(count)s) n,
          (SELECT id FROM tracking_run LIMIT 1) r, (SELECT id FROM artifacts_manifest LIMIT 1) f
-    WHERE m.name = 'long';
+    WHERE m.name = 'long' AND m.latest_version_id IS NULL;
     UPDATE registry_registeredmodel m SET latest_version_id = v.id
     FROM registry_modelversion v WHERE v.model_id = m.id AND v.number = %(count)s AND m.name = 'long'
 """
@@ -80,7 +81,7 @@ THEIRS_LONG = """
 
 
 def seed_ours(database_url: str, models: int, versions: int) -> None:
-    """`models` in the project default, 1,000 in the project small, and the model `long`."""
+    """`models` in the project default, 1,000 in the project small, and in both the model `long`."""
     with psycopg.connect(database_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as link:
         link.execute(SMALL)
         # In the small project as many models have a tag and stand in Production as in the large one of 50,000.
@@ -89,7 +90,8 @@ def seed_ours(database_url: str, models: int, versions: int) -> None:
             ("small", 1000, SMALL_TAGS, 2),
         ):
             link.execute(OURS, {"project": project, "count": count, "tags": tags, "staged": staged})
-        link.execute(OURS_LONG, {"count": versions})
+        link.execute(OURS_LONG, {"project": "default", "count": versions})
+        link.execute(OURS_LONG, {"project": "small", "count": SMALL_VERSIONS})
         link.execute("ANALYZE")
 
 
