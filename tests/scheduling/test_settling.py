@@ -14,11 +14,13 @@ import pytest
 from accounts.choices import Role
 from accounts.models import ApiToken, AuditEntry, Membership, Notification, WebhookDelivery
 from accounts.webhooks import create_webhook
+from cluster.models import SubmittedJob
 from common.models import Job, JobState
 from scheduling import executions, services
 from scheduling.engines import engine_for
 from scheduling.engines.base import EngineError, Seen, Work
 from scheduling.engines.local import LocalTraining
+from scheduling.engines.ray import RayTraining
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
 from tests.scheduling.factories import drive, make_schedule, trigger
@@ -255,3 +257,53 @@ def test_a_second_worker_waits_while_the_first_may_be_starting_it(
     assert executions.execute(execution.pk) is None
     execution.refresh_from_db()
     assert execution.state == "Killed"
+
+
+class Cluster:
+    """A cluster's dashboard that takes jobs, after `slow` was done."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, str] = {}
+        self.slow: Callable[[], None] = lambda: None
+
+    def has_package(self, name: str) -> bool:
+        self.slow()  # the package goes up first, which takes its time
+        return True
+
+    def submit_job(self, wanted: dict[str, Any]) -> None:
+        self.jobs[wanted["submission_id"]] = "RUNNING"
+
+    def job(self, name: str) -> dict[str, Any] | None:
+        return {"status": self.jobs[name]} if name in self.jobs else None
+
+    def stop_job(self, name: str) -> None:
+        if name in self.jobs:
+            self.jobs[name] = "STOPPED"
+
+    def delete_job(self, name: str) -> None:
+        if self.jobs.get(name) != "RUNNING":
+            self.jobs.pop(name, None)
+
+    def job_log(self, name: str) -> bytes:
+        return b""
+
+
+def test_a_stop_while_the_package_goes_to_the_cluster_leaves_no_job_there(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    monkeypatch.setattr(executions, "engine_for", lambda name: RayTraining(cluster))  # type: ignore[arg-type]
+    execution = trigger(ann, make_schedule(ann))
+
+    def stopped_meanwhile() -> None:
+        cluster.slow = lambda: None
+        stop(ann, execution)
+        assert executions.execute(execution.pk) is None
+
+    cluster.slow = stopped_meanwhile
+    executions.execute(execution.pk)
+    assert cluster.jobs == {execution.public_id: "STOPPED"}
+    drive(execution)
+    assert (execution.state, cluster.jobs) == ("Killed", {})
+    assert not SubmittedJob.objects.exists()
+    assert execution.run is not None and execution.run.status == RunStatus.KILLED
