@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, BinaryIO
 
 import click
@@ -38,6 +37,16 @@ CODE: Columns = {
     "COMMIT": "git_commit",
     "CREATED": "created_at",
 }
+TEXTS = ("overlap", "catch_up", "engine", "model_name", "artifact_path", "promote_metric", "promote_stage")
+NUMBERS = (
+    "starting_deadline",
+    "timeout",
+    "cpu_limit",
+    "memory_limit",
+    "file_size_limit",
+    "max_attempts",
+    "code",
+)
 configured = click.option(
     "--config", "config", type=click.File("rb"), metavar="FILE", help="A JSON object; - is stdin."
 )
@@ -47,8 +56,7 @@ settings = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="overlap, catch_up, starting_deadline, timeout, cpu_limit, memory_limit, file_size_limit, "
-    "max_attempts, engine, code, model_name, artifact_path, promote_metric, promote_stage; null empties one.",
+    help=f"{', '.join([*TEXTS, *NUMBERS])}; null empties one.",
 )
 
 
@@ -294,9 +302,21 @@ def _print(text: str) -> None:
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Settings as the API takes them: numbers and null as such, all else as text."""
+    """Settings as the API takes them: null and numbers as such where a number belongs; a text stays as it is."""
     found: dict[str, Any] = dict(pairs(texts))
     for key, text in found.items():
-        if text == "null" or text.lstrip("-").isdigit():
-            found[key] = json.loads(text)
+        if key not in (*NUMBERS, *TEXTS):
+            known = ", ".join([*TEXTS, *NUMBERS])
+            raise click.UsageError(f"{key!r} is no setting of a schedule; --set takes {known}.")
+        if text == "null":
+            found[key] = None
+        elif key in NUMBERS:
+            found[key] = _whole(key, text)
     return found
+
+
+def _whole(key: str, text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise click.UsageError(f"{key} is {text!r}, which is no whole number.")
+    return int(text)

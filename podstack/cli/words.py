@@ -81,11 +81,20 @@ def whole_number(text: str) -> int:
 
 
 def read_json(file: BinaryIO) -> Any:
-    """What a JSON file holds; a usage error when it is none."""
+    """What a JSON file holds; a usage error when it is none, or when a key stands there twice: one would be lost."""
     try:
-        return json.loads(file.read())
+        return json.loads(file.read(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{getattr(file, 'name', 'stdin')} is not JSON: {error}.") from error
+
+
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in items:
+        if key in found:
+            raise ValueError(f"the key {key[:80]!r} stands there twice")
+        found[key] = value
+    return found
 
 
 def _split(words: Sequence[str], names: Sequence[str], rest: str) -> dict[str, Any]:
