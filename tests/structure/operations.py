@@ -30,6 +30,7 @@ from registry.choices import VersionStatus
 from registry.models import Inspection, ModelVersion
 from registry.protections import protect
 from scheduling.models import ScheduleExecution, TrainingCode
+from scheduling.services import delete_schedule
 from tests.factories import Person, make_person, make_project, make_user, make_version
 from tests.scheduling.factories import make_schedule, trigger
 from tests.structure.test_openapi import schema
@@ -230,6 +231,8 @@ def make_world() -> World:
     hook.deliveries.update(state="Failed")
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
+    dropped = make_schedule(ann, "dropped")
+    delete_schedule(actor=ann.actor, project=ann.project, name=dropped.name)
     for name in ("flowers", "weeds"):
         tracking_verbs.log_dataset(
             actor=ann.actor, project=ann.project, run_id=running.public_id, name=name, path=f"data/{name}"
@@ -266,6 +269,7 @@ def make_world() -> World:
             "message": message,
             "schedule": "nightly",
             "execution": execution.public_id,
+            "pk": str(dropped.pk),
             "dataset_id": str(good),
         },
         by_operation={
