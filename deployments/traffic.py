@@ -81,7 +81,8 @@ class Counts:
 
     @property
     def mean_ms(self) -> float | None:
-        return self.total_ms / self.requests if self.requests else None
+        timed = sum(self.buckets)  # batches have no latency
+        return self.total_ms / timed if timed else None
 
     @property
     def p50_ms(self) -> float | None:

@@ -54,15 +54,16 @@ class Count:
     differed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
 
-    def note(self, status: int, milliseconds: float, *, by_model: bool = True) -> None:
-        """One answer with this status, the model's or the gateway's own."""
+    def note(self, status: int, milliseconds: float | None, *, by_model: bool = True) -> None:
+        """One answer with this status, the model's or the gateway's own; without a time it counts as no latency."""
         refused = 400 <= status < 500
         self.requests += 1
         self.refused += refused
         self.unfit += refused and by_model
         self.errors += status >= 500
-        self.total_ms += milliseconds
-        self.buckets[bisect_left(LATENCY_EDGES_MS, milliseconds)] += 1
+        if milliseconds is not None:
+            self.total_ms += milliseconds
+            self.buckets[bisect_left(LATENCY_EDGES_MS, milliseconds)] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,10 @@ class Traffic:
         if now > count.peak:
             count.peak = now
 
-    def end(self, revision_id: int, status: int, seconds: float) -> None:
-        """It was answered with this status."""
+    def end(self, revision_id: int, status: int, seconds: float | None) -> None:
+        """It was answered with this status; without seconds, its time says nothing about the model."""
         self.in_flight[revision_id] -= 1
-        self.count(revision_id).note(status, seconds * 1000)
+        self.count(revision_id).note(status, None if seconds is None else seconds * 1000)
 
     def count(self, revision_id: int, *, shadow: bool = False) -> Count:
         """The count of this moment."""

@@ -233,6 +233,24 @@ def test_many_rows_go_in_and_out_as_lines(ada: Person, gateway: GatewayProcess) 
     assert call(ada, "GET", "/batch-predict").status_code == 405
 
 
+def test_a_batch_is_counted_and_how_long_its_caller_took_judges_nobody(
+    ada: Person, gateway: GatewayProcess
+) -> None:
+    deployed(ada, a_quick_version(ada, "return [7 for row in rows]"))
+
+    def slowly() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"[1]\n"
+            time.sleep(0.4)
+
+    assert call(ada, path="/batch-predict", data=slowly()).status_code == 200
+    assert ask(ada).status_code == 200
+    until(lambda: sum(EndpointTraffic.objects.values_list("requests", flat=True)) == 2, 60)
+    rows = list(EndpointTraffic.objects.all())
+    assert sum(sum(row.buckets) for row in rows) == 1
+    assert sum(row.total_ms for row in rows) < 1000
+
+
 def memory_of(gateway: GatewayProcess) -> int:
     assert gateway.process is not None
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()
