@@ -18,6 +18,7 @@ MOST_REPLICAS = 32
 DAY = 86_400
 BAKE_SECONDS = 60
 MAX_ERROR_RATE = 0.05
+MOST_BODY_BYTES = 32 << 20  # what a serving process takes
 ROLLOUT_KEYS = ("steps", "bake_seconds", "max_error_rate", "max_p95_ms")
 
 
@@ -129,7 +130,14 @@ def _between(name: str, value: object, low: float, high: float) -> float:
 
 def check_limits(asked: Mapping[str, Any]) -> dict[str, int | None]:
     """Those limits of the endpoint itself that are asked for; 0 and null are no limit of its own."""
-    most = {"rate_limit": 1_000_000, "timeout_seconds": 3600, "max_body_bytes": 2**31}
+    most = {"rate_limit": 1_000_000, "timeout_seconds": 3600, "max_body_bytes": MOST_BODY_BYTES}
+    size = asked.get("max_body_bytes")
+    if isinstance(size, int) and size > MOST_BODY_BYTES:
+        raise Invalid.field(
+            "max_body_bytes",
+            f"max_body_bytes is {size}; a serving process takes at most {MOST_BODY_BYTES} bytes.",
+            "Send many rows by batch-predict, which has no such limit.",
+        )
     found: dict[str, int | None] = {}
     for name in LIMITS:
         value = asked.get(name)

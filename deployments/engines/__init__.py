@@ -11,6 +11,7 @@ from cluster.dashboard import Dashboard
 from deployments.engines.base import Engine
 from deployments.engines.local import LocalEngine
 from deployments.engines.ray import RayEngine
+from deployments.wishes import MOST_BODY_BYTES
 
 
 def engine_for(name: str) -> Engine:
@@ -30,7 +31,7 @@ def _local_engine(url: str, token: str) -> Engine:
 @lru_cache(maxsize=8)
 def _ray_engine(address: str, token: str, serve_url: str, model_files: str) -> Engine:
     files_url = _files_url if model_files == "download" else None
-    return RayEngine(Dashboard(address, token), serve_url, files_url, settings.MAX_JSON_BYTES)
+    return RayEngine(Dashboard(address, token), serve_url, files_url, MOST_BODY_BYTES)
 
 
 def _files_url(service_id: str) -> str:

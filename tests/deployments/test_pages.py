@@ -100,6 +100,15 @@ def test_a_canary_shows_its_steps_and_its_buttons(ann: Person) -> None:
         assert word in page, word
 
 
+def test_a_body_that_no_process_takes_is_refused_where_it_is_asked_for(ann: Person) -> None:
+    deployed(ann)
+    url = f"{ann.base}/deployments/flowers"
+    answer = ann.api.patch(url, {"max_body_bytes": 2**25 + 1}, format="json")
+    assert answer.status_code == 400, answer.data
+    assert "a serving process takes at most 33554432 bytes" in answer.json()["detail"]
+    assert ann.api.patch(url, {"max_body_bytes": 2**25}, format="json").status_code == 200
+
+
 def test_endpoints_are_searched_and_filtered_by_state(ann: Person) -> None:
     deployed(ann)
     deployed(ann, "garden")
