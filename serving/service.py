@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from serving import account, processes
 from serving.environments import Environment
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROCESSES = 512
 SIGNAL_GAP = 0.1  # the kernel joins two equal signals that wait
@@ -50,7 +50,7 @@ class Settings:
     """Limits of all services, from the engine's SERVING_… variables. Seconds and bytes."""
 
     load_timeout: int = 120
-    grace: int = 10
+    grace: int = 120
     threads: int = 8
     memory_bytes: int = 0
     file_bytes: int = 1 << 30

@@ -27,6 +27,7 @@ BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
 NO_SESSION = -1
 SWEEP_SECONDS = 3600
+LAST_SECONDS = 10  # for running requests when the engine itself ends
 
 
 class Services:
@@ -38,6 +39,7 @@ class Services:
         self._run, self._logs = state_dir / "run", state_dir / "logs"
         self._file = state_dir / "services.json"
         self._settings = settings
+        self._grace = settings.grace
         self._lock = threading.RLock()
         self._services: dict[str, Service] = {}
         self._asleep, self._wake = os.pipe()
@@ -306,7 +308,7 @@ class Services:
             service.stop_gracefully()
         running = service.process is not None and service.process.poll() is None
         waited = time.monotonic() - (service.asked_to_stop or 0)
-        if running and waited < self._settings.grace + 1:
+        if running and waited < self._grace + 1:
             return
         service.end()
         with self._lock:
@@ -330,6 +332,7 @@ class Services:
 
     def stop_all(self) -> None:
         """Drain and end every service; returns when no process is left."""
+        self._grace = min(self._grace, LAST_SECONDS)
         with self._lock:
             for service in self._services.values():
                 service.state = "stopping"

@@ -62,7 +62,8 @@ class Server(_Application):  # type: ignore[misc]
             "worker_class": "gthread",
             # requests that wait to be joined hold a thread each
             "threads": max(wanted["threads"], min(wanted["max_batch_size"] + 1, MOST_THREADS)),
-            "timeout": wanted["load_timeout"] + 30,  # the engine's own limit on loading comes first
+            # the engine's own limits on loading and draining come first
+            "timeout": max(wanted["load_timeout"], wanted["grace"]) + 30,
             "graceful_timeout": wanted["grace"],
             "keepalive": 60,
             "errorlog": "-",

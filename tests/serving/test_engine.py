@@ -269,6 +269,26 @@ def test_a_running_request_is_finished_before_the_service_ends(engine: Engine, t
         assert running.result().json() == {"predictions": [1.5]}
 
 
+def test_a_long_request_is_finished_and_an_idle_service_ends_at_once(engine: Engine, tmp_path: Path) -> None:
+    engine.put("long", _predictor(tmp_path, SLOW))
+    service = engine.settled("long")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, service, [12])
+        time.sleep(0.4)
+        assert engine.session.delete(engine.url("/services/long"), timeout=10).status_code == 202
+        assert running.result().json() == {"predictions": [12]}
+    until(lambda: engine.get("long").get("status") == 404, 10)
+
+    engine.put("idle", _predictor(tmp_path, SLOW))
+    service = engine.settled("idle")
+    waits = requests.Session()  # as the gateway keeps its connections
+    waits.headers["X-Serving-Key"] = service["key"]
+    assert waits.get(f"{service['address']}/v2/health/ready", timeout=5).status_code == 200
+    began = time.monotonic()
+    engine.delete("idle")
+    assert time.monotonic() - began < 6
+
+
 def test_small_answers_are_not_held_back(engine: Engine, summing: Path) -> None:
     engine.put("quick", summing)
     service = engine.settled("quick")
