@@ -158,6 +158,7 @@ class Application:
             "parameters": {
                 "model_name": self._identity.model_name,
                 "format": self._detected.format,
+                "device": self._model.device,
                 **self._row(),
             },
         }
@@ -188,6 +189,8 @@ class Application:
                 raise Problem(400, f"inputs[{at}] has no name.")
             field = f"inputs[{at}]"
             tensors[one["name"]] = tensor(field, one.get("datatype"), one.get("shape"), one.get("data"))
+        if self._model.signature is not None:
+            self._model.signature.check_tensors(tensors)
         answers = self._model.infer(tensors, _parameters(body))
         outputs = [
             {"name": name, "datatype": datatype_of(array), "shape": list(array.shape), "data": array.ravel()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from serving.problems import Problem
 from serving.rows import check_names
-from serving.values import NON_FINITE
+from serving.values import NON_FINITE, Array
 
 NUMBER, WHOLE, TEXT, TRUTH = "a number", "a whole number", "a text", "true or false"
 SHORT = {NUMBER: "number", WHOLE: "whole", TEXT: "text", TRUTH: "truth"}
@@ -54,6 +54,24 @@ class Signature:
         """The columns' names, where each has one."""
         names = [column.name for column in self.columns]
         return names if all(names) else None
+
+    def check_tensors(self, tensors: dict[str, Array]) -> None:
+        """The same for the tensors of an infer request: one per column by its name, or one of rows and columns."""
+        by_name = {column.name: column for column in self.columns if column.name}
+        first = next(iter(tensors.values()))
+        if len(tensors) == 1 and first.ndim == 2 and first.shape[1] == len(self.columns):
+            for place, column in enumerate(self.columns):
+                shown = f"'{column.name}'" if column.name else str(place + 1)
+                _check_column(column, shown, first[:, place])
+        elif any(name in by_name for name in tensors):
+            takes = f"the model takes {', '.join(list(by_name)[:20])}"
+            for name, column in by_name.items():
+                if column.required and name not in tensors:
+                    raise Problem(422, f"inputs lacks '{name}'; {takes}.")
+            for name, array in tensors.items():
+                if name not in by_name:
+                    raise Problem(422, f"inputs names '{name}'; {takes}.")
+                _check_column(by_name[name], f"'{name}'", array)
 
     def check(self, rows: list[Any]) -> None:
         """Raises `Problem` 422 about the first value that does not fit. Shapes are the model's to check."""
@@ -100,7 +118,7 @@ def of_mlflow(inputs: Sequence[dict[str, Any]]) -> Signature | None:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    if not kind or value is None:
+    if not kind or value is None or value != value:
         return True
     if kind == TEXT:
         return isinstance(value, str)
@@ -113,9 +131,17 @@ def _fits(value: Any, kind: str) -> bool:
     return isinstance(value, (int, float))
 
 
-def _refuse(at: int, column: str, kind: str, value: Any) -> None:
-    shown = json.dumps(value, ensure_ascii=False)[:60]
-    raise Problem(422, f"Row {at} of 'instances': the column {column} takes {kind}, not {shown}.")
+def _check_column(column: Column, shown: str, array: Array) -> None:
+    if not column.kind or (column.kind == NUMBER and array.dtype.kind in "fiu"):
+        return
+    for at, value in enumerate(array.ravel().tolist(), 1):
+        if not _fits(value, column.kind):
+            _refuse(at, shown, column.kind, value, "inputs")
+
+
+def _refuse(at: int, column: str, kind: str, value: Any, field: str = "instances") -> None:
+    shown = json.dumps(value, ensure_ascii=False, default=str)[:60]
+    raise Problem(422, f"Row {at} of '{field}': the column {column} takes {kind}, not {shown}.")
 
 
 def example_of(folder: Path, named: str = "") -> list[Any] | None:

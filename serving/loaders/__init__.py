@@ -36,6 +36,8 @@ class Model(Protocol):
     """What a loader returns. Methods raise `Problem` for bad input, anything else when the model fails."""
 
     platform: str
+    device: str
+    """What it runs on: cpu or cuda."""
     inputs: list[Tensor]
     outputs: list[Tensor]
     signature: Signature | None

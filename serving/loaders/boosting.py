@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving import rows as _rows
+from serving.devices import CPU
 from serving.formats import Detected
 from serving.loaders import Model, Tensor, Tensors
 from serving.loaders.sklearn import SklearnModel
@@ -72,6 +73,7 @@ def _signature(names: list[str] | None, types: list[str] | None, width: int) -> 
 class BoosterModel:
     """A booster behind rows (by position or column name) and tensors; it answers what its objective gives."""
 
+    device = CPU
     signature: Signature | None
     example: list[Any] | None = None
 

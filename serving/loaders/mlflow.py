@@ -44,6 +44,7 @@ class PyfuncModel:
     """What MLflow loaded; rows by name become a table."""
 
     platform = "mlflow_pyfunc"
+    device = "its own"  # MLflow and the model's code choose
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""ONNX models by onnxruntime, on the CPU."""
+"""ONNX models by onnxruntime, on a CUDA device where it has one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import devices
 from serving import rows as _rows
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
@@ -41,7 +42,11 @@ def load(folder: Path, detected: Detected) -> OnnxModel:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     path = str(folder / detected.main_path)
-    return OnnxModel(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
+    asked = devices.providers_of(onnxruntime)
+    session = onnxruntime.InferenceSession(path, options, providers=asked)
+    device = devices.of_session(session, asked)
+    device.tell()
+    return OnnxModel(session, device.name)
 
 
 class OnnxModel:
@@ -51,8 +56,8 @@ class OnnxModel:
     signature: Signature | None = None
     example: list[Any] | None = None
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self, session: Any, device: str) -> None:
+        self._session, self.device = session, device
         self.inputs = [_tensor(one) for one in session.get_inputs()]
         self.outputs = [_tensor(one) for one in session.get_outputs()]
         self.signature = _signature(self.inputs)

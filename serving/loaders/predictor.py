@@ -43,6 +43,7 @@ class PredictorModel:
     """Hands rows to Predictor.predict as they came: a list of lists, of objects, or of values."""
 
     platform = "python_predictor"
+    device = "its own"  # its code chooses
     signature: Signature | None = None
     example: list[Any] | None = None
 

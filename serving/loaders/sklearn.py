@@ -11,6 +11,7 @@ import numpy as np
 
 from serving import rows as _rows
 from serving.allowed import is_allowed
+from serving.devices import CPU
 from serving.formats import Detected
 from serving.loaders import Model, Tensor, Tensors, one_line
 from serving.problems import CannotLoad, Problem
@@ -61,6 +62,7 @@ def _from_joblib(path: Path) -> Any:
 class SklearnModel:
     """An estimator behind rows (by position or column name) and tensors."""
 
+    device = CPU
     signature: Signature | None = None
     example: list[Any] | None = None
 
@@ -133,9 +135,10 @@ class SklearnModel:
                 return array.tolist()
             self._check_shape(name, array)
             return self._frame(array)
-        columns = [name for name in self._columns or [] if name in tensors]
-        if self._columns is None or len(columns) != len(self._columns) or len(tensors) != len(columns):
-            takes = f"one input per column: {', '.join(self._columns)}" if self._columns else "one input"
+        known = self._columns or (self.signature.names if self.signature else None)
+        columns = [name for name in known or [] if name in tensors]
+        if known is None or len(columns) != len(known) or len(tensors) != len(columns):
+            takes = f"one input per column: {', '.join(known)}" if known else "one input"
             raise Problem(422, f"inputs names {len(tensors)} tensors; the model takes {takes}.")
         parts = [tensors[name].reshape(-1) for name in columns]
         if len({len(part) for part in parts}) > 1:

@@ -1,4 +1,4 @@
-"""TorchScript modules and torch.export programs, on the CPU, where torch is installed."""
+"""TorchScript modules and torch.export programs, where torch is installed, on a CUDA device where it sees one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from serving import devices
 from serving import rows as _rows
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
@@ -15,7 +16,7 @@ from serving.values import DATATYPES, Array
 
 
 def load(folder: Path, detected: Detected) -> TorchModel:
-    """Load the module on the CPU with one thread. Raises `CannotLoad` where torch is missing."""
+    """Load the module with one thread. Raises `CannotLoad` where torch is missing."""
     try:
         torch = importlib.import_module("torch")
     except ImportError:
@@ -26,10 +27,23 @@ def load(folder: Path, detected: Detected) -> TorchModel:
     torch.set_num_threads(1)
     path = str(folder / detected.main_path)
     if detected.format == "torch_export":
-        return TorchModel(torch, torch.export.load(path).module(), "pytorch_export")
-    module = torch.jit.load(path, map_location="cpu")
-    module.eval()
-    return TorchModel(torch, module, "pytorch_torchscript")
+        module, device = devices.load_on(devices.of_torch(torch), lambda on: _exported(torch, path, on))
+    else:
+        module, device = devices.load_on(
+            devices.of_torch(torch), lambda on: torch.jit.load(path, map_location=on)
+        )
+        module.eval()
+    device.tell()
+    platform = "pytorch_export" if detected.format == "torch_export" else "pytorch_torchscript"
+    return TorchModel(torch, module, platform, device.name)
+
+
+def _exported(torch: Any, path: str, device: str) -> Any:
+    """A program that was exported on one device names it inside, so moving its weights alone is not enough."""
+    program = torch.export.load(path)
+    if device != devices.CPU:
+        program = importlib.import_module("torch.export.passes").move_to_device_pass(program, device)
+    return program.module()
 
 
 class TorchModel:
@@ -38,8 +52,8 @@ class TorchModel:
     signature: Signature | None = None
     example: list[Any] | None = None
 
-    def __init__(self, torch: Any, module: Any, platform: str) -> None:
-        self._torch, self._module, self.platform = torch, module, platform
+    def __init__(self, torch: Any, module: Any, platform: str, device: str) -> None:
+        self._torch, self._module, self.platform, self.device = torch, module, platform, device
         self._datatype = next((str(one.dtype).rpartition(".")[2] for one in self._floats()), "float32")
         self.inputs = [Tensor("input", "FP64" if self._datatype == "float64" else "FP32", [-1])]
         self.outputs = [Tensor("output", "FP32", [-1])]
@@ -66,9 +80,9 @@ class TorchModel:
 
     def _run(self, arrays: list[Array]) -> Tensors:
         with self._torch.inference_mode():
-            answer = self._module(*[self._torch.from_numpy(array) for array in arrays])
+            answer = self._module(*[self._torch.from_numpy(array).to(self.device) for array in arrays])
         if isinstance(answer, dict):
-            return {str(name): value.numpy() for name, value in answer.items()}
+            return {str(name): value.cpu().numpy() for name, value in answer.items()}
         if isinstance(answer, (list, tuple)):
-            return {f"output_{at}": value.numpy() for at, value in enumerate(answer)}
-        return {"output": answer.numpy()}
+            return {f"output_{at}": value.cpu().numpy() for at, value in enumerate(answer)}
+        return {"output": answer.cpu().numpy()}

@@ -1,4 +1,6 @@
-"""Transformers models of config.json and safetensors weights, on the CPU, where the packages are installed."""
+"""Transformers models of config.json and safetensors weights, where the packages are installed, on a CUDA device where
+torch sees one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import devices
 from serving.formats import Detected
 from serving.loaders import Tensor, Tensors
 from serving.problems import CannotLoad, Problem
@@ -38,11 +41,19 @@ def load(folder: Path, detected: Detected) -> TransformersModel:
                 f"'{detected.main_path}' needs the package '{package}', which the serving environment lacks; name it "
                 "in the version's requirements.txt, or export the model to ONNX."
             ) from None
-    importlib.import_module("torch").set_num_threads(1)
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(1)
     architectures = json.loads((home / "config.json").read_text()).get("architectures") or [""]
     task = next((task for end, task in TASKS.items() if architectures[0].endswith(end)), "feature-extraction")
     make = importlib.import_module("transformers").pipeline
-    return TransformersModel(make(task, model=str(home), device=-1, trust_remote_code=False), task)
+    pipeline, device = devices.load_on(
+        devices.of_torch(torch),
+        lambda on: make(
+            task, model=str(home), device=-1 if on == devices.CPU else 0, trust_remote_code=False
+        ),
+    )
+    device.tell()
+    return TransformersModel(pipeline, task, device.name)
 
 
 class TransformersModel:
@@ -51,8 +62,8 @@ class TransformersModel:
     signature: Signature | None = None
     example: list[Any] | None = None
 
-    def __init__(self, pipeline: Any, task: str) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Any, task: str, device: str) -> None:
+        self._pipeline, self.device = pipeline, device
         self.platform = f"transformers_{task}"
         self.inputs = [Tensor("instances", "BYTES", [-1])]
         self.outputs = [Tensor("predictions", "BYTES", [-1])]

@@ -126,6 +126,7 @@ def mlflow_folder(path: Path, flavors: str, **files: bytes | str) -> Path:
     return samples.folder(path, MLmodel=text, serving_input_example__json=example, **files)
 
 
+TWO = {name: [1.0, 2.0] for name in NAMES}
 SKLEARN = "  sklearn:\n    pickled_model: model.pkl\n  python_function:\n    loader_module: mlflow.sklearn\n"
 
 
@@ -143,6 +144,36 @@ def test_a_folder_of_mlflow_is_loaded_by_its_flavor_and_checked_by_its_signature
     facts = ask("/v2/models/iris-api")[1]["parameters"]
     assert [column["name"] for column in facts["columns"]] == NAMES
     assert {column["kind"] for column in facts["columns"]} == {"number"} and facts["example"] == by_name[0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "detail"),
+    [
+        ({NAMES[0]: ["old", "young"]}, f"inputs lacks '{NAMES[1]}'"),
+        (
+            {**TWO, NAMES[2]: [1.0, "old"]},
+            f"Row 2 of 'inputs': the column '{NAMES[2]}'",
+        ),
+        ({**TWO, "more": [1.0, 2.0]}, "inputs names 'more'"),
+        (
+            {"table": [[1.0] * 4, [1.0, 1.0, 1.0, "old"]]},
+            f"Row 2 of 'inputs': the column '{NAMES[3]}' takes a number",
+        ),
+        (TWO, ""),
+        ({"table": ROWS[:2]}, ""),
+    ],
+)
+def test_tensors_are_checked_by_the_signature_as_rows_are(
+    tmp_path: Path, inputs: dict[str, list[Any]], detail: str
+) -> None:
+    ask = _serve(mlflow_folder(tmp_path / "m", SKLEARN, model__pkl=pickle.dumps(samples.iris())))
+    tensors = []
+    for name, data in inputs.items():
+        texts = any(isinstance(one, str) for row in data for one in (row if isinstance(row, list) else [row]))
+        shape = [2, 4] if name == "table" else [2]
+        tensors.append({"name": name, "shape": shape, "datatype": "BYTES" if texts else "FP64", "data": data})
+    status, said = ask("/v2/models/iris-api/infer", {"inputs": tensors})
+    assert (status, detail in said.get("detail", "")) == ((422 if detail else 200), True), said
 
 
 def test_what_only_mlflow_can_load_says_what_is_missing(tmp_path: Path) -> None:
