@@ -52,13 +52,13 @@ def find_revision(deployment: Deployment, number: int) -> DeploymentRevision:
 def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]]]:
     """For each of these models its endpoints that are not down, as (endpoint name, version id).
 
-    An endpoint that changes from one version to another holds both.
+    An endpoint that changes from one version to another holds both, and one with a shadow its version too.
     """
     rows = (
         Deployment.objects.alive()
         .filter(model_id__in=model_ids)
         .exclude(state__in=DOWN)
-        .select_related("wanted_revision", "serving_revision")
+        .select_related("wanted_revision", "serving_revision", "shadow_revision")
         .order_by("endpoint_name")
     )
     found: dict[int, list[tuple[str, int]]] = {}
@@ -81,7 +81,9 @@ def endpoints_holding(version_ids: Collection[int]) -> list[Deployment]:
 def _holding(deployment: Deployment) -> list[DeploymentRevision]:
     wanted, serving = deployment.wanted_revision, deployment.serving_revision
     wanted = None if wanted and serving and wanted.state == RevisionState.FAILED else wanted
-    return [revision for revision in (serving, wanted) if revision]
+    shadow = deployment.shadow_revision
+    shadow = None if shadow and shadow.state in ENDED else shadow
+    return [revision for revision in (serving, wanted, shadow) if revision]
 
 
 def live_revisions(deployment: Deployment) -> list[DeploymentRevision]:

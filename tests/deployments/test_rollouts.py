@@ -222,6 +222,18 @@ def test_a_canary_is_promoted_or_aborted_by_hand(ada: Person, engine: EngineProc
     assert (missing.status_code, missing.json()["code"]) == (404, "revision_not_found")
 
 
+def test_a_version_that_gets_copies_is_not_deleted(ada: Person) -> None:
+    deploy(ada, a_quick_version(ada))
+    second, address = a_quick_version(ada), f"{ada.base}/models/iris/versions/2"
+    serves(ada)
+    ada.api.put(f"{ada.base}/{ADDRESS}/shadow", {"version": second.number}, format="json")
+    refused = ada.api.delete(address)
+    assert (refused.status_code, refused.json()["code"]) == (409, "live_endpoint")
+    assert "iris-api" in refused.json()["detail"]
+    ada.api.delete(f"{ada.base}/{ADDRESS}/shadow")
+    assert ada.api.delete(address).status_code == 204
+
+
 def test_giving_a_change_up_keeps_the_warnings_of_what_serves(ada: Person) -> None:
     warned = "No T4 is attached to this server: the endpoint runs on the CPU."
     deploy(ada, a_quick_version(ada), gpu_type="T4")
