@@ -325,5 +325,9 @@ def facts(revision: DeploymentRevision | None) -> dict[str, Any] | None:
         "gpu_type": revision.gpu_type,
         "min_replicas": revision.min_replicas,
         "max_replicas": revision.max_replicas,
+        "idle_seconds": revision.idle_seconds,
+        "max_batch_size": revision.max_batch_size,
+        "max_delay_ms": revision.max_delay_ms,
+        "engine": revision.deployment.engine,
         "rollout": revision.rollout,
     }

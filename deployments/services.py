@@ -335,5 +335,8 @@ def _set_engine(actor: Actor, deployment: Deployment, engine: str) -> None:
             "Undeploy it first, then deploy it on the other engine.",
             code="endpoint_in_use",
         )
+    before, who = deployment.engine, actor.user.username
     Deployment.objects.filter(pk=deployment.pk).update(engine=engine)
     deployment.engine = engine
+    tell(deployment, f"{who} asked for the engine {engine or settings.SERVING_ENGINE}.")
+    record_act(actor, "update_deployment", deployment, before={"engine": before}, after={"engine": engine})

@@ -214,6 +214,24 @@ def test_undeploy_deploy_again_and_delete(ada: Person, engine: EngineProcess) ->
     assert deploy(ada, ModelVersion.objects.get()).status_code == 201
 
 
+def test_a_change_of_the_rollout_or_the_engine_alone_stands_in_the_trail_and_the_history(ada: Person) -> None:
+    deploy(ada, a_version(ada, b"x", servable=False, servable_reason="No."), idle_seconds=60)
+    whole = AuditEntry.objects.get(verb="deploy").after
+    assert (whole["engine"], whole["idle_seconds"], whole["max_batch_size"]) == ("", 60, 1)
+    address, who = f"{ada.base}/deployments/iris-api", ada.user.username
+    entries = AuditEntry.objects.filter(verb="update_deployment").order_by("id")
+    for _ in range(2):
+        ada.api.patch(address, {"rollout": {"steps": [10, 50]}}, format="json")
+        ada.api.patch(address, {"engine": "ray"}, format="json")
+    steps, engine = entries
+    assert (steps.before, steps.after["rollout"]["steps"]) == ({"rollout": {}}, [10, 50])
+    assert (engine.before, engine.after) == ({"engine": ""}, {"engine": "ray"})
+    assert events(ada)[-2:] == [
+        f"{who} asked that the next change moves the requests by steps of 10 %, 50 %.",
+        f"{who} asked for the engine ray.",
+    ]
+
+
 def test_the_list_is_filtered_and_costs_the_same_for_any_number(ada: Person) -> None:
     iris, roses = a_quick_version(ada), a_version(ada, b"x", "roses", servable=False)
     for number in range(5):
