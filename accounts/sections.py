@@ -15,7 +15,8 @@ class Section:
     """One line below MLOps, or with `in_bar` an icon of the bar on top.
 
     `count` is the SQL of its figure, in which %(project)s and %(user)s stand for their ids; it stands on every page
-    and must cost next to nothing. `counted` says in words what the figure counts.
+    and must cost next to nothing. `counted` says in words what the figure counts. `pages` are the pages of `apps` that
+    are the section's own; all where it is empty.
     """
 
     order: int
@@ -27,6 +28,7 @@ class Section:
     counted: str = ""
     warns: bool = False
     in_bar: bool = False
+    pages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,14 @@ class LineageConfig(AppConfig):
         from accounts.sections import Section, add_section
 
         section = Section(
-            25, "Datasets", "datasets", "lineage:dataset_list", ("lineage",), BAD, "marked bad", warns=True
+            25,
+            "Datasets",
+            "datasets",
+            "lineage:dataset_list",
+            ("lineage",),
+            BAD,
+            "marked bad",
+            warns=True,
+            pages=("dataset_list", "dataset"),
         )
         add_section(section)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -146,3 +147,14 @@ def test_the_sign_in_page_refuses_and_keeps_the_name() -> None:
     answer = Client().post("/account/login/", {"login": HOSTILE, "password": "wrong"})
     assert answer.status_code == 200
     assert HOSTILE not in answer.content.decode() and "&lt;script&gt;" in answer.content.decode()
+
+
+def test_the_sidebar_says_where_one_is(ann: Person) -> None:
+    def here(path: str) -> list[str]:
+        shown = browser(ann).get(f"/projects/alpha/{path}").content.decode()
+        return re.findall(r'<a href="/projects/alpha/([a-z]+)/" aria-current="page"', shown)
+
+    register_model(actor=ann.actor, project=ann.project, name="m")
+    assert here("models/m/") == ["models"]
+    assert here("datasets/") == ["datasets"]
+    assert here("lineage/?node=model:m") == []
