@@ -6,14 +6,14 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
-from django.forms import Form
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.portal import FormPage, ProjectPage
+from common.errors import Invalid
 from tracking import queries, services
-from tracking.forms import ExperimentForm, ReasonForm, RunForm
+from tracking.forms import ConfirmForm, ExperimentForm, ReasonForm, RunForm
 from tracking.models import Experiment, Run
 
 
@@ -125,11 +125,23 @@ class KillRun(OfRun, FormPage):
 
 
 class DeleteRun(OfRun, FormPage):
-    form_class = Form
+    """**Delete run**: asks for its name to be typed, or its id where it has none."""
+
+    form_class = ConfirmForm
     template = "tracking/run_delete.html"
     success_message = "The run is deleted."
 
+    @property
+    def confirm_text(self) -> str:
+        """One blank for several, as a browser shows them."""
+        return " ".join(str(self.run).split())
+
+    def extra(self) -> dict[str, Any]:
+        return {**super().extra(), "confirm_text": self.confirm_text}
+
     def perform(self, data: dict[str, Any]) -> str:
+        if " ".join(data["confirm"].split()) != self.confirm_text:
+            raise Invalid.field("confirm", f"Type {self.confirm_text} to confirm; nothing was deleted.")
         experiment = self.run.experiment
         services.delete_run(**self.where)
         return reverse("tracking:experiment", args=[self.project.slug, experiment.public_id])

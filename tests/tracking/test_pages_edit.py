@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.choices import Role
 from tests.factories import Person, make_person, make_project, make_run, make_version
 from tracking.models import Run
-from tracking.services import start_run
+from tracking.services import start_run, update_run
 
 pytestmark = pytest.mark.django_db
 
@@ -77,10 +77,26 @@ def test_a_running_run_is_killed_with_a_reason(ann: Person) -> None:
 
 def test_a_run_is_deleted_unless_a_version_comes_from_it(ann: Person) -> None:
     run = make_run(ann)
-    assert post(ann, f"runs/{run.public_id}/delete/").status_code == 302
+    assert post(ann, f"runs/{run.public_id}/delete/", confirm=run.public_id).status_code == 302
     assert not Run.objects.alive().filter(pk=run.pk).exists()
     source = make_version(ann, "m").source_run
-    assert post(ann, f"runs/{source.public_id}/delete/").status_code == 422
+    refused = post(ann, f"runs/{source.public_id}/delete/", confirm=source.public_id)
+    assert refused.status_code == 422
+
+
+def test_a_run_is_deleted_once_its_name_is_typed(ann: Person) -> None:
+    run = make_run(ann)
+    path = f"runs/{run.public_id}/delete/"
+    assert f'data-confirm="{run.public_id}"' in text(ann, path)
+    update_run(actor=ann.actor, project=ann.project, run_id=run.public_id, name="the  best")
+    assert 'data-confirm="the best"' in text(ann, path)
+    for typed in ("", "best", run.public_id):
+        refused = post(ann, path, confirm=typed)
+        assert refused.status_code == 422
+        assert Run.objects.alive().filter(pk=run.pk).exists()
+    assert "Type the best to confirm; nothing was deleted." in refused.content.decode()
+    assert post(ann, path, confirm="the best").status_code == 302
+    assert not Run.objects.alive().filter(pk=run.pk).exists()
 
 
 def test_a_viewer_finds_no_button_and_forged_requests_are_refused(ann: Person) -> None:
