@@ -147,3 +147,20 @@ def test_a_duration_is_compared_with_numbers_alone(ann: Person) -> None:
     named(ann, "one")
     for condition in ("duration > 'long'", "duration like '5%'", "duration is null", "duration.x > 1"):
         assert "character 1" in show(ann, page_of(ann), 422, filter=condition)
+
+
+def test_a_list_of_archived_experiments_without_any_says_so(ann: Person) -> None:
+    make_run(ann)
+    shown = show(ann, "experiments/", archived=1)
+    assert "Nothing is archived" in shown
+    assert "No experiments yet" not in shown and "A run creates its experiment" not in shown
+    assert "No archived experiment matches" in show(ann, "experiments/", archived=1, search="x")
+
+
+def test_columns_are_not_said_to_be_missing_where_no_run_matches(ann: Person) -> None:
+    named(ann, "one", accuracy=0.5)
+    none = show(ann, page_of(ann), filter="metrics.accuracy > 2")
+    assert "These runs logged nothing yet." not in none
+    assert "No run is shown, so there is nothing to choose." in none
+    named(ann, "silent")
+    assert "These runs logged nothing yet." in show(ann, page_of(ann), filter="name = 'silent'")
