@@ -32,7 +32,10 @@ SERVING = Path(__file__).resolve().parents[2] / "serving"
 # The default of 5 starves a model that answers in microseconds.
 MOST_AT_ONCE = 100
 MOST_LINES = 10_000
+# As long as most endpoints' time-out; a replica without requests ends at once.
+DRAIN_SECONDS = 120
 PROBE = urllib3.Timeout(connect=1, read=5)
+NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
 RUNNING = "RUNNING"
 REPLICA_STATES = {
     RUNNING: ServiceState.READY,
@@ -141,7 +144,7 @@ class RayEngine:
                     "name": "Model",
                     "num_replicas": spec.replicas,
                     "max_ongoing_requests": MOST_AT_ONCE,
-                    "graceful_shutdown_timeout_s": 10,
+                    "graceful_shutdown_timeout_s": DRAIN_SECONDS,
                     "ray_actor_options": {"num_cpus": 1, **needs},
                 }
             ],
@@ -176,13 +179,20 @@ class RayEngine:
         )
 
     def _answers(self, service: Service) -> bool:
-        """Whether requests reach a replica: the proxy learns of one a moment after it is ready."""
+        """Whether requests reach a replica: the proxy learns of one a moment after it is ready.
+
+        A slow answer is one: the endpoint's address must not go away because it has much to do.
+        """
         headers = {"X-Serving-Key": service.key}
         try:
             response = self.pool.request("GET", f"{service.address}/v2/health/ready", headers=headers)
+        except urllib3.exceptions.NewConnectionError:  # which urllib3 counts among the time-outs
+            return False
+        except urllib3.exceptions.TimeoutError:
+            return True
         except urllib3.exceptions.HTTPError:
             return False
-        return response.status == 200
+        return response.status not in NOT_YET
 
     def _log_of(self, replica: Mapping[str, Any], tail: int) -> list[str]:
         lines = []
