@@ -33,7 +33,8 @@ class Trash(ProjectPage):
         form = RestoreForm(request.POST)
         try:
             if not form.is_valid():
-                raise Missing(" ".join(form.errors.get("as_name", ["This is not in the trash."])))
+                sentences = [str(each) for each in form.errors.get("as_name", ["This is not in the trash."])]
+                raise Missing(" ".join(sentences))
             address = self._restore(form.cleaned_data)
         except DomainError as error:
             return self._refused(form, " ".join(filter(None, [error.message, error.hint])))

@@ -273,7 +273,8 @@ class Aliases(OfModel, ProjectPage):
     post_right = Right.WRITE
 
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        return self._show(AliasForm(initial={"version": self.model.latest_number}))
+        latest = self.model.latest_number  # type: ignore[attr-defined]
+        return self._show(AliasForm(initial={"version": latest}))
 
     def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
         where: dict[str, Any] = {"actor": self.actor, "project": self.project, "model_name": self.model.name}
@@ -299,7 +300,7 @@ class Aliases(OfModel, ProjectPage):
         moves = AliasMove.objects.filter(model=self.model)
         versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
         held = held_aliases(self.actor, self.model)
-        rows = list(self.model.aliases.all())
+        rows: list[Any] = list(self.model.aliases.all())
         for alias in rows:
             alias.held = held.get(alias.name, "")
         return self.show(
