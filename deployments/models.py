@@ -37,7 +37,8 @@ class Deployment(models.Model):
     While both are healthy and differ, `canary_percent` of the requests go to the wanted one. `shadow_revision`
     gets copies; its answers are compared and counted, never returned. `failing` says in a sentence that too many of
     its requests fail, and is empty while they do not (see watching). `next_rollout` is what was asked for while a
-    change is on its way, which keeps its own; null when nothing was.
+    change is on its way, which keeps its own; null when nothing was. `away` says why its engine cannot be asked for more
+    than a moment, and is empty while it can.
     """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="deployments")
@@ -48,6 +49,7 @@ class Deployment(models.Model):
     state = models.CharField(max_length=16, choices=EndpointState, default=EndpointState.PENDING)
     reason = models.TextField(blank=True)
     failing = models.TextField(blank=True, default="", db_default="", editable=False)
+    away = models.TextField(blank=True, default="", db_default="", editable=False)
     warnings = ArrayField(models.TextField(), default=list, blank=True)
     wanted_revision = models.ForeignKey(
         "DeploymentRevision", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"

@@ -120,6 +120,8 @@ def standing(deployment: Deployment) -> Standing:
         return Standing(EndpointState.INACTIVE if down else EndpointState.UNDEPLOYING, "")
     if serving is None:
         return Standing(_first_start(wanted.state), wanted.reason)
+    if serving.state == RevisionState.ACTIVE and deployment.away:
+        return Standing(EndpointState.DEGRADED, deployment.away)
     if serving.pk == wanted.pk and serving.state == RevisionState.ACTIVE and deployment.failing:
         return Standing(EndpointState.DEGRADED, deployment.failing)
     if serving.pk == wanted.pk:

@@ -71,7 +71,10 @@ def _step(plan: Deployment, engine: Engine) -> Again | None:
         steps.append(BEFORE_STOPPING if rollouts.advance(plan) else WATCHING)
     problems = [_resize(plan, revision, engine, service) for revision, service in observed]
     problem = next(filter(None, problems), None)
-    if problem or standing(plan) != Standing(EndpointState(plan.state), plan.reason):
+    as_known = standing(plan) == Standing(EndpointState(plan.state), plan.reason)
+    if plan.away or not (problem or as_known):
+        note(plan, None)
+    if problem:
         note(plan, problem)
     again = [step for step in steps if step is not None]
     if again:
@@ -325,10 +328,25 @@ def note(plan: Deployment, problem: str | None) -> None:
         deployment = revisions.lock_as_planned(plan)
         if deployment is None:
             return
-        if problem is None:
+        if problem is None and deployment.away:
+            revisions.find_engine(deployment)
+        elif problem is None:
             revisions.settle(deployment)
         elif deployment.reason != problem:
             revisions.complain(deployment, problem)
+
+
+def _miss_engine(plan: Deployment, problem: str) -> None:
+    """At the first look a complaint: a moment is nothing. At the next one what serves is Degraded."""
+    serving, complained = plan.serving_revision, plan.reason != standing(plan).reason
+    answers = serving is not None and serving.state == RevisionState.ACTIVE
+    if plan.away or not (answers and complained):
+        note(plan, problem)
+        return
+    with transaction.atomic():
+        deployment = revisions.lock_as_planned(plan)
+        if deployment:
+            revisions.miss_engine(deployment, problem)
 
 
 def give_up(deployment_id: int, error: str) -> None:
@@ -364,7 +382,7 @@ def _look_after_engine(name: str) -> int:
     except (EngineAway, EngineRefused) as error:
         for plan in _looked_after().filter(engine__in=own, wanted=Wanted.RUNNING):
             if live_revisions(plan):
-                note(plan, str(error))
+                _miss_engine(plan, str(error))
         return 0
     wanted, count = set(), 0
     for plan in _looked_after().filter(engine__in=own):
@@ -413,7 +431,7 @@ def _differs(plan: Deployment, services: Mapping[str, Service]) -> bool:
             return True
         if not _as_many(revision, service):
             return True
-    if in_canary(plan) or _woken(plan):
+    if in_canary(plan) or _woken(plan) or plan.away:
         return True
     return standing(plan) != Standing(EndpointState(plan.state), plan.reason)
 

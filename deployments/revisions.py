@@ -15,7 +15,7 @@ from accounts.permissions import Actor
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
-from deployments.queries import in_canary, standing
+from deployments.queries import in_canary, live_revisions, standing
 
 TROUBLED = (EndpointState.FAILED, EndpointState.DEGRADED)
 
@@ -85,6 +85,19 @@ def complain(deployment: Deployment, problem: str) -> None:
     """The endpoint keeps its state, with a reason that its revisions do not know."""
     Deployment.objects.filter(pk=deployment.pk).update(reason=problem, updated_at=timezone.now())
     tell(deployment, problem)
+
+
+def miss_engine(deployment: Deployment, problem: str) -> None:
+    """The engine cannot be asked for more than a moment: nothing is known to answer."""
+    for revision in live_revisions(deployment):
+        change_revision(revision, ready_replicas=0)
+        _same_object(deployment, revision)
+    settle(deployment, f"The endpoint is Degraded. {problem}", away=problem)
+
+
+def find_engine(deployment: Deployment) -> None:
+    """The engine answers again."""
+    settle(deployment, "Its engine answers again.", away="")
 
 
 def tell(deployment: Deployment, message: str, revision: DeploymentRevision | None = None) -> None:
@@ -196,7 +209,7 @@ def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, rea
     _same_object(deployment, revision)
     values: dict[str, Any] = {}
     if deployment.serving_revision_id == revision.pk:
-        values = {"serving_revision": None, "wake_asked_at": None}
+        values = {"serving_revision": None, "wake_asked_at": None, "away": ""}
     if deployment.wanted_revision_id == revision.pk:
         values["canary_percent"] = 0
         if deployment.serving_revision and "serving_revision" not in values:
@@ -240,7 +253,7 @@ def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
     )
     _same_object(deployment, revision)
     said = f"No request came for {revision.idle_seconds} s: the endpoint sleeps until one does."
-    settle(deployment, said, revision, wake_asked_at=None, failing="")
+    settle(deployment, said, revision, wake_asked_at=None, failing="", away="")
 
 
 def wake(deployment: Deployment, revision: DeploymentRevision) -> None:

@@ -155,6 +155,7 @@ def take_down(actor: Actor, deployment: Deployment) -> None:
         shadow_revision=None,
         canary_percent=0,
         wake_asked_at=None,
+        away="",
         warnings=[],
     )
     changed(actor, "undeploy", deployment, before=before, after={"state": deployment.state})

@@ -16,12 +16,14 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from accounts.models import Notification
 from common import jobs
 from common.models import Job, JobState
 from deployments import reconcile
 from deployments.engines.base import EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
 from deployments.engines.local import LocalEngine
 from deployments.models import Deployment, DeploymentRevision
+from deployments.scaling import sample_replicas
 from deployments.tasks import look_after_endpoints
 from tests.deployments.conftest import (
     TOKEN,
@@ -69,6 +71,34 @@ def test_an_engine_that_was_killed_and_came_back_serves_the_endpoint_again(
     assert endpoint(ada)["reason"] == ""
     assert ask(ada).status_code == 200
     assert events(ada)[-1] == "Version 1 answers again."
+
+
+def test_an_endpoint_whose_engine_stays_away_is_degraded_and_active_again_by_itself(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(ada, a_quick_version(ada))
+    look_after_endpoints()
+    sample_replicas()
+    nobody, sentence = LocalEngine("http://127.0.0.1:9", TOKEN), "The serving engine does not answer"
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: nobody)
+    look_after_endpoints()
+    assert state(ada) == "Active", "a moment is nothing"
+    for _ in range(3):
+        look_after_endpoints()
+        found = endpoint(ada)
+        assert (found["state"], found["reason"][:34], found["ready_replicas"]) == ("Degraded", sentence, 0)
+    told = Notification.objects.get(user=ada.user)
+    assert told.text.startswith(f"The endpoint iris-api is Degraded: {sentence}")
+    sample_replicas()
+    metrics = ada.api.get(f"{ada.base}/deployments/iris-api/metrics").json()
+    assert [(each["wanted"], each["ready"]) for each in metrics["replicas"]] == [(1, 1), (1, 0)]
+
+    monkeypatch.undo()
+    look_after_endpoints()
+    work_until_idle()
+    assert (state(ada), endpoint(ada)["reason"], endpoint(ada)["ready_replicas"]) == ("Active", "", 1)
+    assert events(ada)[-1] == "Its engine answers again."
+    assert Notification.objects.filter(user=ada.user).count() == 1
 
 
 def test_a_serving_process_that_died_is_started_again(ada: Person, engine: EngineProcess) -> None:
