@@ -217,8 +217,8 @@ def copyable(text: str, cut: int, href: str = "") -> SafeString:
         shown = format_html('<a class="id" href="{}" title="{}">{}</a>', href, text, short)
     else:
         shown = format_html('<span class="id" title="{}">{}</span>', text, short)
-    button = '{}<button class="copy" type="button" data-copy="{}" aria-label="Copy">{}</button>'
-    return format_html(button, shown, text, icon("copy"))
+    button = '{}<button class="copy" type="button" data-copy="{}" aria-label="Copy {}">{}</button>'
+    return format_html(button, shown, text, short, icon("copy"))
 
 
 @register.simple_tag(takes_context=True)

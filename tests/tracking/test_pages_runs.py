@@ -164,3 +164,11 @@ def test_columns_are_not_said_to_be_missing_where_no_run_matches(ann: Person) ->
     assert "No run is shown, so there is nothing to choose." in none
     named(ann, "silent")
     assert "These runs logged nothing yet." in show(ann, page_of(ann), filter="name = 'silent'")
+
+
+def test_a_copy_button_says_what_it_copies(ann: Person) -> None:
+    run = make_run(ann, {"model.pt": b"1"})
+    shown = show(ann, f"runs/{run.public_id}/")
+    digest = run.files.get().blob.sha256
+    assert f'aria-label="Copy {run.public_id}"' in shown
+    assert f'data-copy="{digest}" aria-label="Copy {digest[:12]}…"' in shown
