@@ -1,50 +1,14 @@
 // Small behaviours of every page; each finds its elements by a data attribute.
 import "htmx.org";
 
+import "./copy.js";
 import "./frame.js";
 import { on } from "./on.js";
 import "./polled.js";
 import "./search.js";
-
-on("click", "[data-copy]", async (button) => {
-  const source = button.dataset.copy || button.parentElement.querySelector("code, pre").textContent;
-  await navigator.clipboard.writeText(source.trim());
-  button.dataset.copied = "";
-  button.setAttribute("aria-label", "Copied");
-  setTimeout(() => {
-    delete button.dataset.copied;
-    button.setAttribute("aria-label", "Copy");
-  }, 1500);
-});
+import "./selection.js";
 
 on("change", "[data-submit-on-change]", (field) => field.form.requestSubmit());
-
-// Checked rows can be changed together; two to ten of them can be compared.
-on("change", "[data-compare-box]", (box) => {
-  const form = box.form;
-  const count = form.querySelectorAll("[data-compare-box]:checked").length;
-  const wake = (button, awake) => {
-    if (!button) return;
-    button.disabled = !awake;
-    button.querySelector("[data-count]").textContent = count ? `(${count})` : "";
-  };
-  wake(document.querySelector("[data-compare-button]"), count >= 2 && count <= 10);
-  wake(form.querySelector("[data-many-button]"), count > 0);
-});
-// What is checked stands in the address, so that a link shows a colleague the same selection.
-on("change", "[data-compare-box]", (box) => {
-  const address = new URL(location);
-  address.searchParams.delete(box.name);
-  for (const each of box.form.querySelectorAll("[data-compare-box]:checked"))
-    address.searchParams.append(box.name, each.value);
-  history.replaceState(null, "", address);
-});
-for (const box of document.querySelectorAll("[data-compare-box]"))
-  if (new URLSearchParams(location.search).getAll(box.name).includes(box.value)) box.checked = true;
-on("change", "[data-check-all]", (all) => {
-  for (const box of all.form.querySelectorAll("[data-compare-box]")) box.checked = all.checked;
-  all.form.querySelector("[data-compare-box]").dispatchEvent(new Event("change", { bubbles: true }));
-});
 
 // A destructive button wakes up when the name was typed.
 on("input", "[data-confirm]", (field) => {

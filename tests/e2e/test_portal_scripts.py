@@ -74,3 +74,59 @@ def test_a_polled_log_keeps_its_place_follows_its_end_and_the_focus_stays(contex
     after_two_polls()
     assert log.evaluate("pane => pane.scrollHeight - pane.clientHeight - pane.scrollTop") < 2
     expect(page.get_by_role("button", name="Stop")).to_be_focused()
+
+
+def a_list(asked: dict[str, list[str]]) -> str:
+    """The second or the first page of runs, as the portal writes it."""
+    number = int(asked.get("page", ["1"])[0])
+    rows = "".join(
+        f'<label><input type="checkbox" name="run" value="run-{number}{each}" data-compare-box>{number}{each}</label>'
+        for each in "ab"
+    )
+    return f"""<form class="bar" method="get" data-selects="run"><input type="hidden" name="page" value="{number}">
+        <input name="filter" aria-label="Filter"><button>Search</button><a href="?">Clear filters</a></form>
+      <form method="get" action="/compare-runs/"><button disabled data-compare-button>Compare <span data-count></span>
+        </button>{rows}</form>
+      <nav class="pages"><a href="?page={3 - number}">Other page</a></nav>
+      <p id="asked">{" ".join(asked.get("run", []))}</p>"""
+
+
+def test_rows_of_several_pages_are_compared(context: BrowserContext) -> None:
+    page = opened(context, a_list)
+    page.get_by_label("1a").check()
+    page.get_by_label("1b").check()
+    page.get_by_role("link", name="Other page").click()
+    expect(page.get_by_label("2a")).to_be_visible()
+    expect(page.get_by_role("button", name="Compare (2)")).to_be_enabled()
+    page.get_by_label("2b").check()
+    page.get_by_label("Filter").fill("x")
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_url("**filter=x**")
+    expect(page.get_by_label("2b")).to_be_checked()
+    expect(page.get_by_label("2a")).not_to_be_checked()
+    page.get_by_label("2b").uncheck()
+    page.get_by_label("2a").check()
+    page.get_by_role("link", name="Clear filters").click()
+    expect(page.get_by_label("1a")).to_be_checked()
+    page.get_by_label("1a").uncheck()
+    expect(page.get_by_role("button", name="Compare (2)")).to_be_enabled()
+    page.get_by_role("button", name="Compare (2)").click()
+    page.wait_for_url("**/compare-runs/**")
+    expect(page.locator("#asked")).to_have_text("run-2a run-1b")
+
+
+def test_a_page_without_tls_copies_and_says_nothing_in_the_console(context: BrowserContext) -> None:
+    button = '<button class="copy" data-copy="run-1" aria-label="Copy run-1">C</button>'
+    page = opened(context, lambda asked: f"{button}<textarea aria-label='Here'></textarea>")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    assert page.evaluate("navigator.clipboard === undefined")
+    page.get_by_role("button", name="Copy run-1").click()
+    copied = page.get_by_role("button", name="Copied")
+    expect(copied).to_be_focused()
+    expect(page.get_by_role("button", name="Copy run-1")).to_be_visible()
+    page.get_by_label("Here").focus()
+    page.keyboard.press("Control+V")
+    expect(page.get_by_label("Here")).to_have_value("run-1")
+    assert complaints == []
