@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
@@ -14,18 +15,19 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
+from accounts.forms import ConfirmForm
 from accounts.portal import FormPage, ProjectPage
 from common.checks import shorten
 from common.errors import DomainError, Invalid
+from common.heads import Sorting
 from deployments import asking, rollouts, services
-from deployments.choices import EndpointState, RevisionState
+from deployments.choices import EndpointState, EngineName, RevisionState, Wanted
 from deployments.filters import DeploymentFilter
-from deployments.forms import ChangeForm, DeployForm, starting_with
+from deployments.forms import MORE, ChangeForm, DeployForm, starting_with
 from deployments.inputs import FREE, Field, Inputs, inputs_as_shown
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
 from deployments.traffic import metrics_of
-from registry.forms import ConfirmForm
 from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfVersion
 
@@ -33,6 +35,12 @@ ROWS = 50
 TAIL = 500
 MOST_LINES = 10_000
 NEWEST_VERSIONS = 100
+COLUMNS = {
+    "endpoint_name": ("Endpoint", "endpoint_name"),
+    "state": ("State", "state"),
+    "model": ("Model", "model__name"),
+    "updated_at": ("Last change", "updated_at"),
+}
 BUSY = 503  # the page goes on asking, and says so
 SPANS = ((1, "Last hour"), (6, "6 hours"), (24, "24 hours"), (168, "7 days"))
 COMES_BACK = (RevisionState.ASLEEP, RevisionState.PENDING, RevisionState.DEPLOYING)
@@ -45,14 +53,20 @@ MOVING = (
 
 
 class DeploymentList(ProjectPage):
-    """**MLOps > Deployments**."""
+    """**MLOps > Deployments**: searched, filtered and sorted by what stands in the address."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = Deployment.objects.alive().filter(project=self.project).with_details()
-        found = DeploymentFilter(request.GET, queryset=rows.order_by("-updated_at", "-id"))
+        found = DeploymentFilter(request.GET, queryset=rows)
+        error = " ".join(str(each) for errors in found.errors.values() for each in errors)
+        sorting = Sorting.of(request, COLUMNS, "-updated_at")
+        shown = rows.none() if error else found.qs
         return self.show(
             "deployments/deployment_list.html",
-            page=self.page_of(found.qs),
+            code=422 if error else 200,
+            page=self.page_of(shown.order_by(*sorting.order)),
+            error=error,
+            sorting=sorting,
             states=EndpointState.values,
             chosen={name: request.GET.get(name, "") for name in ("search", "state")},
         )
@@ -91,6 +105,8 @@ class DeploymentDetail(OfEndpoint):
             canary=canary_of(deployment),
             can_be_tried=can_be_tried(deployment),
             endpoint_url=services.endpoint_url(deployment),
+            engine=EngineName(deployment.engine or settings.SERVING_ENGINE).label,
+            change_failed=change_failed(deployment),
             events=deployment.events.order_by("-id")[:ROWS],
             revisions=revisions[:ROWS],
             shadow_choices=lambda: version_numbers(deployment.model),
@@ -98,6 +114,14 @@ class DeploymentDetail(OfEndpoint):
             hours=hours,
             spans=SPANS,
         )
+
+
+def change_failed(deployment: Deployment) -> bool:
+    """Whether something serves and the newest change could not take over: it may be tried again, or given up."""
+    coming, serving = deployment.wanted_revision, deployment.serving_revision
+    if coming is None or serving is None or deployment.wanted != Wanted.RUNNING:
+        return False
+    return coming.pk != serving.pk and coming.state == RevisionState.FAILED
 
 
 def can_be_tried(deployment: Deployment) -> bool:
@@ -242,6 +266,7 @@ class Deploy(OfVersion, RunsWithPage):
             model_name=self.model.name,
             version=data["version"],
             endpoint_name=data["endpoint_name"],
+            description=data["description"],
             **self.sent.wishes(),
         )
         return reverse("deployments:detail", args=[self.project.slug, deployment.endpoint_name])
@@ -276,8 +301,7 @@ class Change(OfEndpoint, RunsWithPage):
         return {
             **starting_with(revision),
             "version": deployment.follows or str(self.chosen() or ""),
-            "rate_limit": deployment.rate_limit,
-            "timeout_seconds": deployment.timeout_seconds,
+            **{name: getattr(deployment, name) for name in MORE},
         }
 
     def make_form(self, data: QueryDict | None = None) -> Any:
@@ -286,7 +310,12 @@ class Change(OfEndpoint, RunsWithPage):
         return self.sent
 
     def perform(self, data: dict[str, Any]) -> str:
-        services.update_deployment(**self.where, version=data["version"], **self.sent.wishes())
+        services.update_deployment(
+            **self.where,
+            version=data["version"],
+            description=data["description"],
+            **self.sent.wishes(),
+        )
         return self.detail_url()
 
 

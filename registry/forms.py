@@ -53,10 +53,6 @@ class RegisterVersionForm(forms.Form):
     )
 
 
-class ConfirmForm(forms.Form):
-    confirm = forms.CharField(label="Type the name to confirm", max_length=200)
-
-
 class AliasForm(forms.Form):
     alias = forms.CharField(
         label="Alias", max_length=64, help_text="For example latest-prod or best-accuracy."

@@ -16,8 +16,9 @@ from django.utils import timezone
 from django_filters import FilterSet
 
 from accounts.choices import Right
+from accounts.forms import ConfirmForm
 from accounts.permissions import Actor
-from accounts.portal import FormPage, ProjectPage, add_refusal
+from accounts.portal import FormPage, ProjectPage, add_refusal, check_typed
 from artifacts.api.serve import serve_blob, serve_image
 from artifacts.models import ManifestFile
 from artifacts.previews import preview_of
@@ -26,13 +27,13 @@ from artifacts.zips import serve_zip
 from common.api.filters import sorted_by
 from common.comparison import Heading, chart_data
 from common.directions import best_of, direction_of
-from common.errors import Conflict, DomainError, Invalid, Missing
+from common.errors import DomainError, Invalid, Missing
 from common.heads import Head
 from deployments.models import Deployment
 from registry import aliases, holds, queries, services, trash
 from registry.choices import MetricKind, Protected, Stage
 from registry.filters import ModelFilter, VersionFilter
-from registry.forms import AliasForm, ConfirmForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
+from registry.forms import AliasForm, EditModelForm, RegisterForm, RegisterVersionForm, TagForm
 from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
 from registry.protections import rules_for
@@ -254,17 +255,11 @@ class DeleteModel(OfModel, FormPage):
         }
 
     def perform(self, data: dict[str, Any]) -> str:
-        _check_typed(data["confirm"], self.model.name)
+        check_typed(data["confirm"], self.model.name)
         trash.delete_model(
             actor=self.actor, project=self.project, name=self.model.name, confirm=data["confirm"]
         )
         return reverse("registry:model_list", args=[self.project.slug])
-
-
-def _check_typed(typed: str, wanted: str) -> None:
-    if typed != wanted:
-        sentence = f"Type {wanted} to confirm; nothing was deleted."
-        raise Conflict(sentence, fields={"confirm": [sentence]})
 
 
 class Aliases(OfModel, ProjectPage):
@@ -474,7 +469,7 @@ class DeleteVersion(OfVersion, FormPage):
         }
 
     def perform(self, data: dict[str, Any]) -> str:
-        _check_typed(data["confirm"], f"v{self.version.number}")
+        check_typed(data["confirm"], f"v{self.version.number}")
         trash.delete_version(**self.where)
         return self.model_url()
 

@@ -129,12 +129,6 @@ class ScheduleForm(forms.Form):
         return any(field.errors for field in self.other_fields())
 
 
-class ConfirmForm(forms.Form):
-    """Asks for the name of what is destroyed."""
-
-    confirm = forms.CharField(label="Name", max_length=100)
-
-
 class FetchCodeForm(forms.Form):
     """Training code from a Git repository."""
 

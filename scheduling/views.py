@@ -17,14 +17,15 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.choices import Right
-from accounts.portal import FormPage, ProjectPage
+from accounts.forms import ConfirmForm
+from accounts.portal import FormPage, ProjectPage, check_typed
 from common.errors import Conflict, DomainError
 from common.heads import Sorting
 from scheduling import services
 from scheduling.choices import OPEN_STATES, CodeState
 from scheduling.cron import check_cron
 from scheduling.filters import ExecutionFilter, ScheduleFilter
-from scheduling.forms import ConfirmForm, FetchCodeForm, ScheduleForm
+from scheduling.forms import FetchCodeForm, ScheduleForm
 from scheduling.logs import read_tail
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from scheduling.queries import cron_of, find_deleted_schedule, find_execution, find_schedule
@@ -261,8 +262,7 @@ class DeleteSchedule(OfSchedule, FormPage):
         return {"schedule": self.schedule, "running": running}
 
     def perform(self, data: dict[str, Any]) -> str:
-        if data["confirm"] != self.schedule.name:
-            raise Conflict(f"Type {self.schedule.name} to confirm; nothing was deleted.")
+        check_typed(data["confirm"], self.schedule.name)
         services.delete_schedule(**self.where)
         return reverse("scheduling:list", args=[self.project.slug])
 
