@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from itertools import islice
+from collections import deque
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice, takewhile
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from cronsim import CronSim
 from django.utils import timezone
 
 from common.ids import new_id
@@ -14,7 +16,7 @@ from scheduling.choices import ExecutionState, Trigger
 from scheduling.cron import Cron
 from scheduling.models import Schedule, ScheduleExecution
 
-MOST_MISSED = 1000  # rows for one schedule at once; older ones are left out
+MOST_MISSED = 1000  # rows for one schedule at once; of older moments the oldest row tells how many there were
 
 
 def moments_until(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
@@ -24,18 +26,60 @@ def moments_until(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
 
 
 def _newest(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
-    """The last moments up to now, at most MOST_MISSED: looked for in longer and longer stretches before now."""
-    stretch = timedelta(hours=1)
-    while True:
+    """The last MOST_MISSED moments up to now: only a stretch before now that holds enough of them is walked."""
+    stretch, begin = timedelta(hours=1), now
+    while begin > first and how_many(cron, begin, now) < MOST_MISSED:
         begin = max(now - stretch, first)
-        found = list(_up_to(now, islice(cron.after(begin - timedelta(seconds=1)), MOST_MISSED)))
-        if found or begin == first:
-            return found[-MOST_MISSED:]
-        stretch *= 4
+        stretch *= 2
+    found = takewhile(lambda moment: moment <= now, cron.after(begin - timedelta(seconds=1)))
+    return list(deque(found, maxlen=MOST_MISSED))
 
 
-def _up_to(now: datetime, moments: Iterator[datetime]) -> Iterator[datetime]:
-    return (moment for moment in moments if moment <= now)
+def how_many(cron: Cron, begin: datetime, end: datetime) -> int:
+    """Moments from `begin` up to `end`, both included, in little time: only days on which clocks move are walked.
+
+    On all others the fields say it: each day that matches holds each hour with each minute once.
+    """
+    zone = ZoneInfo(cron.timezone)
+    there, until = begin.astimezone(zone), end.astimezone(zone)
+    fields = CronSim(cron.expression, datetime(2000, 1, 1, tzinfo=UTC))
+    clock = [time(hour, minute) for hour in fields.hours for minute in fields.minutes]
+    days = Cron(" ".join(["0", "0", *cron.expression.split()[2:]]), "UTC")
+    midnight = datetime.combine(there.date(), time.min, UTC)
+    count = 0
+    for day in days.after(midnight - timedelta(seconds=1)):
+        if day.date() > until.date():
+            break
+        starts, ends = (
+            datetime.combine(day.date() + timedelta(days=each), time.min, zone) for each in (0, 1)
+        )
+        if starts.utcoffset() != ends.utcoffset():
+            low, high = (
+                max(starts.astimezone(UTC), begin),
+                min(ends.astimezone(UTC), end + timedelta.resolution),
+            )
+            inside = takewhile(
+                lambda moment, high=high: moment < high, cron.after(low - timedelta(seconds=1))
+            )
+            count += sum(1 for _ in inside)
+        elif there.date() < day.date() < until.date():
+            count += len(clock)
+        else:
+            first = there.time() if day.date() == there.date() else time.min
+            last = until.time() if day.date() == until.date() else time.max
+            count += sum(first <= each <= last for each in clock)
+    return count
+
+
+def missed_ones(
+    schedule: Schedule, cron: Cron, first: datetime, moments: list[datetime], reason: str
+) -> list[ScheduleExecution]:
+    """Rows of moments that nobody looked at in time; where older ones have no row, the oldest says how many."""
+    rows = [missed(schedule, moment, reason) for moment in moments]
+    if moments and moments[0] > first:
+        count = how_many(cron, first, moments[0]) - 1
+        rows[0].reason += f" {count} moments before it, from {first:%Y-%m-%d %H:%M} UTC on, have no row."
+    return rows
 
 
 def new_execution(
@@ -66,5 +110,6 @@ def pass_over(schedule: Schedule, cron: Cron, reason: str) -> None:
     """Notes moments that have come, but that no clock has looked at yet: a change of the schedule was faster."""
     now = timezone.now()
     if schedule.next_at is not None and schedule.next_at <= now:
-        rows = [missed(schedule, moment, reason) for moment in moments_until(cron, schedule.next_at, now)]
+        moments = moments_until(cron, schedule.next_at, now)
+        rows = missed_ones(schedule, cron, schedule.next_at, moments, reason)
         ScheduleExecution.objects.bulk_create(rows, ignore_conflicts=True)

@@ -13,7 +13,7 @@ from common import sql
 from common.jobs import enqueue_all
 from scheduling.choices import OPEN_STATES, CatchUp, ExecutionState, Overlap, Trigger
 from scheduling.models import Schedule, ScheduleExecution
-from scheduling.moments import ended, missed, moments_until, new_execution
+from scheduling.moments import ended, missed, missed_ones, moments_until, new_execution
 from scheduling.queries import cron_of
 from scheduling.services import ask_to_stop
 
@@ -76,9 +76,10 @@ def _pass(schedule: Schedule, now: datetime, running: list[ScheduleExecution]) -
     """What becomes of this schedule's moments up to now; its hand moves past them."""
     assert schedule.next_at is not None
     cron = cron_of(schedule)
-    *before, last = moments_until(cron, schedule.next_at, now)
+    first = schedule.next_at
+    *before, last = moments_until(cron, first, now)
     schedule.next_at = cron.next_after(max(last, now))
-    rows = [missed(schedule, moment, "The platform was away at that moment.") for moment in before]
+    rows = missed_ones(schedule, cron, first, before, "The platform was away at that moment.")
     return [*rows, _last(schedule, last, now, running)]
 
 

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.choices import Role
 from scheduling import services
 from scheduling.choices import ExecutionState, Trigger
+from scheduling.cron import Cron
 from scheduling.models import Schedule, ScheduleExecution
+from scheduling.moments import how_many
 from scheduling.ticks import tick
 from tests.factories import Person, make_person, make_project
 from tests.scheduling.factories import make_schedule
@@ -67,10 +70,38 @@ def test_a_very_long_downtime_ends_with_the_newest_moments(ann: Person) -> None:
     later = NOON + timedelta(days=30)
     tick(later)
     found = rows(schedule)
-    assert len(found) <= 1000
+    assert len(found) == 1000
     assert found[-1] == ("01 12:00", "Queued")
+    assert found[0][1] == "Missed"
+    oldest = schedule.executions.earliest("due_at")
+    assert oldest.due_at == later - timedelta(minutes=999)
+    left_out = 30 * 24 * 60 + 1 - 1000
+    assert f"{left_out} moments before it, from {NOON:%Y-%m-%d %H:%M} UTC on, have no row." in oldest.reason
+    assert not schedule.executions.exclude(pk=oldest.pk).filter(reason__contains="have no row").exists()
     schedule.refresh_from_db()
     assert schedule.next_at == later + timedelta(minutes=1)
+
+
+def test_a_change_after_a_very_long_downtime_says_too_how_many_moments_have_no_row(ann: Person) -> None:
+    schedule = make_schedule(ann, cron="* * * * *")
+    begin = timezone.now().replace(second=0, microsecond=0) - timedelta(days=3)
+    at(schedule, begin)
+    services.pause_schedule(actor=ann.actor, project=ann.project, name=schedule.name)
+    oldest = schedule.executions.earliest("due_at")
+    assert schedule.executions.count() == 1000
+    assert "moments before it" in oldest.reason and "paused the schedule" in oldest.reason
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata"])
+@pytest.mark.parametrize(
+    "cron", ["7,9 * * * *", "*/30 1-3 * * *", "30 2 * * *", "0 0-5/2 1-7 * MON", "15 3 28-31 2,10 *"]
+)
+def test_moments_are_counted_as_they_come(cron: str, zone: str) -> None:
+    found = Cron(cron, zone)
+    begin = found.next_after(datetime(2026, 1, 1, 10, 30, tzinfo=UTC))
+    for days in (0, 1, 100, 400):
+        end = begin + timedelta(days=days, hours=7, minutes=11)
+        assert how_many(found, begin, end) == len(list(found.until(begin, end))), end
 
 
 @pytest.mark.parametrize(
