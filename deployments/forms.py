@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
+from deployments.choices import EngineName
 from deployments.models import DeploymentRevision
 from deployments.services import GpuType
-from deployments.wishes import BAKE_SECONDS, MAX_ERROR_RATE, MOST_REPLICAS, Wishes, wish_of
+from deployments.wishes import BAKE_SECONDS, MAX_ERROR_RATE, MOST_BODY_BYTES, MOST_REPLICAS, Wishes, wish_of
 
 AT_ONCE, IN_STEPS = "at-once", "steps"
 ROLLOUTS = [(AT_ONCE, "At once, when it is healthy"), (IN_STEPS, "In steps (canary)")]
 SCALE = ("gpu_type", "min_replicas", "max_replicas", "idle_seconds")
 BATCHING = ("max_batch_size", "max_delay_ms")
 ROLLOUT = ("rollout", "steps", "bake_seconds", "max_error_percent", "max_p95_ms")
+LIMITS = ("rate_limit", "timeout_seconds", "max_body_bytes")
+MORE = ("description", "engine", *LIMITS)
 
 
 class Percentages(forms.CharField):
@@ -59,6 +63,22 @@ class RunsWith(forms.Form):
         label="Most rows in a batch", required=False, min_value=1, help_text="1 joins no requests."
     )
     max_delay_ms = forms.IntegerField(label="Longest wait for others, ms", required=False, min_value=0)
+    description = forms.CharField(
+        label="Description", required=False, widget=forms.Textarea(attrs={"rows": 2}), max_length=5000
+    )
+    engine = forms.ChoiceField(label="Engine", required=False)
+    rate_limit = forms.IntegerField(
+        label="Requests per second at most", required=False, min_value=0, help_text="Empty: no limit."
+    )
+    timeout_seconds = forms.IntegerField(
+        label="Time-out in seconds", required=False, min_value=1, max_value=3600, help_text="60 at first."
+    )
+    max_body_bytes = forms.IntegerField(
+        label="Largest request in bytes",
+        required=False,
+        min_value=0,
+        help_text=f"Empty: the gateway's own limit. A process takes {MOST_BODY_BYTES} at most.",
+    )
 
     def __init__(
         self, *args: Any, gpus: Sequence[GpuType], versions: Sequence[tuple[str, str]], **kwargs: Any
@@ -66,6 +86,11 @@ class RunsWith(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["gpu_type"].choices = [("", "None (CPU)"), *[(gpu.name, _named(gpu)) for gpu in gpus]]  # type: ignore[attr-defined]
         self.fields["version"].choices = list(versions)  # type: ignore[attr-defined]
+        if settings.SERVING_ENGINE_URL and settings.RAY_ADDRESS:
+            usual = EngineName(settings.SERVING_ENGINE).label
+            self.fields["engine"].choices = [("", f"As the platform is set: {usual}"), *EngineName.choices]  # type: ignore[attr-defined]
+        else:
+            del self.fields["engine"]
 
     def group(self, *names: str) -> list[forms.BoundField]:
         return [self[name] for name in names]
@@ -78,6 +103,13 @@ class RunsWith(forms.Form):
 
     def batching(self) -> list[forms.BoundField]:
         return self.group(*BATCHING)
+
+    def more(self) -> list[forms.BoundField]:
+        return self.group(*[name for name in MORE if name in self.fields])
+
+    def others_matter(self) -> bool:
+        """Whether the folded part must stand open."""
+        return any(field.errors for field in self.more())
 
     def wishes(self) -> Wishes:
         """What was typed, as the verbs take it; what was left empty has its default."""
@@ -104,21 +136,21 @@ class DeployForm(RunsWith):
         help_text="Lower-case letters, digits and hyphens; part of the URL.",
     )
 
+    def wishes(self) -> Wishes:
+        # An endpoint that is there already keeps what was left empty.
+        named = {name: self.cleaned_data.get(name) for name in ("engine", *LIMITS)}
+        given = {name: value for name, value in named.items() if value not in (None, "")}
+        return {**super().wishes(), **given}  # type: ignore[typeddict-item]
+
 
 class ChangeForm(RunsWith):
     """**Change** of an endpoint."""
 
-    rate_limit = forms.IntegerField(
-        label="Requests per second at most", required=False, min_value=0, help_text="Empty: no limit."
-    )
-    timeout_seconds = forms.IntegerField(label="Time-out in seconds", min_value=1, max_value=3600)
-
-    def limits(self) -> list[forms.BoundField]:
-        return self.group("rate_limit", "timeout_seconds")
-
     def wishes(self) -> Wishes:
-        limits = {name: self.cleaned_data[name] for name in ("rate_limit", "timeout_seconds")}
-        return {**super().wishes(), **limits}  # type: ignore[typeddict-item]
+        given = {name: self.cleaned_data[name] for name in LIMITS}
+        if "engine" in self.changed_data:
+            given["engine"] = self.cleaned_data["engine"]
+        return {**super().wishes(), **given}  # type: ignore[typeddict-item]
 
 
 def starting_with(revision: DeploymentRevision) -> dict[str, Any]:

@@ -116,6 +116,79 @@ def test_endpoints_are_searched_and_filtered_by_state(ann: Person) -> None:
     assert "garden" not in shown(ann, "deployments/?search=flow")
     assert "flowers" not in shown(ann, "deployments/?state=Failed")
     assert "No endpoint matches" in shown(ann, "deployments/?search=nothing")
+    client = Client()
+    client.force_login(ann.user)
+    answer = client.get("/projects/alpha/deployments/?state=Nonsense")
+    assert answer.status_code == 422
+    assert "Nonsense is not one of the available choices" in answer.content.decode()
+    assert "flowers" not in answer.content.decode()
+
+
+def test_endpoints_are_sorted_by_their_heads(ann: Person) -> None:
+    deployed(ann)
+    deployed(ann, "garden")
+
+    def order(query: str) -> bool:
+        page = shown(ann, f"deployments/{query}")
+        return page.index('title="flowers"') < page.index('title="garden"')
+
+    assert order("?ordering=endpoint_name") and not order("?ordering=-endpoint_name")
+    assert not order("")
+    assert 'aria-sort="ascending"' in shown(ann, "deployments/?ordering=endpoint_name")
+    client = Client()
+    client.force_login(ann.user)
+    assert client.get("/projects/alpha/deployments/?ordering=secret").status_code == 400
+
+
+def sent_form(person: Person, path: str, **changes: str) -> tuple[int, str]:
+    """The form of a page as it is shown, with some of its values changed, as it is answered."""
+    client = Client()
+    client.force_login(person.user)
+    form = client.get(f"/projects/alpha/{path}").context["form"]
+    values = {each.name: each.value() for each in form}
+    typed = {name: "" if value is None else str(value) for name, value in values.items()}
+    answer = client.post(f"/projects/alpha/{path}", {**typed, **changes})
+    return answer.status_code, answer.content.decode()
+
+
+def test_deploy_and_change_offer_limits_a_description_and_the_engine(ann: Person, settings: Any) -> None:
+    path = "models/iris/versions/1/deploy/"
+    assert 'name="engine"' not in shown(ann, path)
+    settings.SERVING_ENGINE_URL, settings.RAY_ADDRESS = "http://127.0.0.1:9", "http://127.0.0.1:9"
+    page = shown(ann, path)
+    assert "<summary>More</summary>" in page and '<option value="ray">Ray cluster</option>' in page
+    more = {"description": "Irises", "engine": "ray", "rate_limit": "9", "max_body_bytes": "1000"}
+    assert sent_form(ann, path, endpoint_name="flowers", **more)[0] == 302
+    found = Deployment.objects.get(endpoint_name="flowers")
+    assert (found.description, found.engine, found.rate_limit) == ("Irises", "ray", 9)
+    assert (found.max_body_bytes, found.timeout_seconds) == (1000, 60)
+    assert "<dt>Engine</dt><dd>Ray cluster</dd>" in shown(ann, "deployments/flowers/")
+
+    path = "deployments/flowers/change/"
+    status, page = sent_form(ann, path, max_body_bytes=str(2**26))
+    assert status == 422 and '<details class="more" open>' in page
+    assert "a serving process takes at most" in page
+    assert sent_form(ann, path, description="Flowers", timeout_seconds="30", rate_limit="")[0] == 302
+    found.refresh_from_db()
+    assert (found.description, found.engine, found.rate_limit) == ("Flowers", "ray", None)
+    assert (found.max_body_bytes, found.timeout_seconds) == (1000, 30)
+
+
+def test_a_change_that_failed_is_tried_again_or_given_up_on_the_page(ann: Person) -> None:
+    deployed(ann)
+    where = {"actor": ann.actor, "project": ann.project, "endpoint_name": "flowers"}
+    services.update_deployment(**where, version=2)
+    found = Deployment.objects.get(endpoint_name="flowers")
+    found.revisions.filter(number=2).update(state=RevisionState.FAILED, reason="It has no weights.")
+    Deployment.objects.filter(pk=found.pk).update(state=EndpointState.DEGRADED)
+    page = shown(ann, "deployments/flowers/")
+    assert ">Deploy v2 again<" in page and ">Abort the change<" in page and ">Delete<" not in page
+    client = Client()
+    client.force_login(ann.user)
+    assert client.post("/projects/alpha/deployments/flowers/abort/").status_code == 302
+    assert "again<" not in shown(ann, "deployments/flowers/")
+    found.refresh_from_db()
+    assert found.wanted_revision_id == found.serving_revision_id
 
 
 def test_the_page_of_an_endpoint_costs_the_same_with_a_long_past(ann: Person) -> None:
