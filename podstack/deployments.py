@@ -125,6 +125,13 @@ class DeploymentCalls(PredictingCalls):
         """Takes an endpoint down and keeps its name and history."""
         return self._of_endpoint(endpoint_name, "undeploy")
 
+    def redeploy(self, endpoint_name: str) -> Deployment:
+        """Starts an endpoint that is down or whose last change failed, with the version and settings it had.
+
+        ConflictError for one that runs. Returns at once and warns as `deploy_model` does.
+        """
+        return self._with_warnings(self.http.call("POST", self.path("deployments", endpoint_name, "deploy")))
+
     def delete_deployment(self, endpoint_name: str) -> None:
         """Deletes an endpoint that is Inactive or Failed; ConflictError for any other."""
         self.http.call("DELETE", self.path("deployments", endpoint_name))

@@ -287,6 +287,16 @@ def undeploy(door: Door, endpoint_name: str) -> None:
     door.show(door.client.undeploy(endpoint_name))
 
 
+@deployments.command("deploy-again")
+@click.argument("endpoint_name", metavar="ENDPOINT")
+@waited
+@timed
+@pass_door
+def redeploy(door: Door, endpoint_name: str, wait: bool, timeout: float) -> None:
+    """Start an endpoint that is down or failed, as it was."""
+    _show(door, door.client.redeploy(endpoint_name), wait, timeout)
+
+
 @deployments.command("delete")
 @click.argument("endpoint_name", metavar="ENDPOINT")
 @unasked

@@ -135,6 +135,7 @@ COMMANDS = {
     "get_deployment_logs": "deployments logs",
     "list_gpu_types": "deployments gpu-types",
     "undeploy": "deployments undeploy",
+    "redeploy": "deployments deploy-again",
     "delete_deployment": "deployments delete",
     "search_runs": "runs search",
     "search_model_versions": "versions search",

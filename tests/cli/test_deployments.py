@@ -53,6 +53,18 @@ def test_an_endpoint_is_changed_taken_down_and_deleted(deployed: CommandLine) ->
     deployed("deployments", "show", "live", code=4)
 
 
+def test_an_endpoint_that_is_down_is_deployed_again_as_it_was(deployed: CommandLine) -> None:
+    assert "nothing to start again" in deployed("deployments", "deploy-again", "live", code=1).stderr
+    deployed("deployments", "undeploy", "live")
+    again = deployed.json("deployments", "deploy-again", "live")
+    assert (again["state"], again["revision"], again["version"]) == ("Pending", 2, 1)
+    assert (again["max_replicas"], again["description"]) == (2, "Flowers")
+    deployed("deployments", "undeploy", "live")
+    late = deployed("deployments", "deploy-again", "live", "--wait", "--timeout", "0.1", code=1)
+    assert "still Pending after 0.1 s" in late.stderr
+    deployed("deployments", "deploy-again", "nothing", code=4)
+
+
 def test_waiting_ends_with_the_reason(deployed: CommandLine) -> None:
     assert (
         "still Pending after 0.1 s"
