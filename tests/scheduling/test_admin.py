@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import AuditEntry
-from scheduling.models import Schedule
+from scheduling.models import Schedule, ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import make_schedule
+from tests.scheduling.factories import make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
 PAGES = "/admin/scheduling/schedule"
@@ -68,3 +68,37 @@ def test_an_operator_deletes_and_a_deleted_one_is_only_shown(ann: Person, operat
     assert AuditEntry.objects.get(verb="delete_schedule").door == "admin"
     assert operator.get(f"{PAGES}/{schedule.pk}/change/").status_code == 200
     assert operator.post(f"{PAGES}/{schedule.pk}/change/", {"cron": "1 1 * * *"}).status_code == 403
+
+
+def test_an_operator_pauses_resumes_runs_and_stops_by_actions(ann: Person, operator: Client) -> None:
+    schedules = [make_schedule(ann, "first"), make_schedule(ann, "second")]
+    chosen = {"_selected_action": [schedule.pk for schedule in schedules]}
+    page = operator.post(f"{PAGES}/", {"action": "pause", **chosen}, follow=True).content.decode()
+    assert "first is paused." in page and "second is paused." in page
+    assert not Schedule.objects.filter(paused_at=None).exists()
+    page = operator.post(f"{PAGES}/", {"action": "resume", **chosen}, follow=True).content.decode()
+    assert "second goes on." in page
+    assert not Schedule.objects.exclude(paused_at=None).exists()
+    operator.post(f"{PAGES}/", {"action": "run_now", **chosen})
+    executions = list(ScheduleExecution.objects.all())
+    assert {each.schedule.name for each in executions} == {"first", "second"}
+    assert {each.trigger for each in executions} == {"manual"}
+    stopped = {"action": "stop", "_selected_action": [executions[0].pk]}
+    page = operator.post("/admin/scheduling/scheduleexecution/", stopped, follow=True).content.decode()
+    assert f"{executions[0].public_id} is being stopped." in page
+    for each, asked in zip(executions, (True, False), strict=True):
+        each.refresh_from_db()
+        assert (each.stop_asked_at is not None) == asked
+    verbs = AuditEntry.objects.filter(door="admin").values_list("verb", flat=True)
+    assert {"pause_schedule", "resume_schedule", "trigger_schedule", "stop_execution"} <= set(verbs)
+
+
+def test_what_an_action_cannot_do_is_said_and_the_others_are_done(ann: Person, operator: Client) -> None:
+    schedule = make_schedule(ann)
+    ended, waiting = trigger(ann, schedule), trigger(ann, schedule)
+    ScheduleExecution.objects.filter(pk=ended.pk).update(state="Succeeded")
+    chosen = {"action": "stop", "_selected_action": [ended.pk, waiting.pk]}
+    page = operator.post("/admin/scheduling/scheduleexecution/", chosen, follow=True).content.decode()
+    assert f"{ended.public_id} is Succeeded already." in page
+    waiting.refresh_from_db()
+    assert waiting.stop_asked_at is not None
