@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from serving.environments import file_of
 from serving.loaders import load, one_line
 from serving.problems import CannotLoad
 from serving.runtime import Application, Identity
@@ -47,7 +48,12 @@ class Model:
             raise
 
     def _load(self, wanted: dict[str, Any]) -> None:
-        model, detected = load(_folder_of(wanted))
+        folder = _folder_of(wanted)
+        if file_of(folder) is not None:
+            print(
+                "The version's requirements.txt is not installed on a cluster; the node's packages are used."
+            )
+        model, detected = load(folder)
         identity = Identity(
             wanted["endpoint_name"],
             wanted["model_name"],

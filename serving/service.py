@@ -177,7 +177,7 @@ class Service:
             "listen_fd": listen_fd,
             "status_fd": status_fd,
             "limits": {
-                "memory_bytes": settings.memory_bytes or _machine_memory(),
+                "memory_bytes": settings.memory_bytes or usual_memory(),
                 "file_bytes": settings.file_bytes,
                 "processes": PROCESSES if self.uid is not None else 0,
             },
@@ -291,5 +291,8 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _machine_memory() -> int:
+def usual_memory(driver: Path = Path("/dev/nvidiactl")) -> int:
+    """The machine's memory; 0, no limit, beside a GPU: CUDA reserves more addresses than the machine has bytes."""
+    if driver.exists():
+        return 0
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

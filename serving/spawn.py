@@ -27,7 +27,8 @@ def limit_self(limits: dict[str, int]) -> None:
     """Set what this process and all its children may use: memory, processes, no core files."""
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, 4096)
-    _limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    if limits["memory_bytes"]:
+        _limit(resource.RLIMIT_AS, limits["memory_bytes"])
     _limit(resource.RLIMIT_FSIZE, limits["file_bytes"])
     if limits["processes"]:
         _limit(resource.RLIMIT_NPROC, limits["processes"])

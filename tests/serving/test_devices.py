@@ -11,6 +11,7 @@ import pytest
 from serving import devices
 from serving.devices import CPU_PROVIDER, CUDA_PROVIDER, Device
 from serving.loaders import load
+from serving.service import usual_memory
 from tests.serving import samples
 
 
@@ -81,3 +82,9 @@ def test_a_model_that_the_device_cannot_hold_is_loaded_on_the_cpu_and_its_log_sa
 def test_a_loaded_model_says_what_it_runs_on(tmp_path: Path) -> None:
     folder = samples.folder(tmp_path / "m", model__joblib=samples.joblib_bytes(samples.iris()))
     assert load(folder)[0].device == "cpu"
+
+
+def test_a_serving_process_beside_a_gpu_may_reserve_the_addresses_that_cuda_needs(tmp_path: Path) -> None:
+    assert usual_memory(tmp_path / "none") > 0
+    (tmp_path / "nvidiactl").touch()
+    assert usual_memory(tmp_path / "nvidiactl") == 0
