@@ -89,6 +89,7 @@ RUN_COLUMNS = {
     "name": "name",
     "status": "status",
     "experiment": "experiment__name",
+    "created_by": "created_by__username",
 }
 DURATION = "duration"
 METRIC_COLUMNS = {"metrics": "last", "min": "low", "max": "high"}
@@ -101,9 +102,11 @@ def duration_sort(*, descending: bool) -> Combinable:
 
 
 def run_sort(text: str) -> Combinable | None:
-    """The number behind an ordering by `metrics.<key>`, `min.<key>`, `max.<key>` or a number `params.<key>`."""
+    """What stands behind an ordering by `duration`, `metrics.<key>`, `min.<key>`, `max.<key>` or `params.<key>`."""
     name, _, key = text.lstrip("-").partition(".")
     descending = text.startswith("-")
+    if text.lstrip("-") == DURATION:
+        return duration_sort(descending=descending)
     if not key:
         return None
     if name in METRIC_COLUMNS:

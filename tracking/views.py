@@ -27,7 +27,7 @@ from tracking.compare import compare_runs
 from tracking.filters import RunFilter
 from tracking.histories import Wanted, metric_history
 from tracking.models import Experiment, Run, RunFile, RunMetric
-from tracking.search import DURATION, RUN_COLUMNS, duration_sort, run_sort
+from tracking.search import DURATION, RUN_COLUMNS, run_sort
 
 EXPERIMENT_COLUMNS = {
     "name": ("Experiment", "name"),
@@ -35,7 +35,6 @@ EXPERIMENT_COLUMNS = {
     "by": ("By", "created_by__username"),
     "created_at": ("Created", "created_at"),
 }
-PAGE_COLUMNS = {**RUN_COLUMNS, "created_by": "created_by__username"}
 MOST_CURVES = 24
 MOST_FILES = 1000  # that the page lists
 MOST_DRAWN = 1000  # points of a curve; thinned so that no peak is lost
@@ -98,11 +97,7 @@ def asked_runs(request: HttpRequest, runs: QuerySet[Run]) -> QuerySet[Run]:
     if not found.is_valid():
         raise Invalid("; ".join(str(each) for errors in found.errors.values() for each in errors))
     asked = request.GET.get("ordering", "")
-    if asked in (DURATION, f"-{DURATION}"):
-        sign = asked.removesuffix(DURATION)
-        rows = found.qs.annotate(sorted_by=duration_sort(descending=bool(sign)))
-        return rows.order_by(f"{sign}sorted_by", f"{sign}id")
-    rows, ordering = sorted_by(found.qs, asked, PAGE_COLUMNS, "-started_at", run_sort)
+    rows, ordering = sorted_by(found.qs, asked, RUN_COLUMNS, "-started_at", run_sort)
     return rows.order_by(*ordering)
 
 

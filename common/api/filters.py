@@ -95,7 +95,8 @@ def sorted_by(
     """The same for an ordering at hand, "" is the default."""
     text = asked or default
     sign = "-" if text.startswith("-") else ""
-    key = by_key(text) if "." in text and not text.startswith("--") and "\0" not in text else None
+    known = text.removeprefix("-") in columns or text.startswith("--") or "\0" in text
+    key = None if known else by_key(text)
     if key is not None:
         sorted_rows: Any = rows.annotate(sorted_by=key)
         return sorted_rows, (f"{sign}sorted_by", f"{sign}id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -40,6 +41,11 @@ class CursorPages(CursorPagination):
                 f"page_size is {shorten(text)}; it must be a whole number from 1 to {MAX_PAGE_SIZE}.",
             )
         return int(text)
+
+    def _get_position_from_instance(self, instance: Any, ordering: Sequence[str]) -> str | None:
+        """What a list is ordered by may stand on another row: `experiment__name`."""
+        value = reduce(getattr, ordering[0].lstrip("-").split("__"), instance)
+        return None if value is None else str(value)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         try:

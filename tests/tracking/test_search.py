@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, make_person, make_project, make_run
 from tracking import services
 from tracking.models import Run
 
@@ -111,3 +111,19 @@ def test_a_parameter_past_every_double_is_sorted(ann: Person) -> None:
     run = services.start_run(actor=ann.actor, project=ann.project, experiment_id="exp1", name="huge")
     services.log_params(actor=ann.actor, project=ann.project, run_id=run.public_id, params={"lr": 10**400})
     assert found(ann, ordering="-params.lr") == ["huge", "r3", "r2", "r1"]
+
+
+@pytest.mark.parametrize("word", ["experiment", "created_by", "duration", "status", "name"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_pages_of_runs_follow_one_another_in_each_order(ann: Person, word: str, sign: str) -> None:
+    for number in range(5):
+        make_run(ann, experiment=f"exp-{number % 2}")
+    services.start_run(actor=ann.actor, project=ann.project, experiment_id="going on")
+    whole = found(ann, ordering=f"{sign}{word}")
+    address, seen = f"{ann.base}/runs?ordering={sign}{word}&page_size=2", []
+    while address:
+        answer = ann.api.get(address)
+        assert answer.status_code == 200, answer.data
+        seen += [row["name"] for row in answer.json()["results"]]
+        address = answer.json()["next"]
+    assert seen == whole and len(seen) > 5

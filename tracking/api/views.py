@@ -47,8 +47,8 @@ RUN_PARAMETERS = [
     OpenApiParameter(
         "ordering",
         str,
-        description="started_at, name, status, experiment, metrics.<key>, min.<key>, max.<key> or params.<key>; "
-        "with - the other way",
+        description="started_at, name, status, experiment, created_by, duration, metrics.<key>, min.<key>, max.<key> "
+        "or params.<key>; with - the other way",
     ),
 ]
 
