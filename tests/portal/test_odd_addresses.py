@@ -42,9 +42,7 @@ def test_what_a_page_can_be_asked_for_may_be_anything(client: Client) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\0", "\u202e", "a" * 2000])
-def test_what_a_page_is_of_may_be_anything(
-    client: Client, odd: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_page_is_of_may_be_anything(client: Client, odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = {name: word if word.isdecimal() else odd for name, word in test_every_address.VALUES.items()}
     monkeypatch.setattr(test_every_address, "VALUES", {**words, "project": "alpha"})
     asked = pages()
