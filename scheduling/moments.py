@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from itertools import islice, takewhile
 from typing import Any
@@ -31,8 +32,12 @@ def _newest(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
     while begin > first and how_many(cron, begin, now) < MOST_MISSED:
         begin = max(now - stretch, first)
         stretch *= 2
-    found = takewhile(lambda moment: moment <= now, cron.after(begin - timedelta(seconds=1)))
-    return list(deque(found, maxlen=MOST_MISSED))
+    return list(deque(_between(cron, begin, now), maxlen=MOST_MISSED))
+
+
+def _between(cron: Cron, begin: datetime, end: datetime) -> Iterator[datetime]:
+    """The moments from `begin` up to `end`, both included, one by one."""
+    return takewhile(lambda moment: moment <= end, cron.after(begin - timedelta(seconds=1)))
 
 
 def how_many(cron: Cron, begin: datetime, end: datetime) -> int:
@@ -54,14 +59,9 @@ def how_many(cron: Cron, begin: datetime, end: datetime) -> int:
             datetime.combine(day.date() + timedelta(days=each), time.min, zone) for each in (0, 1)
         )
         if starts.utcoffset() != ends.utcoffset():
-            low, high = (
-                max(starts.astimezone(UTC), begin),
-                min(ends.astimezone(UTC), end + timedelta.resolution),
-            )
-            inside = takewhile(
-                lambda moment, high=high: moment < high, cron.after(low - timedelta(seconds=1))
-            )
-            count += sum(1 for _ in inside)
+            low = max(starts.astimezone(UTC), begin)
+            high = min(ends.astimezone(UTC) - timedelta.resolution, end)
+            count += sum(1 for _ in _between(cron, low, high))
         elif there.date() < day.date() < until.date():
             count += len(clock)
         else:
