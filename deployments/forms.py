@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -153,10 +153,9 @@ class ChangeForm(RunsWith):
         return {**super().wishes(), **given}  # type: ignore[typeddict-item]
 
 
-def starting_with(revision: DeploymentRevision) -> dict[str, Any]:
-    """The values that a form begins with, as a revision has them."""
+def starting_with(revision: DeploymentRevision, rollout: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a form begins with: as a revision has them, and how the next change moves the traffic."""
     wish = wish_of(revision)
-    rollout = wish.rollout
     percent = rollout.get("max_error_rate", MAX_ERROR_RATE) * 100
     return {
         **{name: getattr(wish, name) for name in (*SCALE, *BATCHING)},

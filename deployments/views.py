@@ -259,7 +259,7 @@ class Deploy(OfVersion, RunsWithPage):
         return {"model": self.model, "version": self.version}
 
     def initial(self) -> dict[str, Any]:
-        return {**starting_with(DeploymentRevision()), "version": str(self.version.number)}
+        return {**starting_with(DeploymentRevision(), {}), "version": str(self.version.number)}
 
     def perform(self, data: dict[str, Any]) -> str:
         deployment = services.deploy(
@@ -301,7 +301,7 @@ class Change(OfEndpoint, RunsWithPage):
         deployment = self.deployment
         revision = deployment.wanted_revision or DeploymentRevision()
         return {
-            **starting_with(revision),
+            **starting_with(revision, deployment.rollout),
             "version": deployment.follows or str(self.chosen() or ""),
             **{name: getattr(deployment, name) for name in MORE},
         }
