@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hmac
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.http import require_safe
 
 from artifacts.api.serve import serve_blob
 from artifacts.models import ManifestFile
-from deployments.choices import EngineName
 from deployments.engines.ray import key_of
-from deployments.models import Deployment, DeploymentRevision
+from deployments.models import DeploymentRevision
 from deployments.queries import ENDED
 
 
@@ -39,15 +37,6 @@ def service_file(request: HttpRequest, service_id: str, sha256: str) -> HttpResp
     revision = _revision(request, service_id)
     file = None if revision is None else _files(revision).filter(blob__sha256=sha256).first()
     return _nothing() if file is None else serve_blob(request, file.blob, sha256)
-
-
-def own_packages_ignored(deployment: Deployment) -> bool:
-    """Whether the endpoint's version names packages of its own, which a cluster does not install."""
-    revision = deployment.wanted_revision
-    if revision is None or (deployment.engine or settings.SERVING_ENGINE) != EngineName.RAY:
-        return False
-    files = ManifestFile.objects.filter(manifest=revision.version.manifest_id)
-    return files.filter(path__regex=r"^([^/]+/)?requirements\.txt$").exists()
 
 
 def _revision(request: HttpRequest, service_id: str) -> DeploymentRevision | None:

@@ -25,9 +25,8 @@ from deployments.choices import EndpointState, EngineName, RevisionState, Wanted
 from deployments.filters import DeploymentFilter
 from deployments.forms import MORE, ChangeForm, DeployForm, starting_with
 from deployments.inputs import FREE, Field, Inputs, inputs_as_shown
-from deployments.model_files import own_packages_ignored
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
+from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary, own_packages_ignored
 from deployments.traffic import metrics_of
 from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfVersion
