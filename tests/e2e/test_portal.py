@@ -157,7 +157,10 @@ def test_a_run_shows_its_curves_and_lists_show_what_there_is(
 
 def test_deleting_a_model_needs_its_name(page: Page, platform: Platform, complaints: list[str]) -> None:
     platform.client().register_model("to-delete")
-    page.goto(f"{platform.url}/projects/default/models/to-delete/delete/")
+    page.goto(f"{platform.url}/projects/default/experiments/")
+    page.get_by_role("navigation", name="MLOps").get_by_role("link", name="Model Registry").click()
+    page.get_by_role("link", name="to-delete", exact=True).click()
+    page.get_by_role("link", name="Delete Model").click()
     button = page.get_by_role("button", name="Delete Model")
     expect(button).to_be_disabled()
     page.get_by_label("Type to-delete to confirm").fill("to-delete")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from podstack import MLOpsClient
 from tests.e2e.conftest import Platform
@@ -95,7 +95,8 @@ def test_creating_a_schedule(platform: Platform, pia: MLOpsClient, page: Page, t
     (tmp_path / "train.py").write_text("print('trained')")
     (experiment,) = (each for each in pia.list_experiments() if each.name == "procedures")
     pia.upload_training_code(experiment.id, tmp_path, command=["python", "train.py"])
-    page.goto(where(platform, "schedules/"))
+    page.goto(where(platform, "models/"))
+    page.get_by_role("navigation", name="MLOps").get_by_role("link", name="Schedules").click()
     page.get_by_role("link", name="Create Schedule").first.click()
     page.get_by_label("Name").fill("every-night")
     page.get_by_label("Experiment").fill("procedures")
@@ -122,6 +123,27 @@ def test_deleting_a_version(platform: Platform, pia: MLOpsClient, page: Page) ->
     assert list(pia.list_model_versions("deleted-by-hand")) == []
 
 
+def test_lineage_is_seen_from_the_models_page(platform: Platform, page: Page) -> None:
+    page.goto(where(platform, "models/there/"))
+    page.get_by_role("link", name="Lineage").click()
+    expect(page.get_by_role("heading", name="Lineage")).to_be_visible()
+    expect(page.locator("svg.lineage")).to_contain_text("the run")
+
+
+def test_signing_out_ends_the_session(platform: Platform, pia: MLOpsClient, chromium: Browser) -> None:  # noqa: F811
+    opened = signed_in(chromium, platform, "pia")
+    opened.goto(where(platform, "models/"))
+    before = {each["name"]: each["value"] for each in opened.context.cookies()}
+    opened.get_by_label("Account: pia").click()
+    opened.get_by_role("button", name="Sign out").click()
+    expect(opened.get_by_label("Password")).to_be_visible()
+    opened.goto(where(platform, "models/"))
+    expect(opened.get_by_label("Password")).to_be_visible()
+    answer = requests.get(where(platform, "models/"), cookies=before, allow_redirects=False, timeout=10)
+    assert answer.status_code == 302  # the old cookie opens nothing
+    opened.context.close()
+
+
 def test_a_viewer_sees_no_button_that_viewers_may_not_press(
     platform: Platform,
     pia: MLOpsClient,
@@ -138,7 +160,7 @@ def test_a_viewer_sees_no_button_that_viewers_may_not_press(
         "Change Stage",
         "Deploy",
     )
-    for path in ("models/", "models/there/", "experiments/", "schedules/"):
+    for path in ("models/", "models/there/", "models/there/versions/1/", "experiments/", "schedules/"):
         opened.goto(where(platform, path))
         for name in forbidden:
             for role in ("link", "button"):

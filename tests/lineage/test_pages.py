@@ -68,7 +68,7 @@ def test_the_table_says_what_the_drawing_shows(ann: Person) -> None:
     shown = text(ann, "lineage/?node=version:iris/2")
     for name in ("iris v1", "iris v2", "@champion", "iris-api r1", "flowers"):
         assert shown.count(name) >= 2
-    assert "iris v1 (fine_tuned)" in shown
+    assert "<bdi>iris v1</bdi> (fine_tuned)" in shown
     assert shown.count('class="edge"') == 10
 
 

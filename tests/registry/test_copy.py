@@ -123,7 +123,7 @@ def test_the_page_says_where_a_copy_is_from(ann: Person, bob: Person) -> None:
     looked_at(ann)
     copy(ann, to_model="theirs")
     page = version_page(bob, "theirs")
-    assert "Copied from alpha, m v1, by ann" in page
+    assert "Copied from <bdi>alpha</bdi>, <bdi>m</bdi> v1, by ann" in page
     assert "/alpha/" not in page
     assert "Copied from" not in version_page(ann, "m")
 
