@@ -45,10 +45,7 @@ class CursorPages(CursorPagination):
     def _get_position_from_instance(self, instance: Any, ordering: Sequence[str]) -> str:
         """What a list is ordered by may stand on another row: `experiment__name`."""
         name = ordering[0].lstrip("-")
-        if isinstance(instance, dict):
-            value = instance[name]
-        else:
-            value = reduce(getattr, name.split("__"), instance)
+        value = instance[name] if isinstance(instance, dict) else reduce(getattr, name.split("__"), instance)
         return None if value is None else str(value)  # type: ignore[return-value]  # as DRF's own does
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:

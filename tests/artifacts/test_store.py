@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -125,6 +126,7 @@ def azure_url() -> Iterator[str]:
             stdout=log,
             stderr=log,
             env={"PATH": search, "AZURITE_ACCOUNTS": f"team:{AZURE_KEY}"},
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}/team"
     try:
@@ -136,7 +138,7 @@ def azure_url() -> Iterator[str]:
             _make_container("azure://blobs/some/prefix", folder / "log")
             yield "azure://blobs/some/prefix"
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the program of that name starts the server as its child
         process.wait()
         store_at.cache_clear()
         shutil.rmtree(folder, ignore_errors=True)
