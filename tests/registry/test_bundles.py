@@ -164,7 +164,10 @@ def test_the_page_says_where_an_import_is_from(
     browser = Client()
     browser.force_login(bob.user)
     page = browser.get(reverse("registry:version", args=["beta", "m", 1])).content.decode()
-    assert "Imported from https://&lt;other&gt;.example.com, <bdi>alpha</bdi>, <bdi>m</bdi> v1, signed by" in page
+    assert (
+        "Imported from https://&lt;other&gt;.example.com, <bdi>alpha</bdi>, <bdi>m</bdi> v1, signed by"
+        in page
+    )
     assert keys.own_public_key().id in page
 
 
