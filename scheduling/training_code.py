@@ -26,12 +26,11 @@ from common.errors import Conflict, DomainError, Invalid
 from common.jobs import enqueue
 from scheduling.choices import CodeState
 from scheduling.configuration import check_schema
-from scheduling.git import GitError, Repository, fetched
+from scheduling.git import MOST_FILES, GitError, Repository, fetched
 from scheduling.models import Schedule, TrainingCode
 from tracking.models import Experiment
 from tracking.queries import find_experiment
 
-MOST_FILES = 10_000
 MOST_CODE = 1 << 30  # bytes
 MOST_WORDS, LONGEST_WORD = 100, 4000
 LONGEST_URL = 500

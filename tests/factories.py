@@ -12,6 +12,7 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
+from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.choices import Door, Role, Scope
@@ -72,6 +73,13 @@ def make_person(
     api = APIClient()
     api.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     return Person(user, project, token, api)
+
+
+def browser(person: Person) -> Client:
+    """The portal, with `person` signed in."""
+    client = Client()
+    client.force_login(person.user)
+    return client
 
 
 def make_run(

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from accounts.portal import FormPage, ProjectPage
-from common.errors import Invalid
+from accounts.forms import ConfirmForm
+from accounts.portal import FormPage, ProjectPage, check_typed
 from tracking import queries, services
-from tracking.forms import ConfirmForm, ExperimentForm, ReasonForm, RunForm
+from tracking.forms import ExperimentForm, ReasonForm, RunForm
 from tracking.models import Experiment, Run
 
 
@@ -140,8 +140,7 @@ class DeleteRun(OfRun, FormPage):
         return {**super().extra(), "confirm_text": self.confirm_text}
 
     def perform(self, data: dict[str, Any]) -> str:
-        if " ".join(data["confirm"].split()) != self.confirm_text:
-            raise Invalid.field("confirm", f"Type {self.confirm_text} to confirm; nothing was deleted.")
+        check_typed(" ".join(data["confirm"].split()), self.confirm_text)
         experiment = self.run.experiment
         services.delete_run(**self.where)
         return reverse("tracking:experiment", args=[self.project.slug, experiment.public_id])

@@ -41,9 +41,5 @@ class RunForm(forms.Form):
     )
 
 
-class ConfirmForm(forms.Form):
-    confirm = forms.CharField(label="Type the name to confirm", max_length=250)
-
-
 class ReasonForm(forms.Form):
     reason = forms.CharField(label="Reason", required=False, max_length=500)

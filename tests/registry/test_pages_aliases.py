@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
 from registry.aliases import set_alias
 from registry.models import Alias, ModelVersion
 from registry.protections import protect
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 PAGE = "/projects/alpha/models/iris/aliases/"
@@ -18,12 +17,6 @@ PAGE = "/projects/alpha/models/iris/aliases/"
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def many_versions(ann: Person, count: int) -> None:

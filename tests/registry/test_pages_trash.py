@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from registry import trash
 from registry.models import ModelVersion, RegisteredModel
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 from tracking.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -24,12 +24,6 @@ MOST = 12
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def words(answer: HttpResponse) -> str:

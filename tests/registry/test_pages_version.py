@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
 from approvals.services import transition_stage
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 PAGE = "/projects/alpha/models/iris/versions/2/"
@@ -18,12 +17,6 @@ PAGE = "/projects/alpha/models/iris/versions/2/"
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def metrics(person: Person, code: int = 200, **query: str) -> str:

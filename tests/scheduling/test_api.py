@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from accounts.choices import Role
 from accounts.services import create_run_token
 from scheduling.models import Schedule, ScheduleExecution
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, browser, make_person, make_project
 from tests.scheduling.factories import begun_run, make_experiment, make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def call(ann: Person, method: str, path: str, body: object = None) -> Any:
