@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import psutil
+
 from artifacts.services import store_blob
 from common.jobs import Again
 from scheduling import services, training_code
@@ -85,3 +87,15 @@ def begun_run(person: Person, schedule: Schedule) -> ScheduleExecution:
     execution.run, execution.code, execution.state = run, code, "Running"
     execution.save()
     return execution
+
+
+def processes_of(execution: ScheduleExecution) -> list[psutil.Process]:
+    """Living processes that work for the execution."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PODSTACK_EXECUTION_ID") == execution.public_id:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

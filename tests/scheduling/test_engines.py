@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,15 +17,9 @@ from scheduling.engines import local, ray, supervisor
 from tests.factories import Person, make_person, make_project
 from tests.scheduling.factories import drive, make_code, make_schedule, trigger
 
+pytestmark = pytest.mark.usefixtures("training_dir")
+
 SCRIPT = "#!/bin/sh\necho trained by $0\n"
-
-
-@pytest.fixture(autouse=True)
-def _training_dir(settings: Any, tmp_path: Path) -> None:
-    settings.TRAINING_DIR = tmp_path / "training"
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -20,21 +18,13 @@ from scheduling.choices import ExecutionState, Trigger
 from scheduling.engines import current_engine
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import drive, make_schedule, trigger
+from tests.scheduling.factories import drive, make_schedule, processes_of, trigger
 from tests.waiting import until
 from tracking.choices import RunStatus
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("training_dir")]
 
 FOREVER = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
-
-
-@pytest.fixture(autouse=True)
-def _training_dir(settings: Any, tmp_path: Path) -> None:
-    settings.TRAINING_DIR = tmp_path / "training"
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 @pytest.fixture
@@ -54,17 +44,6 @@ def begun(execution: ScheduleExecution) -> None:
     """Steps it until its program has written its first line."""
     executions.execute(execution.pk)
     until(lambda: current_engine().log(execution.public_id, 0, 100), 15)
-
-
-def processes_of(execution: ScheduleExecution) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PODSTACK_EXECUTION_ID") == execution.public_id:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_a_program_that_ends_well_succeeds_with_its_log_and_figures(ann: Person) -> None:

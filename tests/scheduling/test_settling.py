@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from accounts.choices import Role
@@ -23,24 +21,16 @@ from scheduling.engines.local import LocalTraining
 from scheduling.engines.ray import RayTraining
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import drive, make_schedule, trigger
+from tests.scheduling.factories import drive, make_schedule, processes_of, trigger
 from tests.waiting import until
 from tracking.choices import RunStatus
 from tracking.models import Run
 from tracking.services import delete_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("training_dir")]
 
 FOREVER = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
 FAILS = "import sys\nsys.exit(3)"
-
-
-@pytest.fixture(autouse=True)
-def _training_dir(settings: Any, tmp_path: Path) -> None:
-    settings.TRAINING_DIR = tmp_path / "training"
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 @pytest.fixture
@@ -51,17 +41,6 @@ def ann() -> Person:
 @pytest.fixture
 def ray(ann: Person) -> Person:
     return make_person(ann.project, Role.MAINTAINER, username="ray")
-
-
-def processes_of(execution: ScheduleExecution) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PODSTACK_EXECUTION_ID") == execution.public_id:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def begun(execution: ScheduleExecution) -> None:
