@@ -12,7 +12,7 @@ from common.jobs import enqueue, job
 log = logging.getLogger(__name__)
 
 
-@job("artifacts.collect")
+@job("artifacts.collect", long=True)
 def collect_unused() -> None:
     """Frees what nobody refers to."""
     freed = collect()

@@ -20,7 +20,7 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from celery import current_app, shared_task
 from django.db import IntegrityError, connection, connections, transaction
-from django.db.models import F, Q
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from common.errors import Conflict, Missing
@@ -33,6 +33,8 @@ LEASE = timedelta(seconds=10)
 REPUBLISH_AFTER = timedelta(seconds=10)
 KEEP_DONE = timedelta(days=1)
 BATCH = 200
+SHORT = "celery"  # the queue of all that takes moments, and of the clock
+LONG = "long"  # the queue of jobs that may take minutes; a worker of its own takes them
 
 INSERT_MANY = """
     INSERT INTO common_job (name, kwargs, key, state, run_after, fence, attempts, error, created_at)
@@ -62,11 +64,13 @@ class Again:
 
 @dataclass(frozen=True)
 class Kind:
-    """How one named job is run: its function, how often it is tried, what happens when no try succeeded."""
+    """How one named job is run: its function, how often it is tried, what happens when no try succeeded, and the
+    broker's queue by which a worker hears of it."""
 
     function: Callable[..., Again | None]
     max_attempts: int
     on_exhausted: Callable[..., None] | None
+    queue: str
 
 
 KINDS: dict[str, Kind] = {}
@@ -88,16 +92,17 @@ def enqueue_all(name: str, kwargs_by_key: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def job(
-    name: str, *, max_attempts: int = 5, on_exhausted: Callable[..., None] | None = None
+    name: str, *, max_attempts: int = 5, on_exhausted: Callable[..., None] | None = None, long: bool = False
 ) -> Callable[[Callable[..., Again | None]], Callable[[int], None]]:
     """Makes a function of the row's kwargs into the Celery task `name`, which takes the row's id.
 
     The function must be idempotent: after a crash it runs again from the start.
-    `on_exhausted(error=…, **kwargs)` is called once when the last try failed.
+    `on_exhausted(error=…, **kwargs)` is called once when the last try failed. A `long` one may take more than a few
+    seconds: it copies files, or waits for a foreign host. The clock and all short jobs never wait behind it.
     """
 
     def register(function: Callable[..., Again | None]) -> Callable[[int], None]:
-        KINDS[name] = Kind(function, max_attempts, on_exhausted)
+        KINDS[name] = Kind(function, max_attempts, on_exhausted, LONG if long else SHORT)
         task: Callable[[int], None] = shared_task(name=name, ignore_result=True)(run)
         return task
 
@@ -112,27 +117,31 @@ def publish_due(now: datetime | None = None) -> int:
         if cursor.fetchone() is None:
             return 0
     with transaction.atomic():
-        due = (
-            Job.objects.select_for_update(skip_locked=True)
-            .filter(state=JobState.QUEUED, run_after__lte=now)
-            .filter(Q(published_at=None) | Q(published_at__lt=now - REPUBLISH_AFTER))
-            .order_by("run_after")[:BATCH]
+        due = Job.objects.select_for_update(skip_locked=True).filter(
+            state=JobState.QUEUED, run_after__lte=now
         )
-        rows = list(due)
-        told_before = any(row.published_at for row in rows)
-        if told_before and broker_backlog() > 0:
-            rows = [row for row in rows if row.published_at is None]
+        due = due.order_by("run_after")
+        # New ones first: what waits long in one queue must not hide them.
+        rows = list(due.filter(published_at=None)[:BATCH]) or list(_untold(due, now)[:BATCH])
         for row in rows:
-            current_app.tasks[row.name].apply_async(args=[row.pk], retry=False, ignore_result=True)
+            task, queue = current_app.tasks[row.name], KINDS[row.name].queue
+            task.apply_async(args=[row.pk], queue=queue, retry=False, ignore_result=True)
         Job.objects.filter(pk__in=[row.pk for row in rows]).update(published_at=now)
     return len(rows)
 
 
-def broker_backlog() -> int:
-    """Messages that wait in the broker: while there are some, nothing needs to be told again."""
+def _untold(due: QuerySet[Job], now: datetime) -> QuerySet[Job]:
+    """Those whose message must have been lost: told long ago, and their queue is empty."""
+    empty = {queue for queue in (SHORT, LONG) if broker_backlog(queue) == 0}
+    names = [name for name, kind in KINDS.items() if kind.queue in empty]
+    return due.filter(published_at__lt=now - REPUBLISH_AFTER, name__in=names)
+
+
+def broker_backlog(queue: str) -> int:
+    """Messages that wait in the broker's queue."""
     with current_app.connection_for_read() as link:
         try:
-            declared = link.default_channel.queue_declare(current_app.conf.task_default_queue, passive=True)
+            declared = link.default_channel.queue_declare(queue, passive=True)
         except ChannelError:  # an empty queue does not exist in Redis
             return 0
         return int(declared.message_count)

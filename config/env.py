@@ -64,6 +64,7 @@ class Env:
     web_workers: int
     web_threads: int
     worker_concurrency: int
+    long_jobs: int
     serving_engine_url: str
     serving_engine_token: str
     serving_engine: str
@@ -246,7 +247,13 @@ SETTINGS: tuple[Setting, ...] = (
         parse.number(1, 512),
         "Threads of each web process: so many requests are answered at once.",
     ),
-    Setting("WORKER_CONCURRENCY", "2", parse.number(1, 256), "Jobs that run side by side."),
+    Setting("WORKER_CONCURRENCY", "2", parse.number(1, 256), "Short jobs that run side by side."),
+    Setting(
+        "LONG_JOBS",
+        "2",
+        parse.number(1, 256),
+        "Jobs that may take minutes (copies, inspections, Git, letters) that run side by side, apart from short ones.",
+    ),
     Setting(
         "SERVING_ENGINE_URL",
         "",

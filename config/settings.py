@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from django.templatetags.static import static
+from kombu import Queue
 
 from config import celery as celery_application  # noqa: F401  the tasks bind to this application
 from config.env import load
@@ -258,6 +259,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
     "max_retries": 1,
 }
+# Two, so that no clock and no Stop waits behind a copy or a foreign host (see common/jobs.py). A worker takes both
+# unless it is told --queues.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("long")]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True

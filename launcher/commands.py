@@ -22,7 +22,7 @@ CONNECTIONS_OF_A_GATEWAY = 5  # see gateway/database.py
 
 def connections_needed(env: Env) -> int:
     """So many connections the platform's processes may open to PostgreSQL, with some to spare for people."""
-    processes = env.web_workers + env.worker_concurrency + 4
+    processes = env.web_workers + env.worker_concurrency + env.long_jobs + 4
     gateways = env.gateway_workers * CONNECTIONS_OF_A_GATEWAY
     return max(100, processes * CONNECTIONS_EACH + gateways + 20)
 
@@ -77,11 +77,20 @@ def gateway(env: Env, environ: Mapping[str, str]) -> Child:
 
 
 def worker(env: Env, environ: Mapping[str, str]) -> Child:
-    """Celery's worker."""
+    """Celery's worker for the clock and for jobs that take moments."""
+    return _worker(env, environ, "worker", "celery", env.worker_concurrency)
+
+
+def long_worker(env: Env, environ: Mapping[str, str]) -> Child:
+    """Celery's worker for jobs that may take minutes."""
+    return _worker(env, environ, "long-worker", "long", env.long_jobs)
+
+
+def _worker(env: Env, environ: Mapping[str, str], name: str, queue: str, concurrency: int) -> Child:
     argv = [PYTHON, "-m", "celery", "-A", "config", "worker", "--loglevel", env.log_level]
-    argv += ["--concurrency", str(env.worker_concurrency), "--prefetch-multiplier", "1", "-O", "fair"]
+    argv += ["--queues", queue, "--concurrency", str(concurrency), "--prefetch-multiplier", "1", "-O", "fair"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return Child("worker", argv, log=log_of(env, "worker"), cwd=ROOT, env=environ)
+    return Child(name, argv, log=log_of(env, name), cwd=ROOT, env=environ)
 
 
 def ticker(env: Env, environ: Mapping[str, str]) -> Child:

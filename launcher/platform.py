@@ -17,7 +17,12 @@ from launcher.supervisor import StopRequest, Supervisor
 
 READY_SECONDS = 120
 STOP_SECONDS = 15
-STOP_STEPS = (("web", "gateway"), ("worker", "ticker", "dispatcher"), ("engine", "broker"), ("postgres",))
+STOP_STEPS = (
+    ("web", "gateway"),
+    ("worker", "long-worker", "ticker", "dispatcher"),
+    ("engine", "broker"),
+    ("postgres",),
+)
 
 
 class Stopped(Exception):
@@ -84,7 +89,7 @@ class Platform:
         )
         house.refresh_endpoint(env)
         self._wait_until_ready(supervisor)
-        for make in (commands.worker, commands.ticker, commands.dispatcher):
+        for make in (commands.worker, commands.long_worker, commands.ticker, commands.dispatcher):
             supervisor.start(make(env, environ))
         self._show_banner()
 

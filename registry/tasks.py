@@ -33,7 +33,7 @@ def _could_not_look(*, error: str, version_id: int) -> None:
     services.settle_version(actor=system_actor(), version_id=version_id, findings=findings)
 
 
-@job("registry.inspect_version", max_attempts=3, on_exhausted=_could_not_look)
+@job("registry.inspect_version", max_attempts=3, on_exhausted=_could_not_look, long=True)
 def inspect_version(*, version_id: int) -> None:
     """Says what the files are and whether they are safe, in a limited process that never loads them."""
     version = ModelVersion.objects.select_related("manifest").get(pk=version_id)
@@ -63,7 +63,7 @@ def _findings(found: dict[str, Any]) -> services.Findings:
     )
 
 
-@job("registry.purge_trash")
+@job("registry.purge_trash", long=True)
 def purge_trash() -> None:
     """Makes permanent what lay in the trash long enough."""
     # Models first: a run waits for the versions that came from it.

@@ -22,7 +22,7 @@ def _not_registered(*, error: str, execution_id: int) -> None:
     results.give_up(execution_id, error)
 
 
-@job("scheduling.register_result", max_attempts=10, on_exhausted=_not_registered)
+@job("scheduling.register_result", max_attempts=10, on_exhausted=_not_registered, long=True)
 def register_result(*, execution_id: int) -> Again | None:
     """A version of what was trained, and its promotion."""
     return results.register_result(execution_id)
@@ -32,7 +32,7 @@ def _not_fetched(*, error: str, code_id: int) -> None:
     training_code.give_up(code_id, error)
 
 
-@job("scheduling.fetch_code", max_attempts=3, on_exhausted=_not_fetched)
+@job("scheduling.fetch_code", max_attempts=3, on_exhausted=_not_fetched, long=True)
 def fetch_code(*, code_id: int) -> None:
     """The files of a commit become training code."""
     training_code.fetch_code(code_id)

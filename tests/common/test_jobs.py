@@ -28,6 +28,11 @@ def note(*, word: str) -> None:
     DONE.append(word)
 
 
+@jobs.job("tests.copy", long=True)
+def copy(*, word: str) -> None:
+    DONE.append(word)
+
+
 @jobs.job("tests.again")
 def again(*, word: str) -> jobs.Again | None:
     DONE.append(word)
@@ -141,12 +146,38 @@ def test_due_jobs_are_told_to_the_broker_and_again_when_the_message_was_lost() -
     jobs.enqueue("tests.note", word="x")
     jobs.enqueue("tests.note", delay=60, word="later")
     assert jobs.publish_due() == 1
-    assert jobs.broker_backlog() == 1
+    assert jobs.broker_backlog("celery") == 1
     assert jobs.publish_due() == 0
     later = timezone.now() + timedelta(seconds=20)
     assert jobs.publish_due(later) == 0, "the message still waits in the broker"
     current_app.control.purge()
     assert jobs.publish_due(later) == 1
+    current_app.control.purge()
+
+
+def test_long_jobs_have_a_queue_of_their_own_and_what_waits_there_holds_up_no_short_one() -> None:
+    current_app.control.purge()
+    jobs.enqueue("tests.copy", word="x")
+    jobs.enqueue("tests.note", word="y")
+    assert jobs.publish_due() == 2
+    assert (jobs.broker_backlog("celery"), jobs.broker_backlog("long")) == (1, 1)
+    with current_app.connection_for_write() as link:
+        link.default_channel.queue_purge("celery")
+    later = timezone.now() + timedelta(seconds=20)
+    assert jobs.publish_due(later) == 1, "only the short one's message was lost"
+    assert (jobs.broker_backlog("celery"), jobs.broker_backlog("long")) == (1, 1)
+    current_app.control.purge()
+    assert jobs.publish_due(later + timedelta(seconds=20)) == 2
+
+
+def test_many_jobs_that_wait_in_a_queue_hide_no_new_one() -> None:
+    current_app.control.purge()
+    jobs.enqueue_all("tests.copy", {str(number): {"word": str(number)} for number in range(jobs.BATCH + 1)})
+    assert [jobs.publish_due() for _ in range(3)] == [jobs.BATCH, 1, 0]
+    later = timezone.now() + timedelta(seconds=20)
+    jobs.enqueue("tests.note", word="new")
+    assert jobs.publish_due(later) == 1
+    assert jobs.broker_backlog("celery") == 1
     current_app.control.purge()
 
 

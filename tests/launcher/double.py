@@ -61,6 +61,7 @@ def double(name: str, code: str, env: Env, environ: Mapping[str, str], *words: s
 def main() -> int:
     commands.engine = lambda env, port, environ: double("engine", SERVER, env, environ)
     commands.worker = lambda env, environ: double("worker", SERVER, env, environ)
+    commands.long_worker = lambda env, environ: double("long-worker", SERVER, env, environ)
     commands.ticker = lambda env, environ: double("ticker", SERVER, env, environ)
     commands.web = lambda env, environ: double("web", WEB, env, environ, env.host, str(env.port))
     commands.manage = lambda env, environ, name, *words: double(name, MANAGE, env, environ, *words)
