@@ -11,7 +11,7 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,9 @@ class RayTraining:
             return Seen("ended", **said)
         if stopped:
             return Seen("ended", reason="killed")
+        with _told():
+            if self._node_is_gone(job):
+                return _lost("The cluster's node on which it ran went down.")
         return _lost(f"The cluster says: {' '.join(str(job.get('message') or 'nothing').split())[:500]}")
 
     def stop(self, execution_id: str) -> None:
@@ -97,11 +100,17 @@ class RayTraining:
         try:
             return self.dashboard.job_log(execution_id)
         except ClusterAway:
-            job = job or self.dashboard.job(execution_id)  # raises when the cluster is away indeed
-            ended_at = (job or {}).get("end_time")  # milliseconds
-            if ended_at and time.time() - ended_at / 1000 < LOG_AWAITED:
+            job = job or self.dashboard.job(execution_id) or {}  # raises when the cluster is away indeed
+            ended_at = job.get("end_time")  # milliseconds
+            is_new = ended_at and time.time() - ended_at / 1000 < LOG_AWAITED
+            if is_new and not self._node_is_gone(job):
                 raise
             return b""
+
+    def _node_is_gone(self, job: Mapping[str, Any]) -> bool:
+        """Whether the node that ran the job, as far as one is known, lives no more."""
+        node = job.get("driver_node_id")
+        return bool(node) and node not in [one.node_id for one in self.dashboard.nodes()]
 
 
 @contextmanager
