@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -353,45 +353,52 @@ def _insert_manifest(digest: str, files: Mapping[str, Blob]) -> Manifest:
     return manifest
 
 
-def materialize(manifest: Manifest, folder: Path) -> None:
+def materialize(manifest: Manifest, folder: Path, *, watch: Callable[[], None] = lambda: None) -> None:
     """Brings a manifest's files to `folder`, read-only, each checked against its digest.
 
     The folder appears whole or not at all; one that is there with the right files is left as it is.
+    `watch` is called after each MiB; what it raises ends the bringing.
     Raises BytesLost when the store lacks a file or has other bytes.
     """
-    files = {file.path: file.blob for file in manifest.files.select_related("blob")}
+    if is_materialized(manifest, folder):
+        return
     if folder.exists():
-        if _is_whole(files, folder):
-            return
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         draft.mkdir()
-        for path, blob in files.items():
-            _bring(blob, draft / path)
+        for path, blob in _blobs_by_path(manifest).items():
+            _bring(blob, draft / path, watch)
         _rename_unless_there(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _is_whole(files: Mapping[str, Blob], folder: Path) -> bool:
+def is_materialized(manifest: Manifest, folder: Path) -> bool:
     """Whether all files lie there with their sizes: after a crash of the machine some may be cut."""
+    if not folder.is_dir():
+        return False
     there = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in folder.rglob("*")
         if path.is_file()
     }
-    return there == {path: blob.size for path, blob in files.items()}
+    return there == {path: blob.size for path, blob in _blobs_by_path(manifest).items()}
 
 
-def _bring(blob: Blob, target: Path) -> None:
+def _blobs_by_path(manifest: Manifest) -> dict[str, Blob]:
+    return {file.path: file.blob for file in manifest.files.select_related("blob")}
+
+
+def _bring(blob: Blob, target: Path, watch: Callable[[], None]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with open_blob(blob) as source, target.open("xb") as file:
         while chunk := source.read(CHUNK):
             digest.update(chunk)
             file.write(chunk)
+            watch()
     if digest.hexdigest() != blob.sha256:
         raise BytesLost(
             f"The stored bytes of {blob.sha256} have changed.",

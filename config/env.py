@@ -77,6 +77,7 @@ class Env:
     ray_model_files: str
     serving_target_in_flight: int
     serving_error_percent: int
+    serving_models_keep_hours: int
     no_gpu: str
     downloads: str
     uploads: str
@@ -332,6 +333,12 @@ SETTINGS: tuple[Setting, ...] = (
         "5",
         parse.number(1, 100),
         "Percent of its requests that an endpoint may fail (5xx, time-outs) in 5 minutes before it is Degraded.",
+    ),
+    Setting(
+        "SERVING_MODELS_KEEP_HOURS",
+        "24",
+        parse.number(0, 8760),
+        "Hours for which the folder of a model that no endpoint needs any more stays on the serving disk, for going back.",
     ),
     Setting(
         "NO_GPU",

@@ -282,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "Scale endpoints": {"task": "deployments.scale_endpoints", "schedule": 5.0},
     "Watch what endpoints fail": {"task": "deployments.watch_errors", "schedule": 10.0},
     "Remove old counts of traffic": {"task": "deployments.prune_traffic", "schedule": 3600.0},
+    "Remove models that no endpoint needs": {"task": "deployments.clean_model_files", "schedule": 3600.0},
     "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
     "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
     "Free what nobody refers to": {"task": "artifacts.collect_daily", "schedule": 86400.0},
@@ -299,6 +300,7 @@ SERVING_MODELS_DIR = VAR_DIR / "serving" / "models"
 NO_GPU = ENV.no_gpu
 SERVING_TARGET_IN_FLIGHT = ENV.serving_target_in_flight
 SERVING_ERROR_PERCENT = ENV.serving_error_percent
+SERVING_MODELS_KEEP_HOURS = ENV.serving_models_keep_hours
 DOWNLOADS = ENV.downloads
 UPLOADS = ENV.uploads
 GPU_TYPES = ENV.gpu_types

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -17,9 +16,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.permissions import system_actor
-from artifacts.services import materialize
 from common.jobs import Again
-from deployments import revisions, rollouts
+from deployments import folders, revisions, rollouts
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.engines import engine_for
 from deployments.engines.base import (
@@ -196,18 +194,26 @@ def _restart(
     if _waits_for_gpu(plan, revision):
         return None
     _begin(plan, revision)
+    if not folders.is_there(revision.version.manifest):
+        return _await_files(plan, revision)
     _apply(plan, revision, engine)
     return BEFORE_RESTART
 
 
 def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
-    """Puts the version's files into place and asks the engine to serve them."""
+    """Asks the engine to serve the version's files, once they are in place."""
     if _waits_for_gpu(plan, revision):
         return None
     _begin(plan, revision)
-    materialize(revision.version.manifest, _folder_of(revision))
+    if not folders.is_there(revision.version.manifest):
+        return _await_files(plan, revision)
     _apply(plan, revision, engine, started_at=True)
     return LOOK_AGAIN
+
+
+def _await_files(plan: Deployment, revision: DeploymentRevision) -> Again:
+    """A job of its own brings them: they may be many gigabytes."""
+    return _prepare(plan, revision, folders.bring_soon(revision.version.manifest))
 
 
 def _begin(plan: Deployment, revision: DeploymentRevision) -> None:
@@ -265,7 +271,7 @@ def _spec(plan: Deployment, revision: DeploymentRevision) -> ServiceSpec:
         _warn(plan, revision, on_the_cpu(lack))
     return ServiceSpec(
         service_id=revision.service_id,
-        model_dir=_folder_of(revision),
+        model_dir=folders.folder_of(revision.version.manifest),
         replicas=revision.replicas,
         endpoint_name=plan.endpoint_name,
         model_name=plan.model.name,
@@ -364,6 +370,16 @@ def give_up(deployment_id: int, error: str) -> None:
         note(plan, reason)
 
 
+def give_up_files(manifest_id: int, error: str) -> None:
+    """All tries to bring these files failed: the revisions that wait for them are Failed and say why."""
+    reason = f"Its files could not be brought: {error.rstrip('.')}. Deploy it again, or ask an operator."
+    for plan in folders.waiting_for(manifest_id):
+        for revision in live_revisions(plan):
+            waits = revision.state in (RevisionState.PENDING, RevisionState.DEPLOYING)
+            if waits and revision.version.manifest_id == manifest_id:
+                _give_up(plan, revision, reason)
+
+
 def look_after() -> int:
     """Compares all that the engines run with all that is wanted; returns how many endpoints need work.
 
@@ -455,7 +471,3 @@ def _overdue(revision: DeploymentRevision) -> bool:
 
 def _began(revision: DeploymentRevision) -> datetime:
     return revision.started_at or revision.created_at
-
-
-def _folder_of(revision: DeploymentRevision) -> Path:
-    return Path(settings.SERVING_MODELS_DIR) / revision.version.manifest.digest

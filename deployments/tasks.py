@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from common.jobs import Again, job
-from deployments import following, scaling, watching
+from common.jobs import Again, enqueue, job
+from deployments import folders, following, scaling, watching
 from deployments import reconcile as reconciling
 
 
@@ -17,6 +17,28 @@ def _gave_up(*, error: str, deployment_id: int) -> None:
 def reconcile(*, deployment_id: int) -> Again | None:
     """One step towards what is wanted of one endpoint."""
     return reconciling.reconcile(deployment_id)
+
+
+def _not_brought(*, error: str, manifest_id: int) -> None:
+    reconciling.give_up_files(manifest_id, error)
+
+
+@job("deployments.bring_files", on_exhausted=_not_brought, long=True)
+def bring_files(*, manifest_id: int) -> None:
+    """The files of a version, for the endpoints that wait for them."""
+    folders.bring(manifest_id)
+
+
+@job("deployments.remove_unneeded_files", long=True)
+def remove_unneeded_files() -> None:
+    """What no endpoint needs for long enough goes from the disk."""
+    folders.remove_unneeded()
+
+
+@shared_task(name="deployments.clean_model_files", ignore_result=True)
+def clean_model_files() -> None:
+    """Hourly, as a job: to remove many gigabytes takes a while."""
+    enqueue("deployments.remove_unneeded_files", key="remove-unneeded-files")
 
 
 @shared_task(name="deployments.look_after_endpoints", ignore_result=True)
