@@ -1,21 +1,35 @@
-"""Joins the rows of requests that wait at the same time to one call of the model, and splits its answer again."""
+"""Joins requests that wait at the same time to one call of the model, and splits its answer again."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-Call = Callable[[list[Any], dict[str, Any]], Any]
+from serving.values import Array
+
+Call = Callable[[Any, dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What requests of one form ask for: `size` in rows (None: not to be joined), the `kind` that goes together, how
+    several are joined to one, and how its answer is split by their sizes. `split` raises ValueError when it cannot be."""
+
+    size: Callable[[Any], int | None]
+    kind: Callable[[Any], Hashable]
+    join: Callable[[Sequence[Any]], Any]
+    split: Callable[[Any, Sequence[int]], list[Any]]
 
 
 @dataclass
 class _Wish:
-    rows: list[Any]
+    asked: Any
+    size: int
     answer: Any = None
     error: Exception | None = None
 
@@ -35,16 +49,18 @@ class Batcher:
     itself, so that a bad one spoils no other.
     """
 
-    def __init__(self, call: Call, most: int, delay: float) -> None:
-        self._call, self._most, self._delay = call, most, delay
+    def __init__(self, call: Call, form: Form, most: int, delay: float) -> None:
+        self._call, self._form, self._most, self._delay = call, form, most, delay
         self._lock = threading.Lock()
-        self._open: dict[str, _Batch] = {}
+        self._open: dict[Hashable, _Batch] = {}
 
-    def __call__(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
-        """The predictions for these rows; raises what the model raises for them."""
-        if len(rows) >= self._most:
-            return self._call(rows, parameters)
-        wish, kind = _Wish(rows), json.dumps(parameters, sort_keys=True)
+    def __call__(self, asked: Any, parameters: dict[str, Any]) -> Any:
+        """The model's answer to this request; raises what the model raises for it."""
+        size = self._form.size(asked)
+        if size is None or size >= self._most:
+            return self._call(asked, parameters)
+        wish = _Wish(asked, size)
+        kind = (json.dumps(parameters, sort_keys=True), self._form.kind(asked))
         batch, first = self._join(kind, wish)
         if first:
             batch.full.wait(self._delay)
@@ -59,23 +75,23 @@ class Batcher:
             raise wish.error
         return wish.answer
 
-    def _join(self, kind: str, wish: _Wish) -> tuple[_Batch, bool]:
+    def _join(self, kind: Hashable, wish: _Wish) -> tuple[_Batch, bool]:
         with self._lock:
             batch = self._open.get(kind)
-            if batch is not None and batch.size + len(wish.rows) > self._most:
+            if batch is not None and batch.size + wish.size > self._most:
                 batch.full.set()
                 batch = None
             first = batch is None
             batch = batch or _Batch()
             self._open[kind] = batch
             batch.wishes.append(wish)
-            batch.size += len(wish.rows)
+            batch.size += wish.size
             if batch.size == self._most:
                 batch.full.set()
                 del self._open[kind]
         return batch, first
 
-    def _close(self, kind: str, batch: _Batch) -> None:
+    def _close(self, kind: Hashable, batch: _Batch) -> None:
         with self._lock:
             if self._open.get(kind) is batch:
                 del self._open[kind]
@@ -83,8 +99,8 @@ class Batcher:
     def _run(self, wishes: list[_Wish], parameters: dict[str, Any]) -> None:
         if len(wishes) > 1:
             try:
-                joined = [row for wish in wishes for row in wish.rows]
-                answers = split(self._call(joined, parameters), [len(wish.rows) for wish in wishes])
+                joined = self._form.join([wish.asked for wish in wishes])
+                answers = self._form.split(self._call(joined, parameters), [wish.size for wish in wishes])
             except Exception:
                 answers = []
             if answers:
@@ -93,25 +109,44 @@ class Batcher:
                 return
         for wish in wishes:
             try:
-                wish.answer = self._call(wish.rows, parameters)
+                wish.answer = self._call(wish.asked, parameters)
             except Exception as error:
                 wish.error = error
 
 
-def split(answer: Any, sizes: list[int]) -> list[Any]:
+def split(answer: Any, sizes: Sequence[int]) -> list[Any]:
     """One answer for many rows as one per part. Raises ValueError when it has not one value per row."""
-    values = answer if isinstance(answer, (list, np.ndarray)) else _listed(answer)
-    if len(values) != sum(sizes):
+    values = answer if isinstance(answer, (list, tuple)) else np.asarray(answer)
+    scalar = isinstance(values, np.ndarray) and values.ndim == 0
+    if scalar or len(values) != sum(sizes):
         raise ValueError("the model did not answer with one value per row")
-    parts, at = [], 0
-    for size in sizes:
-        parts.append(values[at : at + size])
-        at += size
-    return parts
+    ends = np.cumsum(sizes).tolist()
+    return [values[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-def _listed(answer: Any) -> list[Any]:
-    found = answer.tolist() if hasattr(answer, "tolist") else answer.values.tolist()
-    if not isinstance(found, list):
-        raise ValueError("the model did not answer with a list")
-    return found
+def _rows_in(tensors: dict[str, Array]) -> int | None:
+    """The rows that all tensors have; None when they have not the same number, or one is no rows at all."""
+    counts = {array.shape[0] if array.ndim else None for array in tensors.values()}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _columns_of(tensors: dict[str, Array]) -> Hashable:
+    return tuple((name, array.dtype.str, array.shape[1:]) for name, array in tensors.items())
+
+
+def _stacked(asked: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([tensors[name] for tensors in asked]) for name in asked[0]}
+
+
+def _split_outputs(answer: dict[str, Any], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    by_name = {name: split(values, sizes) for name, values in answer.items()}
+    return [{name: parts[at] for name, parts in by_name.items()} for at in range(len(sizes))]
+
+
+ROWS = Form(
+    size=len,
+    kind=lambda rows: type(rows[0]),
+    join=lambda asked: [row for rows in asked for row in rows],
+    split=split,
+)
+TENSORS = Form(size=_rows_in, kind=_columns_of, join=_stacked, split=_split_outputs)

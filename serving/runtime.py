@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
+
 from serving import lines
-from serving.batching import Batcher, Call
+from serving.batching import ROWS, TENSORS, Batcher, Call, Form
 from serving.formats import Detected
 from serving.loaders import Model, one_line
 from serving.problems import TITLES, Problem
@@ -42,9 +44,7 @@ class Application:
 
     def __init__(self, model: Model, detected: Detected, identity: Identity) -> None:
         self._model, self._detected, self._identity = model, detected, identity
-        self._call: Call = model.predict_rows
-        if identity.max_batch_size > 1:
-            self._call = Batcher(self._call, identity.max_batch_size, identity.max_delay_ms / 1000)
+        self._rows, self._tensors = self._joined(model.predict_rows, ROWS), self._joined(model.infer, TENSORS)
         name = f"/v2/models/{identity.endpoint_name}"
         self._gets: dict[str, Callable[[], Answer]] = {
             "/v2": self._server,
@@ -55,6 +55,12 @@ class Application:
         }
         self._posts = {"/predict": self._predict, f"{name}/infer": self._infer}
         self._key = identity.key.encode()
+
+    def _joined(self, call: Call, form: Form) -> Call:
+        """The call, for requests that are joined where the endpoint asks for it and the model takes any number of rows."""
+        most, delay = self._identity.max_batch_size, self._identity.max_delay_ms / 1000
+        fixed = any(one.shape and one.shape[0] >= 0 for one in self._model.inputs)
+        return call if most == 1 or fixed else Batcher(call, form, most, delay)
 
     def warm_up(self) -> None:
         """One call with the model's own example, or with a row of zeros where it takes numbers.
@@ -175,7 +181,7 @@ class Application:
 
     def _predict(self, body: Answer) -> Answer:
         rows = instances_of(body)
-        return {"predictions": self._checked(rows, _parameters(body), self._call)}
+        return {"predictions": self._checked(rows, _parameters(body), self._rows)}
 
     def _infer(self, body: Answer) -> Answer:
         inputs = body.get("inputs")
@@ -191,10 +197,11 @@ class Application:
             tensors[one["name"]] = tensor(field, one.get("datatype"), one.get("shape"), one.get("data"))
         if self._model.signature is not None:
             self._model.signature.check_tensors(tensors)
-        answers = self._model.infer(tensors, _parameters(body))
+        answers = self._tensors(tensors, _parameters(body))
+        arrays = {name: np.asarray(said) for name, said in _wanted(body, answers).items()}
         outputs = [
             {"name": name, "datatype": datatype_of(array), "shape": list(array.shape), "data": array.ravel()}
-            for name, array in _wanted(body, answers).items()
+            for name, array in arrays.items()
         ]
         answer = {"model_name": self._identity.endpoint_name, "model_version": self._identity.model_version}
         sent_id = {"id": body["id"]} if isinstance(body.get("id"), str) else {}

@@ -17,6 +17,8 @@ from serving.signature import Signature, example_of
 from serving.values import Array
 
 Tensors = dict[str, Array]
+Outputs = dict[str, Any]
+"""Arrays by name, or what becomes one: a list of one value per row may be cut into parts that are arrays of their own."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Model(Protocol):
     def predict_rows(self, rows: list[Any], parameters: dict[str, Any]) -> Any:
         """Predictions for the rows of a plain request, in their order."""
 
-    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
+    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Outputs:
         """Outputs by name for the input tensors of an infer request."""
 
 

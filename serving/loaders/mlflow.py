@@ -11,7 +11,7 @@ import numpy as np
 from serving import mlmodel
 from serving.files import files_of
 from serving.formats import Detected, inside_mlflow
-from serving.loaders import Model, Tensor, Tensors, load_detected
+from serving.loaders import Model, Outputs, Tensor, Tensors, load_detected
 from serving.problems import CannotLoad
 from serving.signature import Signature, example_of, of_mlflow
 
@@ -59,7 +59,7 @@ class PyfuncModel:
             return self._model.predict(importlib.import_module("pandas").DataFrame(rows))
         return self._model.predict(np.array(rows))
 
-    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
+    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Outputs:
         """One tensor as it is; several by their names."""
         asked = next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
-        return {"predictions": np.asarray(self._model.predict(asked))}
+        return {"predictions": self._model.predict(asked)}

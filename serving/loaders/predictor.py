@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from serving.formats import Detected
-from serving.loaders import Tensor, Tensors
+from serving.loaders import Outputs, Tensor, Tensors
 from serving.problems import CannotLoad
 from serving.signature import Signature
 
@@ -56,12 +54,11 @@ class PredictorModel:
         """Whatever predict returns: a list, an array, or anything with tolist()."""
         return self._predictor.predict(rows)
 
-    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:
+    def infer(self, tensors: Tensors, parameters: dict[str, Any]) -> Outputs:
         """One tensor becomes rows; several become rows of {name: value}."""
         if len(tensors) == 1:
             rows = next(iter(tensors.values())).tolist()
         else:
             columns = [array.tolist() for array in tensors.values()]
             rows = [dict(zip(tensors, values, strict=True)) for values in zip(*columns, strict=True)]
-        answer = np.asarray(self._predictor.predict(rows))
-        return {"predictions": answer}
+        return {"predictions": self._predictor.predict(rows)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from serving.problems import CannotLoad
 from serving.runtime import Application, Identity
 from serving.scan import scan
 from tests.serving import samples
-from tests.serving.test_runtime import Ask, _ask, _serve
+from tests.serving.test_runtime import _serve
 
 ROWS: list[list[float]] = load_iris().data[::30].tolist()
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -191,42 +190,6 @@ def test_a_transformers_folder_needs_its_packages(tmp_path: Path) -> None:
     assert detect(folder).format == "transformers"
     with pytest.raises(CannotLoad, match=r"'torch'|'transformers'|could not be loaded"):
         load(folder)
-
-
-# batching
-
-
-COUNTING = """
-class Predictor:
-    calls = []
-    def load(self, path): pass
-    def predict(self, rows):
-        self.calls.append(len(rows))
-        if "bad" in rows: raise RuntimeError("bad row")
-        return [[row, max(self.calls)] for row in rows]
-"""
-
-
-def _batching(folder: Path) -> Ask:
-    model, detected = load(samples.folder(folder, predictor__py=COUNTING))
-    application = Application(model, detected, Identity("e", "m", "1", "secret", 1 << 20, 8, 1000))
-    return lambda path, body: _ask(application, path, body)
-
-
-def test_requests_that_wait_are_joined_and_split_again(tmp_path: Path) -> None:
-    ask = _batching(tmp_path / "m")
-    with ThreadPoolExecutor(8) as pool:
-        said = list(pool.map(lambda n: ask("/predict", {"instances": [n]}), range(8)))
-    assert [answer["predictions"][0][0] for _, answer in said] == list(range(8))
-    assert max(answer["predictions"][0][1] for _, answer in said) > 1
-
-
-def test_one_bad_request_spoils_no_other(tmp_path: Path) -> None:
-    ask = _batching(tmp_path / "m")
-    asked = [0, 1, "bad", 3, 4, 5, 6, 7]
-    with ThreadPoolExecutor(8) as pool:
-        said = list(pool.map(lambda row: ask("/predict", {"instances": [row]}), asked))
-    assert [status for status, _ in said] == [200, 200, 500, 200, 200, 200, 200, 200]
 
 
 def test_many_rows_are_answered_line_by_line(xgb: Any, tmp_path: Path) -> None:
