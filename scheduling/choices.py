@@ -64,3 +64,4 @@ class EndReason(TextChoices):
     OVER_TIME = "over time", "It ran longer than allowed"
     LOST = "lost", "Its process vanished"
     NOT_STARTED = "not started", "It could not be started"
+    REFUSED = "refused", "The platform refused it, as it would again"

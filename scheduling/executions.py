@@ -1,14 +1,15 @@
-"""What a worker does for an execution: claim it, start it, look at it again and again, and settle how it ended.
+"""What a worker does for an execution: claim it, have it started, look at it again and again, settle how it ended.
 
-Each step asks the engine what is true and can be repeated after any crash. One row runs per schedule, kept by a
-unique index; the engine starts a process once, kept by a lock that the process itself holds.
+Each look takes moments, asks the engine what is true and can be repeated after any crash. Starting takes longer and is a
+job of its own (scheduling.starting). One row runs per schedule, kept by a unique index; the engine starts a process
+once, kept by a lock that the process itself holds.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,21 +23,19 @@ from accounts.audit import record
 from accounts.choices import Door, Notice
 from accounts.notifications import notify
 from accounts.permissions import Actor, system_actor
-from accounts.services import create_run_token, revoke_run_tokens
-from artifacts.services import make_manifest, materialize, store_bytes
-from common.errors import Conflict, DomainError, Missing
+from accounts.services import revoke_run_tokens
+from artifacts.services import make_manifest, store_bytes
+from common.errors import Busy, Conflict, DomainError, Missing
 from common.jobs import Again, enqueue
 from common.models import Job, JobState
 from scheduling.choices import OPEN_STATES, EndReason, ExecutionState, Trigger
-from scheduling.configuration import check_configuration
 from scheduling.engines import engine_for
-from scheduling.engines.base import EngineAway, EngineError, Seen, TrainingEngine, Work
+from scheduling.engines.base import EngineAway, EngineError, Seen, TrainingEngine
 from scheduling.models import ScheduleExecution
 from scheduling.moments import new_execution
-from scheduling.services import start_soon
-from scheduling.training_code import code_of
+from scheduling.services import look_soon
 from tracking.choices import RunStatus
-from tracking.services import end_run, start_run
+from tracking.services import end_run
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ STOPPED_WITHIN = 10.0
 CLEAR_UP_FOR = timedelta(hours=1)
 LONGEST_REASON = 5000
 LONGEST_TOLD = 300
-TOKEN_SPARE = timedelta(hours=1)
 LOG_LIMIT = 17 << 20
 LOG_NAME = "training.log"
 SENTENCES: Mapping[str, str] = {
@@ -65,22 +63,13 @@ RUN_ENDS = {
 
 
 def execute(execution_id: int) -> Again | None:
-    """One step of an execution; None when it has ended and nothing of it is left."""
-    rows = ScheduleExecution.objects.select_related(
-        "schedule__project",
-        "schedule__experiment",
-        "schedule__created_by",
-        "schedule__code",
-        "code",
-        "run",
-        "again_of",
-    )
-    execution = rows.get(pk=execution_id)
+    """One look at an execution, and what it asks for; None when it has ended and nothing of it is left."""
+    execution = row_of(execution_id)
     if execution.state not in OPEN_STATES:
         return _clear_up(execution)
     if execution.state == ExecutionState.QUEUED:
         if execution.stop_asked_at is not None:
-            return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
+            return settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
         if not _claim(execution):
             return Again(WAIT_FOR_TURN)
     try:
@@ -89,10 +78,26 @@ def execute(execution_id: int) -> Again | None:
         log.warning("%s: %s", execution.public_id, error)
         return Again(ENGINE_AWAY)
     except EngineError as error:
-        return _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, str(error))
+        return settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, str(error))
+    except Busy:
+        raise  # the store is away: the job is tried again
     except DomainError as error:
-        sentence = " ".join(filter(None, [error.message, error.hint]))
-        return _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+        return settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence_of(error))
+
+
+def row_of(execution_id: int) -> ScheduleExecution:
+    """The execution with all that looking at it and starting it need."""
+    rows = ScheduleExecution.objects.select_related(
+        "schedule__project",
+        "schedule__experiment",
+        "schedule__created_by",
+        "schedule__code",
+        "created_by",
+        "code",
+        "run",
+        "again_of",
+    )
+    return rows.get(pk=execution_id)
 
 
 def _claim(execution: ScheduleExecution) -> bool:
@@ -112,16 +117,10 @@ def _claim(execution: ScheduleExecution) -> bool:
 
 
 def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
+    starts = _starts(execution)  # before the engine is asked: what they do from now on, it shows
     seen = engine.observe(execution.public_id)
     if seen.state == "absent":
-        if _another_is_at_it(execution):
-            return Again(LOOK_SOON)
-        if execution.stop_asked_at is not None:
-            return _settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
-        engine.start(_work(execution))
-        if not _is_wanted(execution):
-            engine.stop(execution.public_id)
-        return Again(LOOK_SOON)
+        return _absent(execution, starts)
     if seen.state == "running":
         if execution.stop_asked_at is not None:
             engine.stop(execution.public_id)
@@ -129,19 +128,24 @@ def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
         return Again(LOOK_AGAIN)
     state, sentence = _verdict(execution, seen)
     _keep_log(execution, engine)
-    return _settle(execution, state, seen.reason, sentence, seen)
+    return settle(execution, state, seen.reason, sentence, seen)
 
 
-def _another_is_at_it(execution: ScheduleExecution) -> bool:
-    """Whether two workers hold jobs of it: what is absent to this one the other may be starting right now."""
-    return Job.objects.filter(key=_job_key(execution), state=JobState.RUNNING).count() > 1
+def _absent(execution: ScheduleExecution, starts: Collection[str]) -> Again | None:
+    """It has no process (yet): it is started, unless it is to stop."""
+    if execution.stop_asked_at is None:
+        if not starts:
+            enqueue("scheduling.start", key=_start_key(execution), execution_id=execution.pk)
+        return Again(LOOK_AGAIN)
+    if JobState.RUNNING in starts:
+        return Again(LOOK_SOON)  # what is being started may appear until that has seen the Stop too
+    return settle(execution, ExecutionState.KILLED, EndReason.KILLED, execution.stop_reason)
 
 
-def _is_wanted(execution: ScheduleExecution) -> bool:
-    """Asked once it was started, which may take long; under the lock, so that no Stop slips past."""
-    with transaction.atomic():
-        row = ScheduleExecution.objects.select_for_update().get(pk=execution.pk)
-    return row.state in OPEN_STATES and row.stop_asked_at is None
+def _starts(execution: ScheduleExecution) -> set[str]:
+    """How the jobs stand that start it: waiting, running, or none."""
+    rows = Job.objects.filter(key=_start_key(execution), state__in=[JobState.QUEUED, JobState.RUNNING])
+    return set(rows.values_list("state", flat=True))
 
 
 def _clear_up(execution: ScheduleExecution) -> Again | None:
@@ -163,68 +167,7 @@ def _clear_up(execution: ScheduleExecution) -> Again | None:
     return None
 
 
-def _work(execution: ScheduleExecution) -> Work:
-    """What the engine needs to start it: its code, its run, and a token that can write to that run alone."""
-    schedule = execution.schedule
-    actor = _actor(execution)
-    code = execution.code or code_of(schedule)
-    manifest = code.manifest
-    assert manifest is not None  # only code that is Ready is ever run
-    check_configuration(execution.configuration, code.schema)  # code may be newer than the check at the edit
-    run = start_run(
-        actor=actor,
-        project=schedule.project,
-        experiment_id=schedule.experiment.public_id,
-        run_id=_run_id(execution),
-        name=f"{schedule.name} {timezone.now():%Y-%m-%d %H:%M}",
-        tags={
-            "schedule": schedule.name,
-            "execution": execution.public_id,
-            **({"again_of": execution.again_of.public_id} if execution.again_of else {}),
-        },
-        code_version=code.git_commit or f"code {code.number}",
-    )
-    execution.code, execution.run = code, run
-    execution.save(update_fields=["code", "run"])
-    token = create_run_token(
-        actor=actor,
-        project=schedule.project,
-        run_id=run.public_id,
-        expires_at=timezone.now() + timedelta(seconds=schedule.timeout) + TOKEN_SPARE,
-    )
-    return Work(
-        execution_id=execution.public_id,
-        command=code.command,
-        env={
-            "PODSTACK_API_ENDPOINT": settings.PUBLIC_URL,
-            "PODSTACK_API_TOKEN": token,
-            "PODSTACK_PROJECT": schedule.project.slug,
-            "PODSTACK_RUN_ID": run.public_id,
-            **as_environment(execution.configuration),
-        },
-        configuration=execution.configuration,
-        timeout=schedule.timeout,
-        memory=_bytes(schedule.memory_limit),
-        cpu=schedule.cpu_limit,
-        file_size=_bytes(schedule.file_size_limit),
-        bring_code=lambda folder: materialize(manifest, folder),
-    )
-
-
-def _bytes(mib: int | None) -> int | None:
-    return None if mib is None else mib << 20
-
-
-def as_environment(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Plain values of the configuration as CONFIG_<NAME>: only names that a shell could say, never through one."""
-    return {
-        f"CONFIG_{key.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in configuration.items()
-        if isinstance(value, str | int | float) and key.isidentifier() and key.isascii()
-    }
-
-
-def _actor(execution: ScheduleExecution) -> Actor:
+def actor_of(execution: ScheduleExecution) -> Actor:
     """Who pressed Run now, else who made the schedule: what they may no longer do, it may not do."""
     return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)
 
@@ -233,7 +176,11 @@ def _job_key(execution: ScheduleExecution) -> str:
     return f"execution:{execution.pk}"
 
 
-def _run_id(execution: ScheduleExecution) -> str:
+def _start_key(execution: ScheduleExecution) -> str:
+    return f"start:{execution.pk}"
+
+
+def run_id_of(execution: ScheduleExecution) -> str:
     """The same each time, so that a second start continues the run of the first."""
     return f"run-{execution.public_id.removeprefix('exec-')}"
 
@@ -257,7 +204,7 @@ def _keep_log(execution: ScheduleExecution, engine: TrainingEngine) -> None:
     execution.save(update_fields=["log"])
 
 
-def _settle(
+def settle(
     execution: ScheduleExecution,
     state: ExecutionState,
     reason: str,
@@ -286,6 +233,11 @@ def _settle(
     return None
 
 
+def sentence_of(error: DomainError) -> str:
+    """What was refused, and what to do instead."""
+    return " ".join(filter(None, [error.message, error.hint]))
+
+
 def printable(sentence: str) -> str:
     """Without what neither the database nor a run takes: a sentence of an engine may hold anything."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in sentence)
@@ -293,13 +245,13 @@ def printable(sentence: str) -> str:
 
 def _end_its_run(execution: ScheduleExecution, state: ExecutionState, sentence: str) -> None:
     """As the system: people leave and lose rights, and the execution ends all the same."""
-    revoke_run_tokens(_run_id(execution))
+    revoke_run_tokens(run_id_of(execution))
     # It never began or was deleted; or the program ended it itself.
     with suppress(Missing, Conflict):
         end_run(
             actor=system_actor(),
             project=execution.schedule.project,
-            run_id=_run_id(execution),
+            run_id=run_id_of(execution),
             status=RUN_ENDS[state],
             error=sentence,
         )
@@ -317,7 +269,11 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
     )
     if state == ExecutionState.SUCCEEDED and schedule.model_name:
         enqueue("scheduling.register_result", key=f"register:{execution.pk}", execution_id=execution.pk)
-    may_again = execution.attempt < schedule.max_attempts and schedule.deleted_at is None
+    may_again = (
+        execution.attempt < schedule.max_attempts
+        and execution.end_reason != EndReason.REFUSED  # it would be refused again
+        and schedule.deleted_at is None
+    )
     if state == ExecutionState.FAILED and may_again:
         again = new_execution(
             schedule,
@@ -329,11 +285,11 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
             created_by=execution.created_by,
         )
         again.save(force_insert=True)
-        start_soon(again)
+        look_soon(again)
     elif state == ExecutionState.FAILED:
         tell_of_failure(execution, f"{schedule.name} failed", execution.reason)
     for waiting in schedule.executions.filter(state=ExecutionState.QUEUED).exclude(pk=execution.pk)[:1]:
-        start_soon(waiting)
+        look_soon(waiting)
 
 
 def tell_of_failure(execution: ScheduleExecution, what: str, why: str) -> None:
@@ -360,15 +316,19 @@ def give_up(execution_id: int, error: str) -> None:
     with suppress(EngineAway, EngineError):
         _wait_for_its_end(execution)
     sentence = f"Workers failed on it again and again: {error}"[:2000]
-    _settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
-    start_soon(execution)  # whatever outlived the wait is cleared up
+    settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence)
+    look_soon(execution)  # whatever outlived the wait is cleared up
 
 
 def _wait_for_its_end(execution: ScheduleExecution) -> None:
     """Stops it and waits a while, so that the next one does not run beside it."""
     engine, end = engine_for(execution.engine), time.monotonic() + STOPPED_WITHIN
-    while engine.observe(execution.public_id).state == "running" and time.monotonic() < end:
-        engine.stop(execution.public_id)
+    while time.monotonic() < end:
+        is_being_started = JobState.RUNNING in _starts(execution)
+        if engine.observe(execution.public_id).state == "running":
+            engine.stop(execution.public_id)
+        elif not is_being_started:
+            return
         time.sleep(LOOK_SOON)
 
 
@@ -381,6 +341,6 @@ def look_after() -> int:
     count = 0
     for execution in ScheduleExecution.objects.filter(state__in=OPEN_STATES):
         if _job_key(execution) not in looked_after:
-            start_soon(execution)
+            look_soon(execution)
             count += 1
     return count

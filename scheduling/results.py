@@ -6,8 +6,6 @@ import math
 
 from django.db import transaction
 
-from accounts.choices import Door
-from accounts.permissions import Actor
 from approvals.models import ApprovalRequest
 from approvals.policies import policy_for
 from approvals.services import transition_stage
@@ -17,7 +15,7 @@ from common.jobs import Again
 from registry.choices import MetricKind, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
 from registry.services import create_version
-from scheduling.executions import printable, tell_of_failure
+from scheduling.executions import actor_of, printable, tell_of_failure
 from scheduling.models import Schedule, ScheduleExecution
 
 LOOK_AGAIN = 1.0
@@ -87,7 +85,7 @@ def _registered(execution_id: int) -> ModelVersion | None:
         try:
             with transaction.atomic():
                 version = create_version(
-                    actor=_actor(execution),
+                    actor=actor_of(execution),
                     project=schedule.project,
                     model_name=schedule.model_name,
                     source_run_id=run.public_id,
@@ -113,7 +111,7 @@ def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
     try:
         with transaction.atomic():
             moved = transition_stage(
-                actor=_actor(execution),
+                actor=actor_of(execution),
                 project=schedule.project,
                 model_name=schedule.model_name,
                 ref=version.number,
@@ -158,7 +156,3 @@ def _metric(version: ModelVersion, key: str) -> float | None:
 def _is_better(key: str, own: float, other: float) -> bool:
     """Higher is better, unless the metric's name says otherwise."""
     return own < other if direction_of(key) == "lower" else own > other
-
-
-def _actor(execution: ScheduleExecution) -> Actor:
-    return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)

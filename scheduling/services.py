@@ -149,7 +149,7 @@ def trigger_schedule(
         used = check_configuration(used, code.schema)
         execution = new_execution(schedule, Trigger.MANUAL, configuration=used, created_by=actor.user)
         execution.save(force_insert=True)
-        start_soon(execution)
+        look_soon(execution)
         _record(actor, "trigger_schedule", schedule, after={"execution": execution.public_id})
     return find_execution(project, execution.public_id)
 
@@ -177,7 +177,7 @@ def run_again(
             created_by=actor.user,
         )
         execution.save(force_insert=True)
-        start_soon(execution)
+        look_soon(execution)
         after = {"execution": execution.public_id, "again_of": run_id}
         _record(actor, "run_again", schedule, after=after)
     return find_execution(project, execution.public_id)
@@ -237,10 +237,10 @@ def ask_to_stop(execution: ScheduleExecution, reason: str) -> None:
     if execution.stop_asked_at is None:
         execution.stop_asked_at, execution.stop_reason = timezone.now(), reason[:LONGEST_REASON]
         execution.save(update_fields=["stop_asked_at", "stop_reason"])
-    start_soon(execution)
+    look_soon(execution)
 
 
-def start_soon(execution: ScheduleExecution) -> None:
+def look_soon(execution: ScheduleExecution) -> None:
     """Has a worker look at an execution as soon as the transaction has ended."""
     enqueue("scheduling.execute", key=f"execution:{execution.pk}", execution_id=execution.pk)
 

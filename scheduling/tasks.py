@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from common.jobs import Again, job
-from scheduling import executions, results, ticks, training_code
+from scheduling import executions, results, starting, ticks, training_code
 
 
 def _gave_up(*, error: str, execution_id: int) -> None:
@@ -14,8 +14,14 @@ def _gave_up(*, error: str, execution_id: int) -> None:
 
 @job("scheduling.execute", max_attempts=20, on_exhausted=_gave_up)
 def execute(*, execution_id: int) -> Again | None:
-    """One step of an execution."""
+    """One look at an execution, and what it asks for."""
     return executions.execute(execution_id)
+
+
+@job("scheduling.start", max_attempts=20, on_exhausted=_gave_up, long=True)
+def start(*, execution_id: int) -> Again | None:
+    """The code of an execution is brought, and its process begins."""
+    return starting.start(execution_id)
 
 
 def _not_registered(*, error: str, execution_id: int) -> None:

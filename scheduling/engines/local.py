@@ -1,7 +1,8 @@
 """Training as processes of this machine, each under a supervisor of its own that outlives the worker.
 
 The truth lies in the execution's folder: `lock` is held by the supervisor as long as it lives, `result.json`
-appears when all has ended. So whoever looks, after whatever crash, sees the same, and nothing starts twice.
+appears when all has ended, and whoever starts it holds `starting` meanwhile. So whoever looks, after whatever crash,
+sees the same, and nothing starts twice.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from scheduling.engines.base import EngineError, Seen, Work
+from scheduling.engines.base import EngineAway, EngineError, Seen, Work
 from scheduling.engines.supervisor import is_script
 from serving import account
 
@@ -38,17 +41,18 @@ class LocalTraining:
 
     def start(self, work: Work) -> None:
         folder = self._folder(work.execution_id)
-        if (folder / "result.json").exists() or _is_locked(folder / "lock"):
-            return
         try:
-            self._prepare(folder, work)
-            self._spawn(folder)
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            with _alone(folder / "starting"):
+                if (folder / "result.json").exists() or _is_locked(folder / "lock"):
+                    return
+                self._prepare(folder, work)
+                self._spawn(folder)
         except OSError as error:
             raise EngineError(f"The training process could not be started: {error.strerror}.") from error
 
     def _prepare(self, folder: Path, work: Work) -> None:
         shutil.rmtree(folder / "work", ignore_errors=True)
-        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.root.chmod(0o711)
         code = folder / "work"
         work.bring_code(code)
@@ -163,6 +167,17 @@ def _result(folder: Path) -> Seen | None:
     except FileNotFoundError:
         return None
     return Seen("ended", **said)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds the lock; EngineAway where another worker has it, which may be slow, or frozen."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EngineAway("Another worker is starting it.") from error
+        yield
 
 
 def _is_locked(path: Path) -> bool:

@@ -12,7 +12,8 @@ import psutil
 
 from artifacts.services import store_blob
 from common.jobs import Again
-from scheduling import services, training_code
+from common.models import Job, JobState
+from scheduling import services, tasks, training_code
 from scheduling.executions import execute
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from tests.factories import Person
@@ -66,10 +67,18 @@ def trigger(person: Person, schedule: Schedule, **values: Any) -> ScheduleExecut
     return services.trigger_schedule(actor=person.actor, project=person.project, name=schedule.name, **values)
 
 
+def step(execution: ScheduleExecution) -> Again | None:
+    """One look at an execution, and the start that it asked for, as workers take them."""
+    again = execute(execution.pk)
+    for row in Job.objects.filter(key=f"start:{execution.pk}", state=JobState.QUEUED):
+        tasks.start(row.pk)
+    return again
+
+
 def drive(execution: ScheduleExecution, seconds: float = ENOUGH) -> ScheduleExecution:
     """Steps an execution as workers would until it has ended."""
     end = time.monotonic() + seconds
-    while (again := execute(execution.pk)) is not None:
+    while (again := step(execution)) is not None:
         assert isinstance(again, Again)
         assert time.monotonic() < end, "it did not end"
         time.sleep(min(again.seconds, 0.1))

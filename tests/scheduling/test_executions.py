@@ -12,13 +12,14 @@ from django.utils import timezone
 
 from accounts.choices import Role
 from accounts.models import ApiToken, Membership
-from common.models import Job
-from scheduling import executions, services
-from scheduling.choices import ExecutionState, Trigger
+from common.jobs import enqueue
+from common.models import Job, JobState
+from scheduling import executions, services, tasks
+from scheduling.choices import CodeState, ExecutionState, Trigger
 from scheduling.engines import current_engine
-from scheduling.models import ScheduleExecution
+from scheduling.models import ScheduleExecution, TrainingCode
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import drive, make_schedule, processes_of, trigger
+from tests.scheduling.factories import drive, make_schedule, processes_of, step, trigger
 from tests.waiting import until
 from tracking.choices import RunStatus
 
@@ -42,7 +43,7 @@ def log_of(execution: ScheduleExecution) -> str:
 
 def begun(execution: ScheduleExecution) -> None:
     """Steps it until its program has written its first line."""
-    executions.execute(execution.pk)
+    step(execution)
     until(lambda: current_engine().log(execution.public_id, 0, 100), 15)
 
 
@@ -181,11 +182,9 @@ def test_a_second_worker_that_starts_it_too_starts_nothing(ann: Person) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
     begun(execution)
     before = {process.pid for process in processes_of(execution)}
-    row = ScheduleExecution.objects.select_related("schedule__project", "schedule__experiment", "code").get(
-        pk=execution.pk
-    )
-    current_engine().start(executions._work(row))
-    executions.execute(execution.pk)
+    enqueue("scheduling.start", execution_id=execution.pk)
+    tasks.start(Job.objects.get(name="scheduling.start", state=JobState.QUEUED).pk)
+    step(execution)
     assert {process.pid for process in processes_of(execution)} == before
     services.stop_execution(actor=ann.actor, project=ann.project, execution_id=execution.public_id)
     drive(execution)
@@ -233,11 +232,23 @@ def test_a_waiting_one_that_is_stopped_never_starts(ann: Person) -> None:
 
 
 def test_who_lost_the_right_trains_no_more(ann: Person) -> None:
-    execution = trigger(ann, make_schedule(ann))
+    schedule = make_schedule(ann, max_attempts=3)
+    execution = trigger(ann, schedule)
     Membership.objects.filter(user=ann.user).delete()
     drive(execution)
-    assert execution.state == "Failed"
+    assert (execution.state, execution.end_reason) == ("Failed", "refused")
     assert "alpha" in execution.reason
+    assert schedule.executions.count() == 1
+
+
+def test_what_has_no_code_any_more_is_refused_once(ann: Person) -> None:
+    schedule = make_schedule(ann, max_attempts=3)
+    execution = trigger(ann, schedule)
+    TrainingCode.objects.update(state=CodeState.FAILED)
+    drive(execution)
+    assert (execution.state, execution.end_reason) == ("Failed", "refused")
+    assert execution.reason.startswith("The experiment nightly has no training code. Upload a folder")
+    assert schedule.executions.count() == 1
 
 
 def test_an_open_execution_that_no_job_looks_after_is_found_again(ann: Person) -> None:

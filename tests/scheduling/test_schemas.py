@@ -183,10 +183,12 @@ def test_run_now_without_a_configuration_is_checked_against_the_newest_code_too(
 def test_an_execution_whose_configuration_newer_code_refuses_is_failed_and_starts_nothing(
     ann: Person,
 ) -> None:
-    execution = trigger(ann, make_schedule(ann))
+    schedule = make_schedule(ann, max_attempts=3)
+    execution = trigger(ann, schedule)
     make_code(ann, "print('newer')", schema=STRICT)
     ended = drive(execution)
-    assert (ended.state, ended.end_reason) == ("Failed", "not started")
+    assert (ended.state, ended.end_reason) == ("Failed", "refused")
+    assert schedule.executions.count() == 1  # newer tries would be refused too
     assert "configuration" in ended.reason and "'epochs' is a required property" in ended.reason
     assert ended.run is None
 

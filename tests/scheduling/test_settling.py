@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.choices import Role
 from accounts.models import ApiToken, AuditEntry, Membership, Notification, WebhookDelivery
 from accounts.webhooks import create_webhook
+from artifacts.models import Manifest
 from cluster.models import SubmittedJob
+from common.errors import Busy
 from common.models import Job, JobState
-from scheduling import executions, services
+from scheduling import executions, services, starting
 from scheduling.engines import engine_for
-from scheduling.engines.base import EngineError, Seen, Work
+from scheduling.engines.base import EngineAway, EngineError, Work
 from scheduling.engines.local import LocalTraining
 from scheduling.engines.ray import RayTraining
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import drive, make_schedule, processes_of, trigger
+from tests.scheduling.factories import drive, make_schedule, processes_of, step, trigger
 from tests.waiting import until
 from tracking.choices import RunStatus
 from tracking.models import Run
@@ -44,12 +48,16 @@ def ray(ann: Person) -> Person:
 
 
 def begun(execution: ScheduleExecution) -> None:
-    executions.execute(execution.pk)
+    step(execution)
     until(lambda: engine_for("local").log(execution.public_id, 0, 100), 15)
 
 
 def stop(person: Person, execution: ScheduleExecution) -> None:
     services.stop_execution(actor=person.actor, project=person.project, execution_id=execution.public_id)
+
+
+def delete_schedule(person: Person) -> None:
+    services.delete_schedule(actor=person.actor, project=person.project, name="nightly")
 
 
 def leave(ann: Person, ray: Person, execution: ScheduleExecution) -> None:
@@ -71,7 +79,7 @@ def test_an_execution_ends_whatever_became_of_its_maker_and_its_run(
     happens: Callable[..., None], ann: Person, ray: Person
 ) -> None:
     execution = trigger(ann, make_schedule(ann, program=FAILS))
-    executions.execute(execution.pk)
+    step(execution)
     happens(ann, ray, execution)
     drive(execution)
     assert (execution.state, execution.reason) == ("Failed", "It ended with exit code 3.")
@@ -108,14 +116,16 @@ def test_notice_audit_entry_and_webhook_say_why_it_failed(ann: Person, ray: Pers
     assert WebhookDelivery.objects.get().payload["data"]["after"]["reason"] == why
 
 
-def test_a_reason_that_no_database_takes_is_told_without_its_odd_characters(
+def test_a_reason_that_no_database_takes_is_told_without_its_odd_characters_and_tried_again(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: LocalTraining, work: Work) -> None:
         raise EngineError("no \0 \x1b[31m \udcff disk")
 
     monkeypatch.setattr(LocalTraining, "start", refuse)
-    execution = drive(trigger(ann, make_schedule(ann)))
+    schedule = make_schedule(ann, max_attempts=2)
+    execution = drive(trigger(ann, schedule))
+    assert [(row.state, row.attempt) for row in schedule.executions.all()] == [("Queued", 2), ("Failed", 1)]
     assert (execution.state, execution.reason) == ("Failed", "no \ufffd \ufffd[31m \ufffd disk")
 
 
@@ -152,90 +162,116 @@ def test_a_supervisor_that_is_slow_to_end_keeps_its_folder_and_is_cleared_up_lat
 
 
 @pytest.mark.parametrize("how", ["stop", "delete"])
-def test_a_stop_during_the_start_leaves_no_process(
+def test_a_stop_during_the_start_waits_for_it_and_leaves_no_process(
     how: str, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
-    start = LocalTraining.start
+    spawn = LocalTraining._spawn
 
-    def slow(self: LocalTraining, work: Work) -> None:
-        monkeypatch.setattr(LocalTraining, "start", start)
-        if how == "stop":
-            stop(ann, execution)
-        else:
-            services.delete_schedule(actor=ann.actor, project=ann.project, name="nightly")
-        assert executions.execute(execution.pk) is None  # the second worker sees nothing to stop
-        start(self, work)
+    def slow(self: LocalTraining, folder: Path) -> None:
+        stop(ann, execution) if how == "stop" else delete_schedule(ann)
+        assert executions.execute(execution.pk) is not None  # nothing is there to stop, and something comes
+        spawn(self, folder)
 
-    monkeypatch.setattr(LocalTraining, "start", slow)
-    drive(execution)
-    assert execution.state == "Killed"
-    assert processes_of(execution) == []
-    assert not (engine_for("local").root / execution.public_id).exists()  # type: ignore[attr-defined]
-    assert execution.run is not None and execution.run.status == RunStatus.KILLED
+    monkeypatch.setattr(LocalTraining, "_spawn", slow)
+    step(execution)
+    execution.refresh_from_db()
+    assert execution.state == "Running"
+    is_gone(drive(execution))
 
 
-def test_what_is_no_longer_wanted_is_stopped_as_soon_as_it_was_started(
+def test_a_stop_while_the_code_comes_ends_that_before_anything_begins(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
-    start, stopped = LocalTraining.start, []
+    bring = starting.materialize
 
-    def slow(self: LocalTraining, work: Work) -> None:
+    def slow(manifest: Manifest, folder: Path, *, watch: Callable[[], None]) -> None:
+        bring(manifest, folder, watch=watch)
         stop(ann, execution)
-        start(self, work)
+        watch()
 
-    monkeypatch.setattr(LocalTraining, "start", slow)
-    end = LocalTraining.stop
-    monkeypatch.setattr(LocalTraining, "stop", lambda self, name: (stopped.append(name), end(self, name))[1])
-    executions.execute(execution.pk)
-    assert stopped == [execution.public_id]
-    drive(execution)
-    assert (execution.state, execution.reason) == ("Killed", "ann stopped it.")
+    monkeypatch.setattr(starting, "LOOK_EVERY", 0)
+    monkeypatch.setattr(starting, "materialize", slow)
+    monkeypatch.setattr(LocalTraining, "_spawn", lambda self, folder: pytest.fail("It began."))
+    is_gone(drive(execution))
+
+
+def test_a_worker_that_wakes_up_after_its_start_was_given_up_leaves_nothing(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = trigger(ann, make_schedule(ann, program=FOREVER))
+    spawn = LocalTraining._spawn
+
+    def slow(self: LocalTraining, folder: Path) -> None:
+        Job.objects.filter(name="scheduling.start").update(state=JobState.QUEUED)  # its lease ran out
+        with pytest.raises(EngineAway, match="Another worker is starting it"):
+            self.start(Work(execution.public_id, ["true"], {}, {}, 1, None, pytest.fail))
+        stop(ann, execution)
+        assert executions.execute(execution.pk) is None
+        folder.mkdir(exist_ok=True)
+        spawn(self, folder)
+
+    monkeypatch.setattr(LocalTraining, "_spawn", slow)
+    is_gone(drive(execution))
+
+
+def is_gone(execution: ScheduleExecution) -> None:
+    """It was stopped, its run with it, and nothing is left of it."""
+    assert execution.state == "Killed"
+    until(lambda: executions.execute(execution.pk) is None, 15)
+    assert processes_of(execution) == []
+    assert not (engine_for("local").root / execution.public_id).exists()  # type: ignore[attr-defined]
+    assert execution.run is not None and execution.run.status == RunStatus.KILLED
+    assert not ApiToken.objects.filter(only_run=execution.run.public_id, revoked_at=None).exists()
 
 
 def test_a_run_that_begins_after_the_stop_ends_and_its_token_dies(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
-    begin = executions.start_run
+    begin = starting.start_run
 
     def slow(**words: Any) -> Run:
-        monkeypatch.setattr(executions, "start_run", begin)
+        Job.objects.filter(name="scheduling.start").update(state=JobState.QUEUED)  # its lease ran out
         stop(ann, execution)
         assert executions.execute(execution.pk) is None
         return begin(**words)
 
-    monkeypatch.setattr(executions, "start_run", slow)
-    drive(execution)
-    run = Run.objects.get()
-    assert (execution.state, run.status) == ("Killed", RunStatus.KILLED)
-    assert not ApiToken.objects.filter(only_run=run.public_id, revoked_at=None).exists()
-    assert processes_of(execution) == []
+    monkeypatch.setattr(starting, "start_run", slow)
+    is_gone(drive(execution))
 
 
-def test_a_second_worker_waits_while_the_first_may_be_starting_it(
+def test_what_waits_for_its_start_is_stopped_at_once_and_never_begins(ann: Person) -> None:
+    execution = trigger(ann, make_schedule(ann))
+    executions.execute(execution.pk)
+    executions.execute(execution.pk)
+    assert Job.objects.filter(name="scheduling.start").count() == 1
+    stop(ann, execution)
+    assert executions.execute(execution.pk) is None
+    step(execution)
+    execution.refresh_from_db()
+    assert (execution.state, execution.run) == ("Killed", None)
+
+
+def test_a_start_that_the_store_does_not_answer_is_tried_again_and_given_up_with_a_sentence(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Busy("The storage does not answer (timed out).")
+
+    monkeypatch.setattr(starting, "materialize", away)
     execution = trigger(ann, make_schedule(ann))
-    monkeypatch.setattr(LocalTraining, "observe", lambda self, name: Seen("absent"))
-    stop_asked = ScheduleExecution.objects.filter(pk=execution.pk)
-    stop_asked.update(state="Running", engine="local", stop_asked_at=execution.created_at)
-    Job.objects.all().delete()
-    for _ in range(2):
-        Job.objects.create(
-            name="scheduling.execute",
-            kwargs={"execution_id": execution.pk},
-            key=f"execution:{execution.pk}",
-            state=JobState.RUNNING,
-        )
+    step(execution)
     assert executions.execute(execution.pk) is not None
+    waiting = Job.objects.get(name="scheduling.start")
+    assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 1)
+    assert waiting.run_after > timezone.now()
+    Job.objects.update(attempts=19, run_after=timezone.now())
+    step(execution)
     execution.refresh_from_db()
-    assert execution.state == "Running"
-    Job.objects.first().delete()  # type: ignore[union-attr]
-    assert executions.execute(execution.pk) is None
-    execution.refresh_from_db()
-    assert execution.state == "Killed"
+    assert execution.state == "Failed"
+    assert "again and again: The storage does not answer (timed out)." in execution.reason
 
 
 class Cluster:
@@ -271,16 +307,18 @@ def test_a_stop_while_the_package_goes_to_the_cluster_leaves_no_job_there(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster()
-    monkeypatch.setattr(executions, "engine_for", lambda name: RayTraining(cluster))  # type: ignore[arg-type]
+    for module in (executions, starting):
+        monkeypatch.setattr(module, "engine_for", lambda name: RayTraining(cluster))  # type: ignore[arg-type]
     execution = trigger(ann, make_schedule(ann))
 
     def stopped_meanwhile() -> None:
         cluster.slow = lambda: None
         stop(ann, execution)
-        assert executions.execute(execution.pk) is None
+        assert executions.execute(execution.pk) is not None
 
     cluster.slow = stopped_meanwhile
-    executions.execute(execution.pk)
+    step(execution)
+    assert executions.execute(execution.pk) is not None
     assert cluster.jobs == {execution.public_id: "STOPPED"}
     drive(execution)
     assert (execution.state, cluster.jobs) == ("Killed", {})
