@@ -85,6 +85,8 @@ def _set_up_django() -> None:
     import django
 
     django.setup()
+    # A client of a test loads the middleware anew, and WhiteNoise would list every static file each time.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 def pytest_configure(config: pytest.Config) -> None:
