@@ -167,8 +167,9 @@ class EndpointTraffic(models.Model):
     """What one revision answered in ten seconds, written by the gateway; shadow copies are counted apart.
 
     `refused` were answered 4xx, `unfit` of them by the model itself; the gateway refuses the rest for whichever revision
-    serves. `buckets` counts answers by latency (LATENCY_EDGES_MS). Of shadow copies, `agreed` and `differed` count
-    the answers that were compared with what was returned.
+    serves. `buckets` counts answers by latency (LATENCY_EDGES_MS). `peaks` are the most requests at once in each of the
+    seconds, summed over all gateway processes, `peak_in_flight` the largest of them. Of shadow copies, `agreed` and
+    `differed` count the answers that were compared with what was returned.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="traffic")
@@ -181,6 +182,7 @@ class EndpointTraffic(models.Model):
     errors = models.PositiveIntegerField(default=0, db_default=0)
     total_ms = models.FloatField(default=0, db_default=0)
     buckets = ArrayField(models.PositiveIntegerField(), default=list)
+    peaks = ArrayField(models.PositiveIntegerField(), default=list, db_default=[], blank=True)
     peak_in_flight = models.PositiveIntegerField(default=0, db_default=0)
     agreed = models.PositiveIntegerField(default=0, db_default=0)
     differed = models.PositiveIntegerField(default=0, db_default=0)

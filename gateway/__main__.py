@@ -6,6 +6,8 @@ import argparse
 import gc
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import uvicorn
 
@@ -23,7 +25,7 @@ def application() -> Gateway:
         Settings(
             os.environ["DATABASE_URL"],
             int(os.environ.get("GATEWAY_MAX_BODY_BYTES", 16 * 2**20)),
-            int(os.environ.get("GATEWAY_WORKERS", 1)),
+            Path(os.environ["GATEWAY_LIMITS"]),
         )
     )
 
@@ -38,26 +40,27 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     if not os.environ.get("DATABASE_URL"):
         sys.exit("DATABASE_URL is not set: the gateway reads rights and routes from the platform's database.")
-    os.environ["GATEWAY_WORKERS"] = str(given.workers)
-    uvicorn.run(
-        "gateway.__main__:application",
-        factory=True,
-        host=given.host,
-        port=given.port,
-        workers=given.workers,
-        loop="uvloop",
-        http="gateway.protocol:BoundedProtocol",
-        ws="none",
-        lifespan="on",
-        log_level=given.log_level,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=2048,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
+        os.environ["GATEWAY_LIMITS"] = f"{folder}/limits"
+        uvicorn.run(
+            "gateway.__main__:application",
+            factory=True,
+            host=given.host,
+            port=given.port,
+            workers=given.workers,
+            loop="uvloop",
+            http="gateway.protocol:BoundedProtocol",
+            ws="none",
+            lifespan="on",
+            log_level=given.log_level,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=2048,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 from common.errors import Busy, DomainError, Missing
@@ -37,11 +38,11 @@ WRITE_EVERY = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a gateway process must know."""
+    """What a gateway process must know. The file of limits belongs to all processes of one gateway."""
 
     database_url: str
     max_body_bytes: int
-    processes: int = 1
+    limits: Path
 
 
 class Gateway:
@@ -52,7 +53,7 @@ class Gateway:
         self._database = Database(settings.database_url)
         self._accesses = Accesses(self._database)
         self._routes = Routes(self._database)
-        self._limits = Limits(settings.processes)
+        self._limits = Limits(settings.limits)
         self._traffic = Traffic(self._database)
         self._pool = Pool()
         self._shadows = Shadows(self._pool, self._traffic)
@@ -78,6 +79,7 @@ class Gateway:
         await self._traffic.write()
         await self._accesses.note_uses()
         self._pool.close()
+        self._limits.close()
         await self._database.close()
         await send({"type": "lifespan.shutdown.complete"})
 

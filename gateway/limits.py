@@ -1,39 +1,57 @@
-"""How many requests a second an endpoint takes."""
+"""How many requests a second an endpoint takes, through all processes of this gateway together."""
 
 from __future__ import annotations
 
+import fcntl
 import math
+import mmap
+import os
+import struct
+from pathlib import Path
 from time import monotonic
 
 from deployments.errors import TooMany
 from gateway.routes import Route
 
-MOST_ENDPOINTS = 10_000
+# Tokens left, and when that was: seconds of the clock that all processes of a machine share; zeros at first.
+BUCKET = struct.Struct("<dd")
+BUCKETS = 1 << 20  # endpoints whose ids are a multiple of this apart would share one
 
 
 class Limits:
-    """A bucket of tokens for each endpoint: a second's worth may come at once. Each process has its share."""
+    """A bucket of tokens for each endpoint: a second's worth may come at once.
 
-    def __init__(self, processes: int = 1) -> None:
-        self._processes = processes
-        self._buckets: dict[int, tuple[float, float]] = {}
+    The buckets lie in a file that all processes map, and each is locked for the microseconds that a look takes; a process
+    that dies lets go. Only pages with limited endpoints take space. Gateways on other machines have buckets of their own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._file, BUCKETS * BUCKET.size)
+        self._map = mmap.mmap(self._file, BUCKETS * BUCKET.size)
+
+    def close(self) -> None:
+        """Never ask again."""
+        self._map.close()
+        os.close(self._file)
 
     def check(self, route: Route) -> None:
         """Takes one token of a limited endpoint; TooMany says when there will be one."""
-        if route.rate_limit is None:
+        rate = route.rate_limit
+        if rate is None:
             return
-        rate = route.rate_limit / self._processes
-        most = max(1.0, rate)
-        now = monotonic()
-        left, at = self._buckets.get(route.deployment_id, (most, now))
-        left = min(most, left + (now - at) * rate)
-        if len(self._buckets) >= MOST_ENDPOINTS:
-            self._buckets.clear()
+        place = route.deployment_id % BUCKETS * BUCKET.size
+        fcntl.lockf(self._file, fcntl.LOCK_EX, BUCKET.size, place)
+        try:
+            had, at = BUCKET.unpack_from(self._map, place)
+            now = monotonic()
+            left = min(rate, had + (now - at) * rate) if at else rate
+            BUCKET.pack_into(self._map, place, left - 1 if left >= 1 else left, now)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, BUCKET.size, place)
         if left < 1:
-            self._buckets[route.deployment_id] = (left, now)
             raise TooMany(
-                f"{route.endpoint_name} takes {route.rate_limit} requests a second.",
+                f"{route.endpoint_name} takes {rate} requests a second.",
                 "Ask more slowly, or send more rows in each request.",
-                retry_after=max(1, math.ceil((1 - left) / rate)) if rate else 60,
+                retry_after=max(1, math.ceil((1 - left) / rate)),
             )
-        self._buckets[route.deployment_id] = (left - 1, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import time
@@ -20,9 +19,9 @@ MOST_SLOTS = 3600
 WRITE = """
     INSERT INTO deployments_endpointtraffic AS kept
         (deployment_id, revision_id, at, shadow, requests, refused, unfit, errors, total_ms, buckets,
-         peak_in_flight, agreed, differed)
+         peaks, peak_in_flight, agreed, differed)
     SELECT r.deployment_id, r.id, %(at)s, %(shadow)s, %(requests)s, %(refused)s, %(unfit)s, %(errors)s,
-           %(total_ms)s, %(buckets)s::int[], %(peak)s, %(agreed)s, %(differed)s
+           %(total_ms)s, %(buckets)s::int[], %(peaks)s::int[], %(peak)s, %(agreed)s, %(differed)s
     FROM deployments_deploymentrevision r WHERE r.id = %(revision)s
     ON CONFLICT (revision_id, at, shadow) DO UPDATE SET
         requests = kept.requests + excluded.requests,
@@ -34,7 +33,13 @@ WRITE = """
             SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)
             FROM unnest(kept.buckets, excluded.buckets) WITH ORDINALITY AS pairs(a, b, n)
         ),
-        peak_in_flight = greatest(kept.peak_in_flight, excluded.peak_in_flight),
+        peaks = (
+            SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY n)
+            FROM unnest(kept.peaks, excluded.peaks) WITH ORDINALITY AS pairs(a, b, n)
+        ),
+        peak_in_flight = (
+            SELECT max(coalesce(a, 0) + coalesce(b, 0)) FROM unnest(kept.peaks, excluded.peaks) AS pairs(a, b)
+        ),
         agreed = kept.agreed + excluded.agreed,
         differed = kept.differed + excluded.differed
 """
@@ -49,10 +54,10 @@ class Count:
     unfit: int = 0
     errors: int = 0
     total_ms: float = 0.0
-    peak: int = 0
     agreed: int = 0
     differed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
+    peaks: list[int] = field(default_factory=lambda: [0] * SLOT_SECONDS)
 
     def note(self, status: int, milliseconds: float | None, *, by_model: bool = True) -> None:
         """One answer with this status, the model's or the gateway's own; without a time it counts as no latency."""
@@ -75,31 +80,66 @@ class Slot:
     shadow: bool
 
 
+@dataclass(slots=True)
+class Load:
+    """Requests of one revision that wait for their answer: now, at most in this second, and how much of that is counted.
+
+    Other processes add their own peak of the same second in the database: so each tells a second's peak once, and what
+    it grows by later.
+    """
+
+    second: int
+    now: int = 0
+    peak: int = 0
+    told: int = 0
+
+
 class Traffic:
     """All counts of this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._counts: dict[Slot, Count] = {}
-        self.in_flight: Counter[int] = Counter()
+        self._loads: dict[int, Load] = {}
 
     def begin(self, revision_id: int) -> None:
         """A request is on its way to this revision."""
-        now = self.in_flight[revision_id] + 1
-        self.in_flight[revision_id] = now
-        count = self.count(revision_id)
-        if now > count.peak:
-            count.peak = now
+        load = self._load(revision_id)
+        load.now += 1
+        load.peak = max(load.peak, load.now)
 
     def end(self, revision_id: int, status: int, seconds: float | None) -> None:
         """It was answered with this status; without seconds, its time says nothing about the model."""
-        self.in_flight[revision_id] -= 1
+        self._load(revision_id).now -= 1
         self.count(revision_id).note(status, None if seconds is None else seconds * 1000)
+
+    def _load(self, revision_id: int) -> Load:
+        """The load of this second; what the seconds before had is counted."""
+        second = int(time())
+        load = self._loads.get(revision_id)
+        if load is None:
+            load = self._loads[revision_id] = Load(second)
+        if load.second < second - SLOT_SECONDS:  # the clock leapt, or this machine slept
+            self._tell(revision_id, load)
+            load.second, load.peak, load.told = second - SLOT_SECONDS, load.now, 0
+        while load.second < second:
+            self._tell(revision_id, load)
+            load.second, load.peak, load.told = load.second + 1, load.now, 0
+        return load
+
+    def _tell(self, revision_id: int, load: Load) -> None:
+        if load.peak > load.told:
+            self._count_at(revision_id, load.second).peaks[load.second % SLOT_SECONDS] += (
+                load.peak - load.told
+            )
+            load.told = load.peak
 
     def count(self, revision_id: int, *, shadow: bool = False) -> Count:
         """The count of this moment."""
-        now = int(time())
-        slot = Slot(revision_id, now - now % SLOT_SECONDS, shadow)
+        return self._count_at(revision_id, int(time()), shadow=shadow)
+
+    def _count_at(self, revision_id: int, second: int, *, shadow: bool = False) -> Count:
+        slot = Slot(revision_id, second - second % SLOT_SECONDS, shadow)
         found = self._counts.get(slot)
         if found is None:
             found = self._counts[slot] = Count()
@@ -107,12 +147,11 @@ class Traffic:
 
     async def write(self) -> None:
         """Writes what was counted; what cannot be written now is kept for later."""
-        for revision_id, waiting in list(self.in_flight.items()):
-            if waiting:
-                count = self.count(revision_id)
-                count.peak = max(count.peak, waiting)
-            else:
-                del self.in_flight[revision_id]
+        for revision_id in list(self._loads):
+            load = self._load(revision_id)
+            self._tell(revision_id, load)
+            if not load.peak:
+                del self._loads[revision_id]
         counts, self._counts = self._counts, {}
         while counts:
             slot, count = counts.popitem()
@@ -145,7 +184,8 @@ def _values(slot: Slot, count: Count) -> dict[str, object]:
         "errors": count.errors,
         "total_ms": count.total_ms,
         "buckets": count.buckets,
-        "peak": count.peak,
+        "peaks": count.peaks,
+        "peak": max(count.peaks),
         "agreed": count.agreed,
         "differed": count.differed,
     }
@@ -158,8 +198,8 @@ def _sum(one: Count, other: Count) -> Count:
         one.unfit + other.unfit,
         one.errors + other.errors,
         one.total_ms + other.total_ms,
-        max(one.peak, other.peak),
         one.agreed + other.agreed,
         one.differed + other.differed,
         [a + b for a, b in zip(one.buckets, other.buckets, strict=True)],
+        [a + b for a, b in zip(one.peaks, other.peaks, strict=True)],
     )

@@ -145,7 +145,7 @@ def _split_outputs(answer: dict[str, Any], sizes: Sequence[int]) -> list[dict[st
 
 ROWS = Form(
     size=len,
-    kind=lambda rows: type(rows[0]),
+    kind=lambda rows: type(rows[0]).__name__,
     join=lambda asked: [row for rows in asked for row in rows],
     split=split,
 )

@@ -41,8 +41,8 @@ ROWS: list[list[float]] = load_iris().data[::30].tolist()
 class GatewayProcess:
     """The gateway on the tests' database, which tests may kill and start again at the same address."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
-        self.port, self.folder = free_port(), folder
+    def __init__(self, folder: Path, database_url: str, workers: int = 1) -> None:
+        self.port, self.folder, self.workers = free_port(), folder, workers
         self.url = f"http://127.0.0.1:{self.port}"
         self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,7 +50,7 @@ class GatewayProcess:
     def start(self) -> None:
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "--port", str(self.port)],
+                [sys.executable, "-m", "gateway", "--port", str(self.port), "--workers", str(self.workers)],
                 cwd=ROOT,
                 env=self.environ,
                 stdout=log,
