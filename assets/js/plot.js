@@ -20,8 +20,17 @@ const told = (_, ticks, __, ___, step) =>
       : moment(tick, { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}) }),
   );
 
+const fromZero = (_, __, most) => [0, most > 0 ? most * 1.1 : 1];
+
+// Which points get a dot: each of a few; of many, those that stand alone between holes, where no line shows them.
+const dots = (ys, most, holes) => {
+  const there = (at) => ys[at] !== null && ys[at] !== undefined;
+  const all = [...ys.keys()].filter(there);
+  return all.length < most ? all : holes ? all.filter((at) => !there(at - 1) && !there(at + 1)) : null;
+};
+
 // Lines over one axis. `series`: [{label, xs, ys, color}]; `whole`: x is a step or a number of a version; `span`: x is
-// the time in seconds, and a function says from when to when.
+// the time in seconds, a function says from when to when, and the line has holes where nothing is known.
 export function lines(element, series, { axis, height, log = false, isWhole = true, big = false, span = null }) {
   const style = {
     stroke: read("--tblr-secondary-color") || "#667382",
@@ -36,7 +45,7 @@ export function lines(element, series, { axis, height, log = false, isWhole = tr
     height,
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
-    scales: { x: span ? { time: true, range: span } : { time: false }, y: log ? { distr: 3 } : {} },
+    scales: { x: span ? { time: true, range: span } : { time: false }, y: log ? { distr: 3 } : span ? { range: fromZero } : {} },
     axes: [x, style],
     series: [
       { label: axis, ...(span ? { value: (_, at) => (at === null ? "--" : moment(at, { dateStyle: "medium", timeStyle: "medium" })) } : {}) },
@@ -44,8 +53,8 @@ export function lines(element, series, { axis, height, log = false, isWhole = tr
         label: each.label,
         stroke: each.color,
         width: 2,
-        points: { show: each.xs.length < (big ? 200 : 60), size: big ? 7 : 5 },
-        spanGaps: true,
+        points: { show: false, filter: (chart, index) => dots(chart.data[index], big ? 200 : 60, span), size: big ? 7 : 5 },
+        spanGaps: !span,
       })),
     ],
   };
