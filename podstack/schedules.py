@@ -132,12 +132,23 @@ class ScheduleCalls(Calls):
         return Schedule.from_json(self.http.call("GET", self.path("schedules", name)))
 
     def list_schedules(
-        self, search: str | None = None, experiment_id: str | None = None, paused: bool | None = None
+        self,
+        search: str | None = None,
+        experiment_id: str | None = None,
+        paused: bool | None = None,
+        deleted: bool | None = None,
     ) -> Iterator[Schedule]:
-        """The project's schedules by name, or those of one experiment, paused or not."""
-        asked = None if paused is None else str(paused).lower()
+        """The project's schedules by name, or those of one experiment, paused or not.
+
+        deleted=True gives those that were deleted; `list_deleted_schedule_executions` tells what one of them did.
+        """
         return self.listed(
-            Schedule.from_json, ("schedules",), search=search, experiment=experiment_id, paused=asked
+            Schedule.from_json,
+            ("schedules",),
+            search=search,
+            experiment=experiment_id,
+            paused=paused,
+            deleted=deleted,
         )
 
     def update_schedule(self, name: str, **settings: Any) -> Schedule:
@@ -178,8 +189,18 @@ class ScheduleCalls(Calls):
         return ScheduleExecution.from_json(self.http.call("POST", path, json=body))
 
     def list_schedule_executions(self, name: str, state: str | None = None) -> Iterator[ScheduleExecution]:
-        """What became of each moment of a schedule, the newest first."""
+        """What became of each moment of a schedule, the newest first.
+
+        Where none has the name, those of the one that was deleted last.
+        """
         return self.listed(ScheduleExecution.from_json, ("schedules", name, "executions"), state=state)
+
+    def list_deleted_schedule_executions(
+        self, schedule_id: int, state: str | None = None
+    ) -> Iterator[ScheduleExecution]:
+        """The same of a schedule that was deleted, by its `id`: whatever has its name now."""
+        path = ("deleted-schedules", str(schedule_id), "executions")
+        return self.listed(ScheduleExecution.from_json, path, state=state)
 
     def get_schedule_execution(self, execution_id: str) -> ScheduleExecution:
         return ScheduleExecution.from_json(self.http.call("GET", self.path("executions", execution_id)))

@@ -17,12 +17,17 @@ YES, NO = "true", "false"
 
 
 class ScheduleFilter(django_filters.FilterSet):
-    """`search`: text in the name; `experiment`: its id or name; `paused`: true or false."""
+    """`search`: text in the name; `experiment`: its id or name; `paused` and `deleted`: true or false."""
 
     search = django_filters.CharFilter(field_name="name", lookup_expr="icontains", label="text in the name")
     experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
     paused = django_filters.ChoiceFilter(
         choices=((YES, "paused"), (NO, "not paused")), method="by_pause", label="true or false"
+    )
+    deleted = django_filters.ChoiceFilter(
+        choices=((YES, "deleted"), (NO, "not deleted")),
+        method="by_deleted",
+        label="true for deleted ones only",
     )
 
     class Meta:
@@ -34,6 +39,9 @@ class ScheduleFilter(django_filters.FilterSet):
 
     def by_pause(self, rows: QuerySet[Schedule], name: str, value: str) -> QuerySet[Schedule]:
         return rows.filter(paused_at__isnull=value == NO)
+
+    def by_deleted(self, rows: QuerySet[Schedule], name: str, value: str) -> QuerySet[Schedule]:
+        return rows.filter(deleted_at__isnull=value == NO)
 
 
 class ExecutionFilter(django_filters.FilterSet):

@@ -24,7 +24,7 @@ from common.heads import Sorting
 from scheduling import services
 from scheduling.choices import OPEN_STATES, CodeState
 from scheduling.cron import check_cron
-from scheduling.filters import ExecutionFilter, ScheduleFilter
+from scheduling.filters import YES, ExecutionFilter, ScheduleFilter
 from scheduling.forms import FetchCodeForm, ScheduleForm
 from scheduling.logs import read_tail
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
@@ -44,10 +44,10 @@ MOST_EXPERIMENTS = 500
 
 
 class ScheduleList(ProjectPage):
-    """**MLOps > Schedules**; with ?deleted=1 those that were deleted, whose executions stay readable."""
+    """**MLOps > Schedules**; with ?deleted=true those that were deleted, whose executions stay readable."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        deleted = "deleted" in request.GET
+        deleted = request.GET.get("deleted") == YES
         rows = Schedule.objects.with_details().filter(project=self.project, deleted_at__isnull=not deleted)
         found = ScheduleFilter(request.GET, queryset=rows)
         newest = ScheduleExecution.objects.filter(schedule=OuterRef("pk")).order_by("-id")

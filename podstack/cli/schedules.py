@@ -20,6 +20,14 @@ COLUMNS: Columns = {
     "NEXT": "next_at",
     "PAUSED": "paused",
 }
+DELETED: Columns = {
+    "ID": "id",
+    "NAME": "name",
+    "EXPERIMENT": "experiment_name",
+    "CRON": "cron",
+    "TIMEZONE": "timezone",
+    "DELETED": "deleted_at",
+}
 EXECUTIONS: Columns = {
     "ID": "id",
     "TRIGGER": "trigger",
@@ -141,13 +149,21 @@ def create(
 @click.option("--search", metavar="TEXT", help="Text in the name.")
 @click.option("--experiment", metavar="EXPERIMENT", help="Those of one experiment.")
 @click.option("--paused/--active", default=None, help="Only paused ones, or only the others.")
+@click.option("--deleted", is_flag=True, help="Those that were deleted.")
 @limited
 @pass_door
 def list_schedules(
-    door: Door, search: str | None, experiment: str | None, paused: bool | None, limit: int | None
+    door: Door,
+    search: str | None,
+    experiment: str | None,
+    paused: bool | None,
+    deleted: bool,
+    limit: int | None,
 ) -> None:
     """List schedules."""
-    door.show_all(door.client.list_schedules(search, experiment, paused), COLUMNS, "schedules", limit)
+    found = door.client.list_schedules(search, experiment, paused, deleted or None)
+    columns, nouns = (DELETED, "deleted schedules") if deleted else (COLUMNS, "schedules")
+    door.show_all(found, columns, nouns, limit)
 
 
 @schedules.command("show")
@@ -242,6 +258,17 @@ def trigger(door: Door, name: str, config: BinaryIO | None, wait: bool) -> None:
 def executions(door: Door, name: str, state: str | None, limit: int | None) -> None:
     """What became of each moment of a schedule, the newest first."""
     door.show_all(door.client.list_schedule_executions(name, state), EXECUTIONS, "executions", limit)
+
+
+@schedules.command("deleted-executions")
+@click.argument("schedule_id", metavar="ID", type=int)
+@click.option("--state", help="Succeeded, Failed, …")
+@limited
+@pass_door
+def deleted_executions(door: Door, schedule_id: int, state: str | None, limit: int | None) -> None:
+    """What a deleted schedule did; `list --deleted` gives its ID."""
+    found = door.client.list_deleted_schedule_executions(schedule_id, state)
+    door.show_all(found, EXECUTIONS, "executions", limit)
 
 
 @schedules.command("execution")

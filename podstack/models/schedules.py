@@ -39,9 +39,10 @@ class Schedule(Answer):
     """When an experiment's training code runs, and with what.
 
     `code` None is the newest at each start; starting_deadline, timeout and cpu_limit in seconds, memory_limit and
-    file_size_limit in MiB.
+    file_size_limit in MiB. `id` tells deleted ones of one name apart.
     """
 
+    id: int = 0
     name: str = ""
     experiment_id: str = ""
     experiment_name: str = ""
@@ -69,6 +70,7 @@ class Schedule(Answer):
     created_by: str | None = None
     created_at: datetime | None = moment()
     updated_at: datetime | None = moment()
+    deleted_at: datetime | None = moment()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,9 @@ class TrainingCodeInput(serializers.Serializer):
 
 
 class ScheduleSerializer(serializers.Serializer):
-    """When an experiment's training code runs, and with what."""
+    """When an experiment's training code runs, and with what; `id` tells deleted ones of one name apart."""
 
+    id = serializers.IntegerField(source="pk")
     name = serializers.CharField()
     experiment_id = serializers.CharField(source="experiment.public_id")
     experiment_name = serializers.CharField(source="experiment.name")
@@ -102,6 +103,7 @@ class ScheduleSerializer(serializers.Serializer):
     created_by = serializers.CharField(source="created_by.username")
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
 
     def get_words(self, schedule: Schedule) -> str:
         return cron_of(schedule).words
@@ -111,7 +113,7 @@ class ScheduleSerializer(serializers.Serializer):
 
     @extend_schema_field(serializers.ListField(child=serializers.DateTimeField()))
     def get_next_times(self, schedule: Schedule) -> list[str]:
-        if schedule.paused_at is not None:
+        if schedule.paused_at is not None or schedule.deleted_at is not None:
             return []
         times = islice(cron_of(schedule).after(timezone.now()), NEXT_TIMES)
         written = serializers.DateTimeField()

@@ -11,6 +11,7 @@ urlpatterns = [
     path("schedules/<str:schedule>/resume", views.ResumeView.as_view()),
     path("schedules/<str:schedule>/trigger", views.TriggerView.as_view()),
     path("schedules/<str:schedule>/executions", views.ExecutionsView.as_view()),
+    path("deleted-schedules/<int:schedule_id>/executions", views.DeletedExecutionsView.as_view()),
     path("runs/<str:run_id>/again", views.RunAgainView.as_view()),
     path("executions/<str:execution>", views.ExecutionView.as_view()),
     path("executions/<str:execution>/stop", views.StopView.as_view()),

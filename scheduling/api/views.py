@@ -17,13 +17,19 @@ from common.errors import Invalid
 from scheduling import logs, services
 from scheduling.api import serializers as s
 from scheduling.cron import check_cron
-from scheduling.filters import ExecutionFilter, ScheduleFilter
+from scheduling.filters import YES, ExecutionFilter, ScheduleFilter
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
-from scheduling.queries import find_execution, find_schedule, find_schedule_once
+from scheduling.queries import find_deleted_schedule, find_execution, find_schedule, find_schedule_once
 from scheduling.training_code import fetch_training_code, upload_training_code
 from tracking.queries import find_experiment
 
 ORDERINGS = ("name", "created_at", "updated_at", "next_at")
+EXECUTION_PARAMETERS = [
+    OpenApiParameter("state", str, enum=[state for state, _ in s.ExecutionState.choices]),
+    OpenApiParameter("trigger", str, enum=[each for each, _ in s.Trigger.choices]),
+    OpenApiParameter("created_after", str),
+    OpenApiParameter("created_before", str),
+]
 
 
 class TrainingCodesView(ProjectView):
@@ -68,12 +74,15 @@ class SchedulesView(ProjectView):
             OpenApiParameter("search", str, description="text in the name"),
             OpenApiParameter("experiment", str, description="an experiment's id or name"),
             OpenApiParameter("paused", str, enum=["true", "false"]),
+            OpenApiParameter("deleted", str, enum=["true", "false"], description="true: only deleted ones"),
             OpenApiParameter("ordering", str, description=", ".join(ORDERINGS) + "; with - the other way"),
         ],
         responses=s.ScheduleSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        rows = Schedule.objects.alive().with_details().filter(project=self.project)
+        rows = Schedule.objects.with_details().filter(project=self.project)
+        if request.query_params.get("deleted") != YES:
+            rows = rows.alive()
         ordering = ordering_of(request, ORDERINGS, "name")
         return self.page(filtered(ScheduleFilter, rows, request), s.ScheduleSerializer, ordering)
 
@@ -182,24 +191,36 @@ class RunAgainView(ProjectView):
         return Response(s.ExecutionSerializer(execution).data, status=201)
 
 
-class ExecutionsView(ScheduleView):
+class ExecutionList(ProjectView):
+    """Lists what a schedule did."""
+
+    def executions_of(self, schedule: Schedule) -> Response:
+        rows = ScheduleExecution.objects.filter(schedule=schedule).select_related(
+            "schedule", "code", "run", "version__model", "created_by"
+        )
+        return self.page(filtered(ExecutionFilter, rows, self.request), s.ExecutionSerializer)
+
+
+class ExecutionsView(ExecutionList):
     @extend_schema(
         operation_id="list_schedule_executions",
         summary="A schedule's executions, newest first; also of the one of this name that was deleted last",
-        parameters=[
-            OpenApiParameter("state", str, enum=[state for state, _ in s.ExecutionState.choices]),
-            OpenApiParameter("trigger", str, enum=[each for each, _ in s.Trigger.choices]),
-            OpenApiParameter("created_after", str),
-            OpenApiParameter("created_before", str),
-        ],
+        parameters=EXECUTION_PARAMETERS,
         responses=s.ExecutionSerializer(many=True),
     )
     def get(self, request: Request, project: str, schedule: str) -> Response:
-        found = find_schedule_once(self.project, schedule)
-        rows = ScheduleExecution.objects.filter(schedule=found).select_related(
-            "schedule", "code", "run", "version__model", "created_by"
-        )
-        return self.page(filtered(ExecutionFilter, rows, request), s.ExecutionSerializer)
+        return self.executions_of(find_schedule_once(self.project, schedule))
+
+
+class DeletedExecutionsView(ExecutionList):
+    @extend_schema(
+        operation_id="list_deleted_schedule_executions",
+        summary="A deleted schedule's executions, newest first, by its id: others may have had its name",
+        parameters=EXECUTION_PARAMETERS,
+        responses=s.ExecutionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, schedule_id: int) -> Response:
+        return self.executions_of(find_deleted_schedule(self.project, schedule_id))
 
 
 class ExecutionView(ProjectView):

@@ -103,6 +103,7 @@ COMMANDS = {
     "get_schedule_times": "schedules times",
     "trigger_schedule": "schedules trigger",
     "list_schedule_executions": "schedules executions",
+    "list_deleted_schedule_executions": "schedules deleted-executions",
     "get_schedule_execution": "schedules execution",
     "stop_schedule_execution": "schedules stop",
     "read_execution_log": "schedules log",

@@ -60,6 +60,9 @@ def test_a_schedule_is_paused_resumed_and_deleted_with_its_executions_kept(
     podstack("schedules", "delete", nightly, "--yes")
     podstack("schedules", "show", nightly, code=4)
     assert [row["id"] for row in podstack.json("schedules", "executions", nightly)] == [execution]
+    (_, (number, name, *_)) = podstack.table("schedules", "list", "--deleted")
+    assert name == nightly
+    assert podstack.table("schedules", "deleted-executions", number)[1][0] == execution
     assert podstack.doors() == {"cli"}
 
 

@@ -94,21 +94,34 @@ def test_the_executions_of_a_deleted_schedule_stay_readable(ann: Person) -> None
     assert call(ann, "delete", "schedules/nightly").status_code == 204
     left = call(ann, "get", "schedules/nightly/executions")
     assert [row["id"] for row in left.json()["results"]] == [second.public_id], "the newest of that name"
-    make_schedule(ann)
+    living = make_schedule(ann)
     assert call(ann, "get", "schedules/nightly/executions").json()["results"] == []
     assert call(ann, "get", "schedules/never/executions").status_code == 404
+    # Each of them by its id, whatever has its name.
+    gone = call(ann, "get", "schedules?deleted=true&ordering=-created_at").json()["results"]
+    assert [row["name"] for row in gone] == ["nightly", "nightly"]
+    assert all(row["deleted_at"] and row["next_times"] == [] for row in gone)
+    for row, execution in zip(gone, (second, first), strict=True):
+        left = call(ann, "get", f"deleted-schedules/{row['id']}/executions")
+        assert [each["id"] for each in left.json()["results"]] == [execution.public_id]
+    left = call(ann, "get", f"deleted-schedules/{gone[0]['id']}/executions?state=Failed")
+    assert left.json()["results"] == []
+    assert call(ann, "get", f"deleted-schedules/{living.pk}/executions").status_code == 404
+    assert call(ann, "get", "schedules?deleted=yes").status_code == 400
+    stranger = make_person(make_project("beta"))
+    assert call(stranger, "get", f"deleted-schedules/{gone[0]['id']}/executions").status_code == 404
 
 
 def test_the_portal_lists_deleted_schedules_and_what_they_did(ann: Person) -> None:
     base = "/projects/alpha/schedules/"
-    assert "No schedule was deleted" in browser(ann).get(f"{base}?deleted=1").content.decode()
+    assert "No schedule was deleted" in browser(ann).get(f"{base}?deleted=true").content.decode()
     schedule = make_schedule(ann, "old")
     execution = trigger(ann, schedule)
     make_schedule(ann, "living")
     assert call(ann, "delete", "schedules/old").status_code == 204
     listed = browser(ann).get(base).content.decode()
-    assert "?deleted=1" in listed and f"deleted-schedules/{schedule.pk}/" not in listed
-    listed = browser(ann).get(f"{base}?deleted=1").content.decode()
+    assert "?deleted=true" in listed and f"deleted-schedules/{schedule.pk}/" not in listed
+    listed = browser(ann).get(f"{base}?deleted=true").content.decode()
     assert "1 deleted schedule" in listed and ">living<" not in listed
     url = f"/projects/alpha/deleted-schedules/{schedule.pk}/"
     assert url in listed

@@ -75,3 +75,8 @@ def test_the_executions_of_a_deleted_schedule_are_listed(client: MLOpsClient) ->
     with pytest.raises(NotFoundError):
         client.get_schedule("nightly")
     assert not list(client.list_schedules())
+    client.create_schedule("nightly", "wine", "0 2 * * *")
+    (gone,) = client.list_schedules(deleted=True)
+    assert gone.name == "nightly" and gone.deleted_at is not None
+    assert [each.id for each in client.list_deleted_schedule_executions(gone.id)] == [execution.id]
+    assert not list(client.list_deleted_schedule_executions(gone.id, state="Failed"))

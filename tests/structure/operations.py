@@ -270,6 +270,7 @@ def make_world() -> World:
             "schedule": "nightly",
             "execution": execution.public_id,
             "pk": str(dropped.pk),
+            "schedule_id": str(dropped.pk),
             "dataset_id": str(good),
         },
         by_operation={

@@ -189,6 +189,7 @@ TABLE = {
     "resume_schedule": WRITE,
     "trigger_schedule": WRITE,
     "list_schedule_executions": READ,
+    "list_deleted_schedule_executions": READ,
     "get_schedule_execution": READ,
     "stop_schedule_execution": WRITE,
     "read_execution_log": READ,
