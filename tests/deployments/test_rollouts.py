@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 
 from accounts.models import Notification
 from deployments import reconcile
@@ -25,6 +27,7 @@ from tests.deployments.conftest import (
     work_until_idle,
 )
 from tests.factories import Person
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("gateway")]
 
@@ -117,18 +120,53 @@ def test_a_canary_that_bakes_without_complaint_takes_over_step_by_step(
     assert len(engine.living()) == 1
 
 
-def test_a_canary_that_errs_is_rolled_back_by_itself_and_says_why(ada: Person, engine: EngineProcess) -> None:
-    answered(canary(ada), 60, errors=12)
-    work_until(lambda: state(ada) == "Degraded", 60)
+FAILS_ONE_OF_FIVE = """
+        self.asked = getattr(self, "asked", 0) + 1
+        if self.asked % 5 == 0: raise RuntimeError("no luck")
+        return [2 for row in rows]
+"""
+
+
+def test_a_canary_that_errs_in_one_of_five_requests_is_rolled_back_by_itself_and_charts_and_events_tell_it(
+    ada: Person, engine: EngineProcess
+) -> None:
+    deployed(ada, a_quick_version(ada, "return [1 for row in rows]"))
+    rollout = {"steps": [50], "bake_seconds": 60, "max_error_rate": 0.1}
+    deploy(ada, a_quick_version(ada, FAILS_ONE_OF_FIVE), rollout=rollout)
+    work_until(lambda: endpoint(ada)["canary_percent"] == 50, 60)
+    answers: list[requests.Response] = []
+
+    def rolled_back() -> bool:
+        answers.append(ask(ada, rows=[1]))
+        return state(ada) == "Degraded"
+
+    work_until(rolled_back, 60)
     work_until_idle(60)
-    found = endpoint(ada)
-    why = "12 of 60 requests failed at 10 % of the requests, which is 20 %; the limit is 10 %."
-    assert found["reason"] == f"Version 2 could not take over: {why} Version 1 goes on serving."
+    failed = [answer for answer in answers if answer.status_code != 200]
+    by_version = Counter(answer.json()["model_version"] for answer in answers if answer.ok)
+    assert {answer.status_code for answer in failed} == {502} and "no luck" in failed[0].json()["detail"]
+    assert len(failed) == (by_version[2] + len(failed)) // 5, "one of five of the canary's"
+
+    found, why = endpoint(ada), "at 50 % of the requests, which is "
+    assert found["reason"].startswith("Version 2 could not take over: ") and why in found["reason"]
+    assert found["reason"].endswith("; the limit is 10 %. Version 1 goes on serving.")
     assert (found["serving_version"], found["canary_percent"]) == (1, 0)
-    assert f"Revision 2 failed: {why}" in events(ada)
+    told = [line for line in events(ada) if line.startswith("Revision 2 failed: ")]
+    assert len(told) == 1 and why in told[0] and "requests failed" in told[0]
     assert why in Notification.objects.get(user=ada.user).text
+
+    def metrics() -> Any:
+        return ada.api.get(f"{ada.base}/{ADDRESS}/metrics").json()
+
+    until(lambda: metrics()["counts"]["requests"] == len(answers), 20)
+    charts = metrics()
+    counts = {each["version"]: each["counts"] for each in charts["revisions"]}
+    counted = {version: (each["requests"], each["errors"]) for version, each in counts.items()}
+    assert counted == {1: (by_version[1], 0), 2: (by_version[2] + len(failed), len(failed))}
+    assert sum(point["counts"]["errors"] for point in charts["series"]) == len(failed)
+
+    assert {ask(ada).json()["model_version"] for _ in range(10)} == {1}
     assert len(engine.living()) == 1
-    assert ask(ada).json()["model_version"] == 1
 
 
 def test_a_canary_that_refuses_what_the_serving_version_answers_is_rolled_back(
