@@ -12,12 +12,18 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
-from accounts.portal import PER_PAGE, FormPage, ProjectPage, add_refusal
+from accounts.forms import ConfirmForm
+from accounts.portal import PER_PAGE, FormPage, ProjectPage, add_refusal, check_typed
+from common.checks import shorten
 from common.errors import DomainError, Missing
-from registry import protections, services, trash
-from registry.forms import DescriptionForm, ProtectionForm, ReleaseForm, RemoveForm, RestoreForm
-from registry.portal import OfVersion
+from deployments.models import Deployment
+from registry import aliases, protections, services, trash
+from registry.forms import DescriptionForm, ProtectionForm, ReleaseForm, RestoreForm
+from registry.models import Alias, Protection
+from registry.portal import OfModel, OfVersion
 from tracking import trash as run_trash
+
+LISTED = 100
 
 
 class Trash(ProjectPage):
@@ -95,18 +101,10 @@ class Protections(ProjectPage):
         return self._show(ProtectionForm())
 
     def post(self, request: HttpRequest, project: str) -> HttpResponseBase:
-        whose: dict[str, Any] = {"actor": self.actor, "project": self.project}
-        if "remove" in request.POST:
-            removal = RemoveForm(request.POST)
-            if not removal.is_valid():
-                raise Missing("There is no such protection.")
-            protections.unprotect(**whose, protection_id=removal.cleaned_data["remove"])
-            messages.success(request, "The protection is removed.")
-            return redirect(request.path)
         form = ProtectionForm(request.POST)
         if form.is_valid():
             try:
-                row = protections.protect(**whose, **form.asked())
+                row = protections.protect(actor=self.actor, project=self.project, **form.asked())
             except DomainError as error:
                 add_refusal(form, error)
             else:
@@ -118,6 +116,58 @@ class Protections(ProjectPage):
         rows = protections.protections_of(self.project).order_by("kind", "name", "id")
         page = self.page_of(rows)
         return self.show("registry/protections.html", code=code, page=page, form=form)
+
+
+class RemoveProtection(FormPage):
+    """Says who may move it from then on and asks for its name."""
+
+    form_class = ConfirmForm
+    template = "registry/protection_remove.html"
+    success_message = "The protection is removed."
+    right = Right.MAINTAIN
+
+    @cached_property
+    def protection(self) -> Protection:
+        number = self.kwargs["protection_id"]
+        found = protections.protections_of(self.project).filter(pk=number).first()
+        if found is None:
+            raise Missing(f"There is no protection {number} in {self.project.slug}.")
+        return found
+
+    def extra(self) -> dict[str, Any]:
+        return {"protection": self.protection}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        check_typed(data["confirm"], self.protection.name)
+        protections.unprotect(actor=self.actor, project=self.project, protection_id=self.protection.pk)
+        return reverse("registry:protections", args=[self.project.slug])
+
+
+class DeleteAlias(OfModel, FormPage):
+    """Says which version it names, and which endpoints follow it, and asks for its name."""
+
+    form_class = ConfirmForm
+    template = "registry/alias_delete.html"
+    success_message = "The alias is deleted."
+
+    @cached_property
+    def alias(self) -> Alias:
+        name = self.kwargs["alias"]
+        found = self.model.aliases.filter(name=name).first()
+        if found is None:
+            raise Missing(f"{self.model.name} has no alias {shorten(name)}.", code="alias_not_found")
+        return found
+
+    def extra(self) -> dict[str, Any]:
+        followers = Deployment.objects.alive().filter(model=self.model, follows=self.alias.name)
+        names = followers.order_by("endpoint_name").values_list("endpoint_name", flat=True)
+        return {"model": self.model, "alias": self.alias, "followers": names[:LISTED]}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        check_typed(data["confirm"], self.alias.name)
+        where: dict[str, Any] = {"actor": self.actor, "project": self.project, "model_name": self.model.name}
+        aliases.delete_alias(**where, alias=self.alias.name)
+        return reverse("registry:aliases", args=[self.project.slug, self.model.name])
 
 
 class ReleaseVersion(OfVersion, FormPage):

@@ -14,12 +14,16 @@ urlpatterns = [
     path("models/<str:name>/edit/", views.EditModel.as_view(), name="model_edit"),
     path("models/<str:name>/delete/", views.DeleteModel.as_view(), name="model_delete"),
     path("models/<str:name>/aliases/", views.Aliases.as_view(), name="aliases"),
+    path(
+        "models/<str:name>/aliases/<str:alias>/delete/", care_views.DeleteAlias.as_view(), name="alias_delete"
+    ),
     path("models/<str:name>/compare/", views.Compare.as_view(), name="compare"),
     path(f"{VERSION}/", views.VersionDetail.as_view(), name="version"),
     path(f"{VERSION}/edit/", care_views.EditVersion.as_view(), name="version_edit"),
     path(f"{VERSION}/release/", care_views.ReleaseVersion.as_view(), name="version_release"),
     path("trash/", care_views.Trash.as_view(), name="trash"),
     path("protections/", care_views.Protections.as_view(), name="protections"),
+    path("protections/<int:protection_id>/remove/", care_views.RemoveProtection.as_view(), name="protection_remove"),
     path(f"{VERSION}/delete/", views.DeleteVersion.as_view(), name="version_delete"),
     path("models/<str:name>/standing/", views.ModelStanding.as_view(), name="standing"),
     path(f"{VERSION}/download/", views.DownloadVersion.as_view(), name="version_download"),

@@ -263,7 +263,7 @@ class DeleteModel(OfModel, FormPage):
 
 
 class Aliases(OfModel, ProjectPage):
-    """**Manage Aliases**: set, move and delete."""
+    """**Manage Aliases**: set and move; deleting one has a page of its own."""
 
     post_right = Right.WRITE
 
@@ -273,11 +273,6 @@ class Aliases(OfModel, ProjectPage):
 
     def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
         where: dict[str, Any] = {"actor": self.actor, "project": self.project, "model_name": self.model.name}
-        if "delete" in request.POST:
-            alias = request.POST["delete"]
-            aliases.delete_alias(**where, alias=alias)
-            messages.success(request, f"The alias {alias} is deleted.")
-            return redirect(request.path)
         form = AliasForm(request.POST)
         if form.is_valid():
             try:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from tests.e2e.browser import open_chromium
+from tests.e2e.browser import fits_a_phone, open_chromium
 from tests.e2e.conftest import Platform
 
 pytestmark = pytest.mark.slow
@@ -117,7 +117,10 @@ def test_an_alias_is_set_and_deleted(page: Page, flowers: str, complaints: list[
     page.get_by_role("button", name="Set alias").click()
     expect(page.get_by_role("status")).to_contain_text("best-accuracy")
     no_barrier(page)
-    page.get_by_role("button", name="Delete the alias best-accuracy").click()
+    page.get_by_role("link", name="Delete the alias best-accuracy").click()
+    no_barrier(page)
+    page.get_by_label("Type the name to confirm").fill("best-accuracy")
+    page.get_by_role("button", name="Delete alias").click()
     expect(page.get_by_text("No aliases yet")).to_be_visible()
     assert not complaints
 
@@ -171,8 +174,7 @@ def test_deleting_a_model_needs_its_name(page: Page, platform: Platform, complai
 
 
 def test_no_page_is_wider_than_a_phone(page: Page, platform: Platform, flowers: str) -> None:
-    page.set_viewport_size({"width": 375, "height": 740})
     for address in (f"{platform.url}/projects/default/models/", flowers, f"{flowers}versions/1/"):
         page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 375, address
+        fits_a_phone(page)
     page.set_viewport_size({"width": 1280, "height": 800})

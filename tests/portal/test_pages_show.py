@@ -180,7 +180,9 @@ def test_aliases_and_annotations_are_set_and_removed(ann: Person) -> None:
     assert client.post(path, {"alias": "latest", "version": "1"}).status_code == 422
     assert client.post(path, {"alias": "best", "version": "1"}).status_code == 302
     assert "best" in page(ann, "models/iris/")
-    assert client.post(path, {"delete": "best"}).status_code == 302
+    assert client.post(f"{path}best/delete/", {"confirm": "1"}).status_code == 422
+    assert client.post(f"{path}best/delete/", {"confirm": "best"}).status_code == 302
+    assert client.post(f"{path}best/delete/", {"confirm": "best"}).status_code == 404
     version = "/projects/alpha/models/iris/versions/1/"
     assert client.post(version, {"key": "validated_by", "value": "ml-team"}).status_code == 302
     assert "validated_by" in page(ann, "models/iris/versions/1/")

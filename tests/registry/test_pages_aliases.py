@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts.choices import Role
+from deployments.services import deploy
 from registry.aliases import set_alias
 from registry.models import Alias, ModelVersion
 from registry.protections import protect
@@ -60,3 +61,16 @@ def test_a_protected_alias_has_no_delete_for_who_may_not_move_it(ann: Person) ->
     assert "Delete the alias champion" not in shown
     assert 'title="Protected: only admin may move it."' in shown
     assert "Delete the alias champion" in browser(ann).get(PAGE).content.decode()
+
+
+def test_before_an_alias_is_deleted_the_page_names_the_endpoints_that_follow_it(ann: Person) -> None:
+    make_version(ann, "iris")
+    for name in ("champion", "other"):
+        set_alias(actor=ann.actor, project=ann.project, model_name="iris", alias=name, version=1)
+    where = {"actor": ann.actor, "project": ann.project, "model_name": "iris"}
+    deploy(**where, version="champion", endpoint_name="flowers")
+    shown = browser(ann).get(f"{PAGE}champion/delete/").content.decode()
+    assert "1 endpoint follows it" in shown
+    assert 'deployments/flowers/">flowers</a>' in shown
+    assert "flowers" not in browser(ann).get(f"{PAGE}other/delete/").content.decode()
+    assert Alias.objects.count() == 2

@@ -77,9 +77,7 @@ def test_what_is_not_in_the_trash_cannot_be_restored(max_: Person) -> None:
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("models/m/aliases/", "delete"),
         ("models/m/versions/1/", "delete_tag"),
-        ("protections/", "remove"),
         ("models/m/many/?v=1", "act"),
     ],
 )
@@ -104,9 +102,13 @@ def test_an_alias_is_protected_and_freed_again(max_: Person, ann: Person) -> Non
     assert (row.kind, row.name, row.roles, row.model) == ("alias", "champion", ["maintainer"], None)
     assert "champion" in text(ann, "protections/")
     assert "Protect an alias" not in text(ann, "protections/")
-    assert post(ann, "protections/", remove=row.pk).status_code == 403
-    assert post(max_, "protections/", remove=row.pk).status_code == 302
+    remove = f"protections/{row.pk}/remove/"
+    assert post(ann, remove, confirm="champion").status_code == 403
+    assert "Everybody who may write" in text(max_, remove)
+    assert post(max_, remove, confirm="Champion").status_code == 422
+    assert post(max_, remove, confirm="champion").status_code == 302
     assert not Protection.objects.exists()
+    assert post(max_, remove, confirm="champion").status_code == 404
 
 
 @pytest.mark.parametrize(
