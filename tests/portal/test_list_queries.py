@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import urljoin
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from accounts.models import Membership, Project, Webhook
+from accounts.choices import Notice
+from accounts.groups import set_group
+from accounts.models import Invitation, Membership, Notification, Project, ProjectGroup, Webhook
 from accounts.services import create_token
+from approvals.models import ApprovalPolicy
 from deployments.models import Deployment, DeploymentRevision
-from registry.models import ModelVersion, RegisteredModel
+from registry.models import ModelVersion, Protection, RegisteredModel
 from scheduling import services as schedule_verbs
-from scheduling.models import Schedule
+from scheduling.models import Schedule, TrainingCode
 from tests.factories import Person, make_person, make_project, make_run, make_user, make_version
 from tests.scheduling.factories import make_code
 from tracking.models import Dataset, Experiment, Run
@@ -111,6 +116,65 @@ def hooks(ann: Person, count: int) -> None:
     )
 
 
+def protections(ann: Person, count: int) -> None:
+    Protection.objects.bulk_create(
+        Protection(project=ann.project, kind="alias", name=f"a{n}", roles=["admin"], created_by=ann.user)
+        for n in range(Protection.objects.count(), count)
+    )
+
+
+def groups(ann: Person, count: int) -> None:
+    for n in range(ProjectGroup.objects.count(), count):
+        set_group(actor=ann.actor, project=ann.project, name=f"g{n}", members=[ann.user.username])
+
+
+def invitations(ann: Person, count: int) -> None:
+    Invitation.objects.bulk_create(
+        Invitation(
+            project=ann.project,
+            email=f"p{n}@example.com",
+            role="viewer",
+            created_by=ann.user,
+            expires_at=timezone.now() + timedelta(days=7),
+        )
+        for n in range(Invitation.objects.count(), count)
+    )
+
+
+def notifications(ann: Person, count: int) -> None:
+    Notification.objects.bulk_create(
+        Notification(user=ann.user, project=ann.project, kind=Notice.ENDPOINT_FAILED, text=f"n{n}", path="/")
+        for n in range(Notification.objects.count(), count)
+    )
+
+
+def policies(ann: Person, count: int) -> None:
+    models(ann, count)
+    for model in RegisteredModel.objects.filter(approval_policies=None).order_by("pk")[: count - 1]:
+        ApprovalPolicy.objects.create(
+            project=ann.project, model=model, stage="Production", created_by=ann.user
+        ).reviewers.add(ann.user)
+
+
+def codes(ann: Person, count: int) -> None:
+    experiment = Experiment.objects.get(public_id="exp-1") if Experiment.objects.count() > 1 else None
+    if experiment is None:
+        experiments(ann, 3)
+        experiment = Experiment.objects.get(public_id="exp-1")
+    TrainingCode.objects.bulk_create(
+        TrainingCode(
+            experiment=experiment,
+            number=n,
+            state="Failed",
+            git_url="https://example.com/a.git",
+            git_commit="0" * 40,
+            command=["python", "train.py"],
+            created_by=ann.user,
+        )
+        for n in range(TrainingCode.objects.count() + 1, count + 1)
+    )
+
+
 FILLED: dict[str, Callable[[Person, int], None]] = {
     "models/": models,
     "versions/": versions,
@@ -122,6 +186,12 @@ FILLED: dict[str, Callable[[Person, int], None]] = {
     "members/": members,
     "audit/": tokens,
     "webhooks/": hooks,
+    "protections/": protections,
+    "groups/": groups,
+    "invitations/": invitations,
+    "notifications/": notifications,
+    "approval-policies/": policies,
+    "experiments/exp-1/training-code/": codes,
     "/projects/": projects,
     "/settings/tokens/": tokens,
     "/settings/tokens/?ordering=project": tokens,
