@@ -42,7 +42,7 @@ def test_it_is_the_same_after_a_restart(broker: Broker) -> None:
     url = broker.start()
     assert broker.pid
     os.kill(broker.pid, signal.SIGKILL)
-    assert wait_until(lambda: bool(broker.ended()), 5)
+    assert wait_until(lambda: bool(broker.ended()), 60)
     assert broker.start() == url
     assert redis.Redis.from_url(url).ping()
     broker.stop()
