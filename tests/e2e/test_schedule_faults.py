@@ -28,14 +28,18 @@ pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("SOAK_FAULT_ROUNDS", "1"))
 PATIENCE = 180.0
 MARK = b"PODSTACK_EXECUTION_ID="
+# After so many seconds of service being back each execution goes on, whatever was lost.
+GOES_ON_WITHIN = 15.0
+STOPPED_WITHIN = 10.0
+START_UP = 5.0  # of the program's own processes on a busy machine, which is not counted
 # It holds a port while it runs: a second one beside it would fail.
 PROGRAM = """
 import os, socket, time
 guard = socket.socket()
 guard.bind(("127.0.0.1", int(os.environ["CONFIG_PORT"])))
-print("begun", flush=True)
+print("begun", time.time(), flush=True)
 time.sleep(float(os.environ["CONFIG_SECONDS"]))
-print("done", flush=True)
+print("done", time.time(), flush=True)
 """
 CLOCK = "import time; from scheduling.ticks import tick\nfor _ in range(100): tick(); time.sleep(0.05)"
 chance = random.Random(11)
@@ -70,6 +74,21 @@ class Trainings:
         for pid in self.platform.processes(*words):
             os.kill(pid, how)
 
+    def kill_workers(self) -> float:
+        """Kills all workers; the moment at which others take jobs again, in seconds since 1970."""
+        logs = [self.platform.var / "logs" / f"{name}.log" for name in ("worker", "long-worker")]
+        before = [_starts_in(log) for log in logs]
+        self.kill("celery", "worker")
+        until(lambda: all(_starts_in(log) > n for log, n in zip(logs, before, strict=True)), PATIENCE)
+        return time.time()
+
+    def database_answers(self) -> bool:
+        try:
+            psycopg.connect(self.settings["DATABASE_URL"], connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
     def rows(self, name: str) -> list[Any]:
         """The schedule's executions, the oldest first."""
         return list(self.patient(lambda: list(self.client.list_schedule_executions(name))))[::-1]
@@ -89,11 +108,17 @@ class Trainings:
 
         return until(lambda: self.patient(look), PATIENCE)
 
-    def succeeded_once(self, execution_id: str) -> None:
-        """It succeeded at its first attempt, having begun once, and nothing of it runs any more."""
+    def succeeded_once(self, execution_id: str, back: float) -> None:
+        """It succeeded at its first attempt, having begun once, and nothing of it runs any more.
+
+        What waited for service, its begin or its end, came soon after that was `back` (seconds since 1970).
+        """
         found = self.ended(execution_id)
         assert (found.state, found.attempt) == ("Succeeded", 1), found
-        assert self.log(execution_id) == "begun\ndone\n"
+        (begin, begun), (end, done) = [line.split() for line in self.log(execution_id).splitlines()]
+        assert (begin, end) == ("begun", "done")
+        assert float(begun) - back <= GOES_ON_WITHIN + START_UP
+        assert found.ended_at.timestamp() - max(back, float(done)) <= GOES_ON_WITHIN
         assert not processes_of(execution_id)
 
     @staticmethod
@@ -106,6 +131,11 @@ class Trainings:
             except PodstackError:
                 assert time.monotonic() < end
                 time.sleep(0.5)
+
+
+def _starts_in(log: Path) -> int:
+    """How often a worker has said that it takes jobs."""
+    return log.read_text(errors="replace").count(" ready. ")
 
 
 def processes_of(execution_id: str) -> list[int]:
@@ -150,8 +180,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(
             until(lambda execution=execution: trainings.log(execution.id), PATIENCE)
         if phase == "before its result is written":
             time.sleep(chance.uniform(0.8, 1.6))
-        trainings.kill("celery", "worker")
-        trainings.succeeded_once(execution.id)
+        trainings.succeeded_once(execution.id, back=trainings.kill_workers())
 
 
 def test_a_broker_that_is_emptied_loses_no_training(trainings: Trainings, fresh: Callable[..., str]) -> None:
@@ -161,7 +190,7 @@ def test_a_broker_that_is_emptied_loses_no_training(trainings: Trainings, fresh:
         end = time.monotonic() + chance.uniform(0, 1)
         while time.monotonic() < end:
             broker.flushall()
-        trainings.succeeded_once(execution.id)
+        trainings.succeeded_once(execution.id, back=time.time())
 
 
 def test_a_clock_that_is_killed_neither_loses_nor_doubles_a_moment(
@@ -205,7 +234,8 @@ def test_a_database_that_is_gone_for_ten_seconds_loses_nothing(
         while time.monotonic() < end:
             trainings.kill("postgres", "-D", how=signal.SIGQUIT)
             time.sleep(0.3)
-        trainings.succeeded_once(execution.id)
+        until(trainings.database_answers, PATIENCE)
+        trainings.succeeded_once(execution.id, back=time.time())
 
 
 @pytest.mark.parametrize(
@@ -242,6 +272,29 @@ def test_a_training_that_is_stopped_while_it_starts_leaves_nothing(
         assert (found.state, found.reason) == ("Killed", "admin stopped it.")
         assert not processes_of(execution.id)
     assert trainings.states(name) == ["Killed"] * ROUNDS
+
+
+def test_frozen_long_workers_keep_neither_a_stop_nor_a_moment_waiting(
+    trainings: Trainings, fresh: Callable[..., str]
+) -> None:
+    for _ in range(ROUNDS):
+        running, name = trainings.client.trigger_schedule(fresh(600)), fresh(0.1)
+        until(lambda running=running: trainings.log(running.id), PATIENCE)
+        trainings.kill("--queues long", how=signal.SIGSTOP)
+        try:
+            asked = time.time()
+            trainings.client.stop_schedule_execution(running.id)
+            moment = trainings.due(name)
+            found = trainings.ended(running.id)
+            assert found.state == "Killed"
+            assert found.ended_at.timestamp() - asked <= STOPPED_WITHIN
+            until(lambda name=name: trainings.states(name) == ["Running"], PATIENCE)
+            (waiting,) = trainings.rows(name)
+            assert (waiting.started_at - moment).total_seconds() <= STOPPED_WITHIN
+            assert not trainings.log(waiting.id)
+        finally:
+            trainings.kill("--queues long", how=signal.SIGCONT)
+        trainings.succeeded_once(waiting.id, back=time.time())
 
 
 def test_a_pause_beside_a_moment_leaves_a_row_or_came_before_it(
