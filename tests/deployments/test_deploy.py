@@ -54,11 +54,12 @@ def test_a_version_that_a_worker_has_looked_at_is_deployed_and_answers(
         "model_name": "iris",
         "model_version": 1,
     }
-    assert events(ada) == [
+    *begun, last = events(ada)
+    assert begun[:2] == [
         f"{ada.user.username} asked for version 1 (revision 1).",
         "Version 1 is being started (revision 1).",
-        "Version 1 answers requests now (revision 1).",
     ]
+    assert last == "Version 1 answers requests now (revision 1)."
     verbs = AuditEntry.objects.filter(object_type="deployment").order_by("id").values_list("verb", flat=True)
     assert list(verbs) == ["deploy", "activate_revision"]
     logs = ada.api.get(f"{ada.base}/deployments/iris-api/logs?tail=50").json()
