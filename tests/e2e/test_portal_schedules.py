@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from podstack import MLOpsClient
-from tests.e2e.browser import open_chromium
+from tests.e2e.browser import fits_a_phone, open_chromium
 from tests.e2e.conftest import ROOT, Platform
 from tests.e2e.test_portal import no_barrier
 from tests.e2e.test_schedules import settled
@@ -18,6 +19,15 @@ pytestmark = pytest.mark.slow
 
 SLOW = 120_000
 MODEL = "wine-portal"
+# Each line waits until the test has seen the one before it.
+LINES = """
+import os, time
+from pathlib import Path
+for number in range(4):
+    while not Path(os.environ["CONFIG_GATE"], str(number)).exists():
+        time.sleep(0.05)
+    print("line", number, flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +58,9 @@ def page(platform: Platform) -> Iterator[Page]:
         yield opened
 
 
-def shot(page: Page, name: str) -> None:
-    """Looks at the page as a phone shows it: nothing sticks out."""
-    page.set_viewport_size({"width": 375, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
+def look_at(page: Page) -> None:
+    """Looks at the page as a phone shows it: nothing sticks out, and there is no barrier."""
+    fits_a_phone(page)
     no_barrier(page)
     page.set_viewport_size({"width": 1280, "height": 800})
 
@@ -82,14 +91,14 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
     expect(page.locator("#times")).to_contain_text("At 02:00 every day", timeout=SLOW)
     expect(page.locator("#times")).to_contain_text("America/New_York")
     expect(page.locator("#times time[data-viewers]").first).to_contain_text(re.compile(r"\b(19|20|21):00\b"))
-    assert page.locator("#times tbody tr").count() == 5
+    expect(page.locator("#times tbody tr")).to_have_count(5)
     page.get_by_label("Configuration").fill('{"trees": 20}')
     page.get_by_text("More settings").click()
     page.get_by_label("Register as model").fill(MODEL)
     page.get_by_label("Artifact path").fill("model")
     page.get_by_label("Promote if this metric is better than Production's").fill("accuracy")
     page.get_by_label("Promote to").select_option("Production")
-    shot(page, "form")
+    look_at(page)
     page.get_by_role("button", name="Create", exact=True).click()
     expect(page.get_by_role("heading", name=MODEL)).to_be_visible()
 
@@ -103,10 +112,10 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
     (asked,) = client.list_approvals(status="Pending", model_name=MODEL)
     client.approve(asked.id, comment="Better than nothing")
     assert client.get_model_version(MODEL, 1).stage == "Production"
-    shot(page, "history")
+    look_at(page)
     page.locator("#executions").get_by_role("link", name=first).click()
     expect(page.get_by_label("Log")).to_contain_text("20 trees: accuracy")
-    shot(page, "execution")
+    look_at(page)
     page.get_by_role("link", name=MODEL).first.click()
 
     page.get_by_role("button", name="Pause").click()
@@ -127,8 +136,31 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
 
     page.get_by_role("link", name="Delete").click()
     page.get_by_label("Name").fill(MODEL)
-    shot(page, "delete")
+    look_at(page)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("its executions stay readable")).to_be_visible()
     page.goto(f"{platform.url}/projects/default/executions/{first}/")
     expect(page.get_by_text("(deleted)")).to_be_visible()
+
+
+def test_what_a_program_writes_appears_on_the_open_page_while_it_runs(
+    page: Page, platform: Platform, client: MLOpsClient, tmp_path: Path
+) -> None:
+    gate = platform.var.parent / "gate"
+    gate.mkdir()
+    (tmp_path / "train.py").write_text(LINES)
+    client.create_experiment("lines")
+    client.upload_training_code("lines", tmp_path, ["python", "train.py"])
+    client.create_schedule("lines", "lines", "0 0 1 1 *", configuration={"gate": str(gate)}, timeout=300)
+    execution = client.trigger_schedule("lines")
+    page.goto(f"{platform.url}/projects/default/executions/{execution.id}/")
+    page.evaluate("window.isTheOneThatWasOpened = true")
+    for number in range(3):
+        (gate / str(number)).touch()
+        expect(page.get_by_label("Log")).to_contain_text(f"line {number}", timeout=SLOW)
+        expect(page.get_by_label("Log")).not_to_contain_text(f"line {number + 1}")
+    expect(page.locator("h1")).to_contain_text("Running")
+    (gate / "3").touch()
+    expect(page.locator("h1")).to_contain_text("Succeeded", timeout=SLOW)
+    expect(page.get_by_label("Log")).to_have_text("line 0\nline 1\nline 2\nline 3\n")
+    assert page.evaluate("window.isTheOneThatWasOpened")
