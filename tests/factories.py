@@ -75,9 +75,9 @@ def make_person(
     return Person(user, project, token, api)
 
 
-def browser(person: Person) -> Client:
-    """The portal, with `person` signed in."""
-    client = Client()
+def browser(person: Person, **settings: Any) -> Client:
+    """The portal, with `person` signed in; `settings` are those of Django's test client."""
+    client = Client(**settings)
     client.force_login(person.user)
     return client
 

@@ -12,14 +12,13 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.db import connection
 from django.http import HttpResponse
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import services, trail
 from accounts.audit import record
 from accounts.choices import Role, Scope
 from accounts.models import ApiToken, AuditEntry, Membership, User
-from tests.factories import Person, make_person, make_project, make_user
+from tests.factories import Person, browser, make_person, make_project, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -30,12 +29,6 @@ TOKEN = re.compile(r"podstack_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person, **kwargs: bool) -> Client:
-    client = Client(**kwargs)  # type: ignore[arg-type]
-    client.force_login(person.user)
-    return client
 
 
 def entries(verb: str) -> list[AuditEntry]:

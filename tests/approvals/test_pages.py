@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.choices import Role
@@ -12,7 +11,7 @@ from approvals.models import ApprovalPolicy, ApprovalRequest, PromotionRules
 from approvals.policies import set_approval_policy
 from approvals.services import comment_approval, transition_stage
 from registry.models import ModelVersion
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>\u202e=1+1"
@@ -26,12 +25,6 @@ def ann() -> Person:
 @pytest.fixture
 def max_(ann: Person) -> Person:
     return make_person(ann.project, Role.MAINTAINER, username="max")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def text(person: Person, path: str, code: int = 200) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
 from lineage.graph import Edge, Lineage, Node
 from lineage.layout import HEIGHT, ROW, drawing_of
 from registry.models import ModelVersion
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, browser, make_person, make_project
 from tests.lineage.chains import a_chain
 from tests.scheduling.factories import drive, make_schedule, trigger
 from tracking.models import Dataset
@@ -29,12 +28,6 @@ def ann() -> Person:
     person = make_person(make_project("alpha"), Role.MAINTAINER, username="ann")
     a_chain(person)
     return person
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def text(person: Person, path: str, code: int = 200) -> str:

@@ -16,7 +16,7 @@ from accounts.models import Membership, Project
 from common import pages
 from deployments.models import Deployment
 from registry.services import register_model
-from tests.factories import Person, make_person, make_project, make_run, make_user
+from tests.factories import Person, browser, make_person, make_project, make_run, make_user
 from tracking.services import start_run
 
 pytestmark = pytest.mark.django_db
@@ -27,12 +27,6 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person, **kwargs: Any) -> Client:
-    client = Client(**kwargs)
-    client.force_login(person.user)
-    return client
 
 
 def test_the_sidebar_counts_what_runs_and_what_is_in_trouble(ann: Person) -> None:

@@ -18,7 +18,7 @@ from accounts.choices import Role
 from accounts.models import ApiToken, Membership
 from registry import services as registry_verbs
 from registry.models import Inspection, ModelVersion, RegisteredModel
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 from tracking.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -29,12 +29,6 @@ HOSTILE = '<script>alert(1)<\\script> ‮ "quoted" & 100% #1?'
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def page(person: Person, path: str, **query: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
 from accounts.models import AuditEntry
@@ -13,7 +12,7 @@ from approvals.policies import set_approval_policy
 from registry import trash
 from registry.choices import VersionStatus
 from registry.models import ModelVersion, Protection
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 from tracking import services as tracking_verbs
 
 pytestmark = pytest.mark.django_db
@@ -27,12 +26,6 @@ def max_() -> Person:
 @pytest.fixture
 def ann(max_: Person) -> Person:
     return make_person(max_.project, Role.CONTRIBUTOR, username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def text(person: Person, path: str, code: int = 200) -> str:

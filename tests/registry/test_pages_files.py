@@ -8,10 +8,9 @@ import zipfile
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 PNG = bytes.fromhex(
@@ -36,12 +35,6 @@ def ann() -> Person:
     person = make_person(make_project("alpha"), username="ann")
     make_version(person, "iris", files=FILES)
     return person
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def get(person: Person, where: str, /, **query: Any):

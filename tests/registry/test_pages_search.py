@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.choices import Role
 from registry import aliases, services
 from registry.lookup import LONGEST, OF_EACH, Found, look_up
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -22,12 +22,6 @@ HOSTILE = '<script>alert(1)</script> ‮ "quoted" & %_#1?'
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def names(found: Found) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.choices import Role
 from scheduling.models import Schedule, ScheduleExecution
 from scheduling.moments import new_execution
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, browser, make_person, make_project
 from tests.scheduling.factories import drive, make_experiment, make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
@@ -28,12 +28,6 @@ def _training_dir(settings: Any, tmp_path: Path) -> None:
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def text(client: Client, path: str, code: int = 200) -> str:

@@ -32,6 +32,7 @@ VALUES = {
     "schedule": "nightly",
     "approval": "apr-000000000000",
     "policy_id": "1",
+    "schedule_id": "1",
     "notification_id": "1",
     "webhook": "hook-000000000000",
     "invitation_id": "1",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 
 from accounts.choices import Role
-from tests.factories import Person, make_person, make_project, make_run, make_version
+from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 from tracking.models import Run
 from tracking.services import start_run, update_run
 
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-def browser(person: Person) -> Client:
-    client = Client()
-    client.force_login(person.user)
-    return client
 
 
 def post(person: Person, path: str, **data: object):
