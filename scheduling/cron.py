@@ -58,7 +58,10 @@ class Cron:
         """The moments after `moment`, in UTC, without end."""
         begin = moment.astimezone(_zone(self.timezone))
         for found in _Moments(self.expression, begin):
-            yield found.astimezone(UTC)
+            there = found.astimezone(UTC)
+            # Asked in an hour that repeats, CronSim answers with a fixed moment of its first time, which is over.
+            if there > moment:
+                yield there
 
     def next_after(self, moment: datetime) -> datetime:
         return _next(self, moment.astimezone(UTC).replace(second=0, microsecond=0))

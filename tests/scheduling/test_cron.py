@@ -69,6 +69,23 @@ def test_an_hour_that_repeats_runs_once_for_a_fixed_hour_and_each_time_for_steps
     assert steps == ["25 02:00+0200", "25 02:30+0200", "25 02:00+0100", "25 02:30+0100", "25 03:00+0100"]
 
 
+@pytest.mark.parametrize(
+    ("zone", "hour", "second_time"),
+    [
+        (BERLIN, 2, datetime(2026, 10, 25, 1, 10, tzinfo=UTC)),
+        ("America/New_York", 1, datetime(2026, 11, 1, 6, 10, tzinfo=UTC)),
+        ("Australia/Lord_Howe", 1, datetime(2026, 4, 4, 15, 10, tzinfo=UTC)),
+    ],
+)
+def test_in_the_second_time_of_an_hour_the_first_one_is_over(
+    zone: str, hour: int, second_time: datetime
+) -> None:
+    daily = Cron(f"55 {hour} * * *", zone)
+    tomorrow = second_time.astimezone(ZoneInfo(zone)) + timedelta(days=1)
+    assert daily.next_after(second_time) == tomorrow.replace(hour=hour, minute=55)
+    assert Cron("*/10 * * * *", zone).next_after(second_time) == second_time + timedelta(minutes=10)
+
+
 def test_moments_are_in_utc_and_after_the_one_asked_about() -> None:
     moment = datetime(2026, 1, 1, 2, tzinfo=UTC)
     found = Cron("0 2 * * *", "UTC").next_after(moment)
