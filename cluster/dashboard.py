@@ -101,21 +101,25 @@ class Dashboard:
         return b"" if content is None else str(_parsed(content).get("logs") or "").encode()
 
     def log_files(self, node_id: str, pattern: str) -> list[str]:
-        """Names of a node's log files."""
+        """Names of a node's log files; none when it is gone."""
         query = urlencode({"node_id": node_id, "glob": pattern})
-        found = _at(self._json("GET", f"/api/v0/logs?{query}"), "data", "result")
+        found = _at(_parsed(self._of_node(f"/api/v0/logs?{query}") or b"{}"), "data", "result")
         kinds = found.values() if isinstance(found, dict) else []
         return sorted({str(name) for names in kinds for name in names})
 
-    def log_tail(self, lines: int, **where: str) -> list[str]:
-        """The last lines of a log, found by node_id and filename, or by actor_id and suffix; none when it is gone."""
-        query = urlencode({**where, "lines": lines, "timeout": 10})
+    def log_tail(self, lines: int, node_id: str, filename: str) -> list[str]:
+        """The last lines of a node's log file; none when it is gone."""
+        query = urlencode({"node_id": node_id, "filename": filename, "lines": lines, "timeout": 10})
+        content = self._of_node(f"/api/v0/logs/file?{query}") or b""
+        return content.decode("utf-8", "replace").splitlines()[-lines:]
+
+    def _of_node(self, path: str) -> bytes | None:
+        """What a node answers through the dashboard; None when that node cannot be asked or has no such thing."""
         try:
-            content = self._call("GET", f"/api/v0/logs/file?{query}", may_miss=True)
+            return self._call("GET", path, may_miss=True)
         except ClusterAway:
             self.nodes()  # raises when the cluster is away indeed
-            return []
-        return [] if content is None else content.decode("utf-8", "replace").splitlines()[-lines:]
+            return None
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return _parsed(self._call(method, path) or b"")

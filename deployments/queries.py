@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models import Q
 
 from accounts.models import Project
-from artifacts.models import ManifestFile
 from common.errors import Missing
-from deployments.choices import EndpointState, EngineName, RevisionState, Wanted
+from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.errors import no_endpoint
 from deployments.models import Deployment, DeploymentRevision
 
@@ -159,12 +157,3 @@ def _could_not_take_over(wanted: DeploymentRevision, serving: DeploymentRevision
     who = "The new revision" if numbers[0] == numbers[1] else f"Version {numbers[0]}"
     goes_on = f"Version {numbers[1]} goes on serving" if not serving.reason else serving.reason.rstrip(".")
     return f"{who} could not take over: {wanted.reason} {goes_on}."
-
-
-def own_packages_ignored(deployment: Deployment) -> bool:
-    """Whether the endpoint's version names packages of its own, which a cluster does not install."""
-    revision = deployment.wanted_revision
-    if revision is None or (deployment.engine or settings.SERVING_ENGINE) != EngineName.RAY:
-        return False
-    files = ManifestFile.objects.filter(manifest=revision.version.manifest_id)
-    return files.filter(path__regex=r"^([^/]+/)?requirements\.txt$").exists()

@@ -26,7 +26,7 @@ from deployments.filters import DeploymentFilter
 from deployments.forms import MORE, ChangeForm, DeployForm, starting_with
 from deployments.inputs import FREE, Field, Inputs, inputs_as_shown
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary, own_packages_ignored
+from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
 from deployments.traffic import metrics_of
 from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfVersion
@@ -107,7 +107,6 @@ class DeploymentDetail(OfEndpoint):
             endpoint_url=services.endpoint_url(deployment),
             engine=EngineName(deployment.engine or settings.SERVING_ENGINE).label,
             change_failed=change_failed(deployment),
-            own_packages_ignored=own_packages_ignored(deployment),
             events=deployment.events.order_by("-id")[:ROWS],
             revisions=revisions[:ROWS],
             shadow_choices=lambda: version_numbers(deployment.model),

@@ -8,6 +8,7 @@ are installed, since building a package would run its code here.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -18,7 +19,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Environments:
-    """All environments of one engine, below `home`. Thread-safe."""
+    """All environments below `home`, which engines of one machine may share. Thread-safe."""
 
     def __init__(self, home: Path, timeout: int, keep_seconds: int) -> None:
         self._home, self._timeout, self._keep = home, timeout, keep_seconds
@@ -140,7 +141,10 @@ class Environments:
         return found
 
     def sweep(self, used: Collection[Path]) -> None:
-        """Remove, once an hour, what no service uses and nobody used for long, and what was never finished."""
+        """Remove, once an hour, what no service uses and nobody used for long, and what was never finished.
+
+        What is used is noted as such: another engine may sweep too.
+        """
         now = time.monotonic()
         if self._swept and now - self._swept < SWEEP_SECONDS:
             return
@@ -148,24 +152,40 @@ class Environments:
         with self._lock:
             building = {one.folder for one in self._known.values() if not one.done.is_set()}
             for folder in self._home.iterdir():
-                if folder.name == "cache" or not folder.is_dir() or folder in building or folder in used:
+                if folder.name == "cache" or not folder.is_dir() or folder in building:
                     continue
-                if _idle_seconds(folder) >= self._keep:
-                    self._known.pop(folder.name, None)
-                    shutil.rmtree(folder, ignore_errors=True)
-                    folder.with_suffix(".log").unlink(missing_ok=True)
+                if folder in used:
+                    Environment(folder, folder.with_suffix(".log")).keep()
+                elif _idle_seconds(folder) >= self._keep:
+                    self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Unless another engine builds it now."""
+        with contextlib.suppress(BlockingIOError), _locked(folder, fcntl.LOCK_NB):
+            self._known.pop(folder.name, None)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".log").unlink(missing_ok=True)
 
     def _build(self, wanted: Environment, asked: list[str]) -> None:
         try:
-            self._install(wanted, asked)
+            with _locked(wanted.folder):
+                self._install_once(wanted, asked)
         except CannotInstall as error:
             wanted.reason = str(error)
         except (OSError, subprocess.SubprocessError) as error:
             wanted.reason = f"The packages of {FILE} could not be installed: {error}."
         finally:
-            if wanted.reason:
-                shutil.rmtree(wanted.folder, ignore_errors=True)
             wanted.done.set()
+
+    def _install_once(self, wanted: Environment, asked: list[str]) -> None:
+        """Nothing to do where another engine has built it meanwhile; of what fails nothing is left."""
+        if (wanted.folder / READY).exists():
+            return
+        try:
+            self._install(wanted, asked)
+        except BaseException:
+            shutil.rmtree(wanted.folder, ignore_errors=True)
+            raise
 
     def _install(self, wanted: Environment, asked: list[str]) -> None:
         shutil.rmtree(wanted.folder, ignore_errors=True)
@@ -210,6 +230,14 @@ class Environments:
             raise CannotInstall(
                 f"The packages of {FILE} could not be installed: {last_sentence(wanted.log.read_text('utf-8', 'replace'))}"
             )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int = 0) -> Iterator[None]:
+    """While an environment is built or removed. Raises BlockingIOError with LOCK_NB where another has it."""
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | how)
+        yield
 
 
 def _command(python: str, listed: Path) -> list[str]:

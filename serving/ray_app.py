@@ -1,98 +1,111 @@
-"""A model as an application of Ray Serve: the same loaders and answers as in a process of this machine.
+"""A model as an application of Ray Serve: each replica is a door to a serving process as this machine has them too.
 
 Only a cluster's nodes import this. `build` makes the application from its arguments: the names that it has, the
 service's key, and where the model's files lie: `model_dir`, seen by all nodes, or `files_url`, from which a replica
-fetches them with the service's key and nothing else.
+fetches them with the service's key and nothing else. The model is loaded by a process of its own, with the packages
+that its version asks for and without the environment of the node, which holds the cluster's token.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
-import tempfile
+import time
 import traceback
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 from ray import serve
-from starlette.concurrency import run_in_threadpool
+from ray.serve._private.logging_utils import get_serve_logs_dir
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from yarl import URL
 
-from serving.environments import file_of
-from serving.loaders import load, one_line
-from serving.problems import CannotLoad
-from serving.runtime import Application, Identity
+from serving.engine import settings_from
+from serving.node import OneService, home_of_this_user
+from serving.problems import CannotLoad, Problem
+from serving.service import Spec
 
 FETCH_SECONDS = 60
 PIECE = 1 << 20
 TRIES = 2
+CONNECT_SECONDS = 5
+LOGS = "serving"  # below the session's folder of logs; the platform looks for them there
+# They belong to one connection; the others are passed on as they are.
+OF_A_CONNECTION = {
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 
 
 @serve.deployment(name="Model", max_constructor_retry_count=TRIES, health_check_period_s=5)
 class Model:
-    """One replica. It answers by the WSGI application that a process of this machine answers by."""
+    """One replica. It passes requests on to its serving process, and answers what that answers."""
 
     def __init__(self, wanted: dict[str, Any]) -> None:
+        self.prefix = wanted["route_prefix"]
+        self.session: aiohttp.ClientSession | None = None
+        log = _log_of(wanted["service_id"])
         try:
-            self._load(wanted)
+            self.service = _started(wanted, log)
+            self.address = self.service.address()
         except Exception:
-            traceback.print_exc()  # into the replica's own log, where people look
+            with log.open("a") as file:
+                traceback.print_exc(file=file)
             raise
 
-    def _load(self, wanted: dict[str, Any]) -> None:
-        folder = _folder_of(wanted)
-        if file_of(folder) is not None:
-            print(
-                "The version's requirements.txt is not installed on a cluster; the node's packages are used."
-            )
-        model, detected = load(folder)
-        identity = Identity(
-            wanted["endpoint_name"],
-            wanted["model_name"],
-            str(wanted["model_version"]),
-            wanted["key"],
-            wanted["max_body_bytes"],
-            wanted["max_batch_size"],
-            wanted["max_delay_ms"],
-        )
-        self.application = Application(model, detected, identity)
-        try:
-            self.application.warm_up()
-        except Exception as error:
-            raise CannotLoad(f"The model failed on its own example: {one_line(error)}.") from error
-        self.prefix = wanted["route_prefix"]
+    def check_health(self) -> None:
+        """Asked by Serve every few seconds, which replaces a replica that raises."""
+        self.service.ready()
+
+    def __del__(self) -> None:
+        if hasattr(self, "service"):
+            self.service.end()
 
     async def __call__(self, request: Request) -> Response:
-        body = await request.body()
-        environ = {
-            "REQUEST_METHOD": request.method,
-            "PATH_INFO": request.url.path.removeprefix(self.prefix) or "/",
-            "QUERY_STRING": request.url.query,
-            "CONTENT_TYPE": request.headers.get("content-type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": io.BytesIO(body),
-            **_headers(request.headers),
-        }
-        return await run_in_threadpool(self._respond, environ)
+        path = request.url.path.removeprefix(self.prefix) or "/"
+        query = f"?{request.url.query}" if request.url.query else ""
+        try:
+            answer = await self._session().request(
+                request.method,
+                URL(f"{self.address}{path}{query}", encoded=True),
+                data=await request.body(),
+                headers=_passed_on(request.headers),
+                allow_redirects=False,
+            )
+            headers = _passed_on(answer.headers)
+            if "Content-Length" in answer.headers:
+                return Response(await answer.read(), answer.status, headers)
+        except aiohttp.ClientError:
+            problem = Problem(503, "The serving process ended while it answered; send the request again.")
+            return JSONResponse(problem.as_dict(), 503, media_type="application/problem+json")
+        return StreamingResponse(_pieces(answer), answer.status, headers)
 
-    def _respond(self, environ: dict[str, Any]) -> Response:
-        said: dict[str, Any] = {}
-
-        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
-            said.update(status=int(status.split()[0]), headers=dict(headers))
-
-        pieces = self.application(environ, start_response)
-        if "Content-Length" in said["headers"]:
-            return Response(b"".join(pieces), said["status"], said["headers"])
-        return StreamingResponse(iter(pieces), said["status"], said["headers"])
+    def _session(self) -> aiohttp.ClientSession:
+        """Made by the loop that uses it."""
+        if self.session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self.session = aiohttp.ClientSession(
+                timeout=timeout, connector=aiohttp.TCPConnector(limit=0), auto_decompress=False
+            )
+        return self.session
 
 
 def build(arguments: dict[str, Any]) -> Any:
@@ -100,17 +113,51 @@ def build(arguments: dict[str, Any]) -> Any:
     return Model.bind(arguments)  # type: ignore[attr-defined] # the decorator makes a deployment of the class
 
 
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    return {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+def _log_of(service_id: str) -> Path:
+    """Where this replica's processes write: the platform finds it by the names of service and replica."""
+    folder = Path(get_serve_logs_dir()).parent / LOGS
+    folder.mkdir(exist_ok=True)
+    replica = serve.get_replica_context().replica_id.unique_id
+    return folder / f"{service_id}@{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}@{replica}.log"
+
+
+def _started(wanted: Mapping[str, Any], log: Path) -> OneService:
+    try:
+        settings = settings_from(dict(os.environ))
+    except SystemExit as error:
+        raise CannotLoad(f"The node's environment is wrong: {error}") from error
+    spec = Spec(
+        str(_folder_of(wanted)),
+        1,
+        wanted["endpoint_name"],
+        wanted["model_name"],
+        str(wanted["model_version"]),
+        wanted["max_batch_size"],
+        wanted["max_delay_ms"],
+    )
+    settings = replace(settings, max_body_bytes=wanted["max_body_bytes"])
+    return OneService(spec, wanted["key"], settings, log)
+
+
+def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in OF_A_CONNECTION}
+
+
+async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for piece in answer.content.iter_any():
+            yield piece
+    finally:
+        answer.close()
 
 
 def _folder_of(wanted: Mapping[str, Any]) -> Path:
-    """The folder with the model's files, fetched once per node."""
+    """The folder with the model's files, fetched once per node; others who know its name may read it."""
     if not wanted["files_url"]:
         return Path(wanted["model_dir"])
     digest: str = wanted["files_digest"]
-    target = Path(tempfile.gettempdir()) / f"serving-models-{os.getuid()}" / digest
-    target.parent.mkdir(mode=0o700, exist_ok=True)
+    target = home_of_this_user() / "models" / digest
+    target.parent.mkdir(mode=0o711, exist_ok=True)
     with open(target.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
@@ -122,20 +169,29 @@ def _folder_of(wanted: Mapping[str, Any]) -> Path:
 
 
 def _fetch_all(url: str, key: str, folder: Path) -> None:
-    with _open(url, key) as answer:
-        files = json.load(answer)["files"]
-    for file in files:
-        path = folder / file["path"]
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"The file {file['path']!r} would lie outside of the model's folder.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with _open(f"{url}/{quote(file['sha256'])}", key) as answer, path.open("wb") as target:
-            while piece := answer.read(PIECE):
-                digest.update(piece)
-                target.write(piece)
-        if digest.hexdigest() != file["sha256"]:
-            raise ValueError(f"The bytes that came for {file['path']!r} are others than were announced.")
+    try:
+        with _open(url, key) as answer:
+            files = json.load(answer)["files"]
+        for file in files:
+            _fetch(file, url, key, folder)
+    except OSError as error:
+        raise CannotLoad(f"The model's files could not be fetched from {url}: {error}.") from error
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _fetch(file: Mapping[str, str], url: str, key: str, folder: Path) -> None:
+    path = folder / file["path"]
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise CannotLoad(f"The file {file['path']!r} would lie outside of the model's folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with _open(f"{url}/{quote(file['sha256'])}", key) as answer, path.open("wb") as target:
+        while piece := answer.read(PIECE):
+            digest.update(piece)
+            target.write(piece)
+    if digest.hexdigest() != file["sha256"]:
+        raise CannotLoad(f"The bytes that came for {file['path']!r} are others than were announced.")
 
 
 def _open(url: str, key: str) -> Any:

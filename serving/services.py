@@ -35,8 +35,19 @@ class Services:
     live as long as the engine: the kernel ties the serving processes to the thread that started them.
     """
 
-    def __init__(self, state_dir: Path, settings: Settings) -> None:
-        self._run, self._logs = state_dir / "run", state_dir / "logs"
+    def __init__(
+        self,
+        state_dir: Path,
+        settings: Settings,
+        *,
+        logs: Path | None = None,
+        environments: Path | None = None,
+        uid: int | None = None,
+    ) -> None:
+        """`logs` and `environments` may be shared with other engines of the machine; `uid` is the account of all
+        services, where it is not chosen among those that are free.
+        """
+        self._run, self._logs, self._uid = state_dir / "run", logs or state_dir / "logs", uid
         self._file = state_dir / "services.json"
         self._settings = settings
         self._grace = settings.grace
@@ -49,7 +60,7 @@ class Services:
         self._swept = 0.0
         self._make_folders(state_dir)
         self._environments = Environments(
-            state_dir / "environments", settings.install_timeout, settings.environments_keep
+            environments or state_dir / "environments", settings.install_timeout, settings.environments_keep
         )
         self._clean_leftovers()
         self._own_accounts = self._say_once(account.usable()) == ""
@@ -114,20 +125,36 @@ class Services:
             raise Problem(404, f"There is no service '{name}'.")
         return service
 
-    def lines(self, name: str, **wanted: Any) -> list[str]:
-        """The last lines of a service's log. One that ended is known by its log only, or `Problem` 404."""
+    def lines(self, name: str, *, worker: str = "", **wanted: Any) -> list[str]:
+        """The last lines of a service's log. One that ended is known by its log only, or `Problem` 404.
+
+        `Problem` 400 for a worker that neither lives nor wrote what is kept.
+        """
+        log = self._logs / f"{name}.log"
         try:
-            return tail(self._logs / f"{name}.log", **wanted)
+            self._check_worker(name, log, worker)
+            return tail(log, worker=worker, **wanted)
         except OSError:
             self.get(name)
             return []
 
+    def _check_worker(self, name: str, log: Path, worker: str) -> None:
+        with self._lock:
+            service = self._services.get(name)
+            living = [str(pid) for pid in service.workers] if service else []
+        if worker and worker not in living and not tail(log, 1, worker):
+            there_are = f": {', '.join(living)}" if living else "; none lives now"
+            raise Problem(400, f"it must be the id of a replica{there_are}.")
+
     def _sweep_logs(self, used: set[Path]) -> None:
-        """Remove, once an hour, the logs of services that ended long ago."""
+        """Remove, once an hour, the logs of services that ended long ago; other engines keep what is used here."""
         now = time.monotonic()
         if self._swept and now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
+        for path in used:
+            with contextlib.suppress(OSError):
+                os.utime(path)
         for path in self._logs.glob("*.log"):
             with contextlib.suppress(OSError):
                 if path not in used and time.time() - path.stat().st_mtime > self._settings.logs_keep:
@@ -237,6 +264,8 @@ class Services:
                 "make the folder readable (755, files 644)."
             )
             return None
+        if self._uid is not None:
+            return self._uid
         with self._lock:
             taken = [one.uid for one in self._services.values() if one.uid is not None]
         return account.free(taken)

@@ -46,6 +46,10 @@ class RayCluster:
         self.url = f"http://127.0.0.1:{self.dashboard_port}"
         self.serve_url = f"http://127.0.0.1:{self.serve_port}"
         self.workers = 0
+        self.wheels = self.folder / "wheels"  # all packages that its nodes can install
+        for folder in (self.wheels, self.folder / "tmp"):
+            folder.mkdir()
+        self.folder.chmod(0o755)  # accounts of models pass through it
 
     @property
     def dashboard(self) -> Dashboard:
@@ -108,8 +112,10 @@ class RayCluster:
                 env={
                     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                     "HOME": str(self.folder),
+                    "TMPDIR": str(self.folder / "tmp"),
                     "RAY_AUTH_MODE": "token",
                     "RAY_AUTH_TOKEN": TOKEN,
+                    **only_wheels_of(self.wheels),
                     MARK: self.mark,
                     f"{MARK}_NODE": name,
                     **QUICK,
@@ -166,6 +172,16 @@ class RayCluster:
             return urllib3.request("GET", f"{self.url}/api/version", retries=False, timeout=3).status < 500
         except urllib3.exceptions.HTTPError:
             return False
+
+
+def only_wheels_of(folder: Path) -> dict[str, str]:
+    """Variables by which installers know the wheels in a folder and no index."""
+    return {
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_NO_INDEX": "1",
+        "UV_FIND_LINKS": str(folder),
+        "UV_OFFLINE": "1",
+    }
 
 
 def free_ports(count: int) -> list[int]:

@@ -102,7 +102,7 @@ class Engine(Protocol):
         for an unknown service.
 
         With `replica`, only lines of that process; with `search`, only lines that hold this text, in any case.
-        Raises Invalid for what cannot be the id of a replica.
+        Raises Invalid, with the replicas that there are, for one that neither lives nor wrote what is kept.
         """
         ...
 

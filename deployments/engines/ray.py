@@ -18,6 +18,7 @@ from django.utils.crypto import salted_hmac
 from cluster import applications, packages
 from cluster.dashboard import Dashboard, accelerators_of
 from cluster.errors import ClusterAway, ClusterRefused
+from deployments.engines import ray_logs
 from deployments.engines.base import (
     EngineAway,
     EngineRefused,
@@ -27,22 +28,21 @@ from deployments.engines.base import (
     ServiceSpec,
     ServiceState,
 )
+from serving.environments import BUILDING, file_of
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 # The default of 5 starves a model that answers in microseconds.
 MOST_AT_ONCE = 100
-MOST_LINES = 10_000
 # As long as most endpoints' time-out; a replica without requests ends at once.
 DRAIN_SECONDS = 120
 PROBE = urllib3.Timeout(connect=1, read=5)
 NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
-RUNNING = "RUNNING"
+BEGINS, RUNNING = "STARTING", "RUNNING"
 REPLICA_STATES = {
     RUNNING: ServiceState.READY,
     "STOPPING": ServiceState.STOPPING,
     "PENDING_MIGRATION": ServiceState.READY,
 }
-MARKS = (":job_id:", ":actor_name:", ":task_name:")  # by which Ray finds whose a line is
 _SENTENCE = re.compile(r"serving\.problems\.CannotLoad: (.+)")
 
 
@@ -93,11 +93,8 @@ class RayEngine:
 
     def logs(self, service_id: str, tail: int, replica: str | None = None, search: str = "") -> Sequence[str]:
         with _told():
-            lines: list[str] = []
-            for one in _all_replicas(self._seen(service_id) or {}):
-                if replica in (None, one["replica_id"]):
-                    lines += self._log_of(one, MOST_LINES if search else tail)
-            return [line for line in lines if search.lower() in line.lower()][-tail:]
+            living = [one["replica_id"] for one in _replicas(self._seen(service_id) or {})] if replica else []
+            return ray_logs.lines_of(self.dashboard, service_id, tail, search, replica, living)
 
     def stop(self, service_id: str) -> None:
         with _told():
@@ -127,6 +124,7 @@ class RayEngine:
             "runtime_env": {"working_dir": self._send_code(), "env_vars": {"OMP_NUM_THREADS": "1"}},
             "args": {
                 "route_prefix": prefix,
+                "service_id": spec.service_id,
                 "endpoint_name": spec.endpoint_name,
                 "model_name": spec.model_name,
                 "model_version": spec.model_version,
@@ -137,6 +135,7 @@ class RayEngine:
                 "model_dir": "" if self.files_url else str(spec.model_dir),
                 "files_url": self.files_url(spec.service_id) if self.files_url else "",
                 "files_digest": spec.model_dir.name,
+                "own_packages": file_of(spec.model_dir) is not None,
                 "attempt": attempt,
             },
             "deployments": [
@@ -166,12 +165,15 @@ class RayEngine:
     ) -> Service:
         state = state or _state(app)
         ready = state == ServiceState.READY
+        if installs := state == ServiceState.STARTING and _installs(service_id, app):
+            reason = BUILDING
         return Service(
             service_id=service_id,
             state=state,
             address=f"{self.serve_url}/{service_id}" if ready else "",
             key=key_of(service_id) if ready else "",
             reason=_reason(app, state) if reason is None else reason,
+            preparing=installs,
             replicas=[
                 Replica(one["replica_id"], REPLICA_STATES.get(one["state"], ServiceState.STARTING))
                 for one in _replicas(app)
@@ -193,16 +195,6 @@ class RayEngine:
         except urllib3.exceptions.HTTPError:
             return False
         return response.status not in NOT_YET
-
-    def _log_of(self, replica: Mapping[str, Any], tail: int) -> list[str]:
-        lines = []
-        if replica.get("node_id") and replica.get("log_file_path"):
-            name = str(replica["log_file_path"]).lstrip("/")
-            lines += self.dashboard.log_tail(tail, node_id=replica["node_id"], filename=name)
-        for suffix in ("out", "err") if replica.get("actor_id") else ():
-            said = self.dashboard.log_tail(tail, actor_id=replica["actor_id"], suffix=suffix)
-            lines += [line for line in said if not line.startswith(MARKS)]
-        return lines
 
 
 @contextmanager
@@ -233,10 +225,11 @@ def _replicas(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [replica for one in _deployments(app) for replica in one.get("replicas") or []]
 
 
-def _all_replicas(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Those that died lately, then those that live."""
-    dead = [replica for one in _deployments(app) for replica in one.get("recent_dead_replicas") or []]
-    return [*dead, *_replicas(app)]
+def _installs(service_id: str, app: Mapping[str, Any]) -> bool:
+    """Whether replicas begin on their nodes and may be installing packages there, for as long as the node allows."""
+    wanted = applications.wanted(service_id)
+    asked = wanted is not None and wanted["args"].get("own_packages")
+    return bool(asked) and any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
 
 
 def _state(app: Mapping[str, Any]) -> ServiceState:

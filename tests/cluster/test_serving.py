@@ -11,10 +11,12 @@ import pytest
 import urllib3
 
 from cluster.models import WantedApplication
+from common.errors import Invalid
 from deployments.engines.base import EngineAway, EngineWaits, Service, ServiceSpec, ServiceState
 from deployments.engines.ray import RayEngine
 from tests.cluster.conftest import a_spec
 from tests.ray_cluster import TOKEN, RayCluster
+from tests.serving.test_environments import wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -52,15 +54,65 @@ def test_a_model_is_served_scaled_and_ended(engine: RayEngine, model_dir: Path) 
     service = ready(engine, "sums-1")
     assert ask(service, [[1, 2], [3, 4]]).json() == {"predictions": [3, 7]}
     assert ask(service, [[1]], key="another").status == 401
-    assert engine.apply(a_spec("sums-1", model_dir)).state == ServiceState.READY
+    again = engine.apply(a_spec("sums-1", model_dir))
+    assert again.state == ServiceState.READY, again
     engine.apply(a_spec("sums-1", model_dir, replicas=2))
     until(lambda: len([one for one in ready(engine, "sums-1").replicas if one.state == "ready"]) == 2, 90)
     until(lambda: any("it was loaded" in line for line in engine.logs("sums-1", 200)), 60)
     one = ready(engine, "sums-1").replicas[0]
     assert engine.logs("sums-1", 50, replica=one.id)
+    with pytest.raises(Invalid, match=rf"replica is 'nobody'; it must be the id of a replica: .*{one.id}"):
+        engine.logs("sums-1", 50, replica="nobody")
     engine.stop("sums-1")
     until(lambda: engine.observe("sums-1") is None, 60)
-    assert engine.logs("sums-1", 10) == [] and not WantedApplication.objects.exists()
+    assert not WantedApplication.objects.exists()
+    assert any("it was loaded" in line for line in engine.logs("sums-1", 200, replica=one.id))
+
+
+TELLS = """
+import os
+import tinypack
+
+
+def seen():
+    found = dict(os.environ)
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            found[pid] = open(f"/proc/{pid}/environ").read()
+        except OSError:
+            pass
+    return found
+
+
+class Predictor:
+    def load(self, path):
+        pass
+
+    def predict(self, rows):
+        told = [name for name, value in seen().items() if "ray-token" in value]
+        return [[tinypack.VALUE, os.getuid(), told] for row in rows]
+"""
+
+
+def test_a_model_has_packages_of_its_own_and_cannot_read_the_clusters_token(
+    engine: RayEngine, ray_cluster: RayCluster, model_dir: Path
+) -> None:
+    (model_dir / "predictor.py").write_text(TELLS)
+    (model_dir / "requirements.txt").write_text("tinypack==8.8\n")
+    engine.apply(a_spec("tells-1", model_dir))
+    until(lambda: engine.observe("tells-1").state == ServiceState.FAILED, 120)  # type: ignore[union-attr]
+    why = engine.observe("tells-1").reason  # type: ignore[union-attr]
+    assert why.startswith("The packages of requirements.txt could not be installed: ")
+    assert "tinypack was not found" in why
+    wheel(ray_cluster.wheels, version="8.8")
+    engine.apply(a_spec("tells-1", model_dir))
+    ((value, uid, told),) = ask(ready(engine, "tells-1"), [[1]]).json()["predictions"]
+    assert value == "8.8"
+    assert not [name for name in told if not name.isdigit()]
+    if (
+        uid != os.getuid()
+    ):  # where an account of its own can read the code, other processes are closed to it too
+        assert told == []
 
 
 def test_a_gpu_type_is_found_by_the_nodes_own_word(engine: RayEngine, model_dir: Path) -> None:

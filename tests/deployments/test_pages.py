@@ -174,16 +174,6 @@ def test_deploy_and_change_offer_limits_a_description_and_the_engine(ann: Person
     assert (found.max_body_bytes, found.timeout_seconds) == (1000, 30)
 
 
-def test_an_endpoint_of_a_cluster_warns_of_packages_that_are_not_installed_there(ann: Person) -> None:
-    found = deployed(ann)
-    version = make_version(ann, "iris", files={"m/model.pt": b"x", "m/requirements.txt": b"torch==2.9\n"})
-    found.revisions.update(version=version)
-    warning = "requirements.txt is not installed on the cluster"
-    assert warning not in shown(ann, "deployments/flowers/")
-    Deployment.objects.filter(pk=found.pk).update(engine="ray")
-    assert warning in shown(ann, "deployments/flowers/")
-
-
 def test_a_change_that_failed_is_tried_again_or_given_up_on_the_page(ann: Person) -> None:
     deployed(ann)
     where = {"actor": ann.actor, "project": ann.project, "endpoint_name": "flowers"}

@@ -21,7 +21,7 @@ import urllib3
 from deployments.engines.base import Engine
 from deployments.engines.local import LocalEngine
 from deployments.engines.ray import RayEngine
-from tests.ray_cluster import shared_cluster
+from tests.ray_cluster import only_wheels_of, shared_cluster
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -33,6 +33,8 @@ class Harness(Protocol):
 
     seconds: float
     """How long a test waits at most for a service to be ready or gone."""
+    wheels: Path
+    """A folder, and all packages that can be installed for a model are the wheels in it; there once it is started."""
 
     def start(self, folder: Path) -> None:
         """Starts the engine; `folder` is empty, and other accounts may pass through it."""
@@ -57,7 +59,8 @@ class LocalHarness:
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
 
     def start(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.wheels = folder, folder / "wheels"
+        self.wheels.mkdir()
         words = [
             "-m",
             "serving.engine",
@@ -66,8 +69,8 @@ class LocalHarness:
             "--state-dir",
             str(folder / "engine"),
         ]
-        environ = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_"))}
-        environ |= {"PATH": os.environ["PATH"], "SERVING_ENGINE_TOKEN": TOKEN, "SERVING_GRACE": "3"}
+        environ = {"PATH": os.environ["PATH"], "SERVING_ENGINE_TOKEN": TOKEN, "SERVING_GRACE": "3"}
+        environ |= only_wheels_of(self.wheels)
         with (folder / "engine.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *words], cwd=ROOT, env=environ, stdout=log, stderr=log
@@ -107,14 +110,18 @@ class RayHarness:
     def start(self, folder: Path) -> None:
         self.cluster = shared_cluster()
         self.cluster.heal()
+        self.wheels = self.cluster.wheels
 
     def client(self) -> Engine:
         return RayEngine(self.cluster.dashboard, self.cluster.serve_url, None, 16 << 20)
 
     def processes_of(self, service_id: str) -> list[int]:
-        """A replica's process bears the application's name."""
-        name = f"ray::ServeReplica:{service_id}:".encode()
-        return [pid for pid in self.cluster.processes() if _command(pid).startswith(name)]
+        """A replica's process bears the application's name; the model's runs in a folder that does."""
+        name, folder = f"ray::ServeReplica:{service_id}:".encode(), f"/run/{service_id}@"
+        actors = [pid for pid in self.cluster.processes() if _command(pid).startswith(name)]
+        return actors + [
+            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if folder in _cwd(pid)
+        ]
 
     def stop(self) -> None:
         """The cluster goes on until the session ends: other tests share it."""

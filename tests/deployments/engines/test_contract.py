@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 import requests
 
+from common.errors import Invalid
 from deployments.engines.base import Engine, EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
 from tests.deployments.engines.harness import HARNESSES, Harness
 from tests.deployments.engines.small_models import FORMATS, same
+from tests.serving.test_environments import wheel
 from tests.waiting import until
 
 # One group with all tests of the cluster: it is started once.
@@ -250,6 +252,38 @@ def test_lines_of_the_log_are_found_by_replica_and_by_text(started: Any, tmp_pat
     assert all(any("loaded from" in line for line in lines) for lines in each)
     assert not set(each[0]) & set(each[1])
     assert len(list(logs(name, 3))) == 3
+
+
+def test_an_unknown_replica_is_told_with_those_that_there_are(started: Any, tmp_path: Path) -> None:
+    service = started(a_predictor(tmp_path))
+    (replica,) = service.ready().replicas
+    for nobody in ("nobody", "999999999"):
+        with pytest.raises(Invalid, match=f"replica is '{nobody}'; it must be .*{replica.id}"):
+            service.engine.logs(service.spec.service_id, 10, replica=nobody)
+
+
+def test_the_log_of_what_has_ended_can_still_be_read(started: Any, tmp_path: Path) -> None:
+    service = started(a_predictor(tmp_path))
+    (replica,) = service.ready().replicas
+    service.ask(["a-last-question"])
+    service.stopped()
+    for chosen in (None, replica.id):
+        lines = service.engine.logs(service.spec.service_id, 100, replica=chosen)
+        assert any("a-last-question" in line and f"[{replica.id}]" in line for line in lines)
+
+
+def test_a_model_has_the_packages_that_its_version_names(
+    harness: Harness, started: Any, tmp_path: Path
+) -> None:
+    wheel(harness.wheels, version="9.9")
+    folder = a_predictor(
+        tmp_path, f"import tinypack\n{TELLING.replace('os.getpid() for', 'tinypack.VALUE for')}"
+    )
+    (folder / "requirements.txt").write_text("tinypack==9.9\n")
+    service = started(folder)
+    until(lambda: service.now.preparing or service.now.state != ServiceState.STARTING, harness.seconds)
+    service.ready()
+    assert service.ask([1]).json()["predictions"] == ["9.9"]
 
 
 def test_a_lost_replica_is_replaced(started: Any, tmp_path: Path) -> None:
