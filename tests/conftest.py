@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ if str(ROOT) not in sys.path:
 from config.env import NAMES  # noqa: E402
 from launcher.broker import Broker  # noqa: E402
 from launcher.postgres import Postgres  # noqa: E402
+from tests import databases  # noqa: E402
 
 # These rooms know no Django: when only they are asked for, neither servers nor Django are started.
 WITHOUT_DJANGO = tuple(ROOT / "tests" / name for name in ("launcher", "sdk", "serving"))
@@ -61,8 +63,11 @@ def _start_servers(var_dir: Path) -> None:
         "REDIS_URL": redis_url,
         "VAR_DIR": str(var_dir),
         "SECRET_KEY": "only-for-tests-" + "x" * 40,
+        databases.FOLDER: str(var_dir),
         STARTED: "1",
     }
+    if "TEST_DATABASE_URL" in os.environ:
+        atexit.register(databases.forget)
 
 
 def _take_own_share(worker: str) -> None:
@@ -110,6 +115,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than five seconds; left out by `make test-fast`")
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """A worker's database is a copy of the one that was migrated once for all workers."""
+    from django.db import connection
+
+    if WORKER:
+        connection.settings_dict["TEST"]["TEMPLATE"] = databases.migrated()
+
+
 # These start many processes: one worker runs them all, one after the other, beside the other tests.
 HEAVY = (
     "tests/cluster/",
@@ -141,6 +155,10 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_xdist_setupnodes() -> None:
     # A worker takes its own share first: with this, pytest-django would read the settings before that.
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+    if STARTED in os.environ:
+        # The tables are made while the workers collect. What fails is told by the worker that asks for them.
+        nobody = subprocess.DEVNULL
+        subprocess.Popen([sys.executable, "-m", "tests.databases"], cwd=ROOT, stdout=nobody, stderr=nobody)
 
 
 if WORKER:

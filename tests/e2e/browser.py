@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 KNOWN_BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
@@ -31,3 +31,14 @@ def open_chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def fits_a_phone(page: Page) -> None:
+    """In a window as narrow as a phone's nothing sticks out, once the charts are drawn anew; the window stays so."""
+    page.set_viewport_size({"width": 375, "height": 740})
+    for _ in range(200):
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width <= 375:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{page.url} is {width} wide on a phone.")

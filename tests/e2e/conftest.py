@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from playwright.sync_api import expect
 
 from launcher.ports import free_port
 from podstack import MLOpsClient
+from tests.databases import copied
 
 expect.set_options(timeout=60_000)  # other tests may need the machine
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -46,22 +48,19 @@ class Platform:
 
     def member(self, name: str, role: str) -> MLOpsClient:
         """The client of a new member with this role, whose password is `<name>-password-1`."""
-        self.manage("shell", "-c", f"from tests.e2e.conftest import add_person; add_person({name!r})")
-        admin = self.client()
-        admin.set_member(name, role)
-        token = self.manage(
-            "shell", "-c", f"from tests.e2e.conftest import token_of; print(token_of({name!r}))"
-        )
-        return self.client(token.split()[-1])
+        said = self.shell(f"from tests.e2e.conftest import add_person; print(add_person({name!r}))")
+        self.client().set_member(name, role)
+        return self.client(said.split()[-1])
 
-    def manage(self, *words: str) -> str:
-        """What a management command of this platform prints."""
+    def shell(self, program: str) -> str:
+        """What a program prints inside this platform."""
         (pid, *_) = self.processes("manage.py", "dispatch_jobs")
         environ = dict(
             line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
         )
-        command = [sys.executable, "manage.py", *words]
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+        command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", program]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def processes(self, *words: str) -> list[int]:
@@ -69,22 +68,15 @@ class Platform:
         return [pid for pid in _descendants(self.process.pid) if all(w in _command(pid) for w in words)]
 
 
-def add_person(name: str) -> None:
-    """Runs inside the platform: a user who can sign in."""
-    from accounts.models import User
-
-    User.objects.create_user(name, password=f"{name}-password-1")
-
-
-def token_of(name: str) -> str:
-    """Runs inside the platform: a new token of this user."""
+def add_person(name: str) -> str:
+    """Runs inside the platform: a user who can sign in, and a token of theirs."""
     from accounts.choices import Door, Scope
     from accounts.models import User
     from accounts.permissions import Actor
     from accounts.services import create_token
 
-    actor = Actor(user=User.objects.get(username=name), door=Door.COMMAND)
-    return create_token(actor=actor, name="tests", scopes=[Scope.WRITE])[1]
+    user = User.objects.create_user(name, password=f"{name}-password-1")
+    return create_token(actor=Actor(user=user, door=Door.COMMAND), name="tests", scopes=[Scope.WRITE])[1]
 
 
 def _descendants(root: int) -> list[int]:
@@ -157,13 +149,28 @@ def stop_platform(platform: Platform) -> None:
     assert not left, [(_command(pid)) for pid in left]
 
 
+@contextmanager
+def running(**settings: str) -> Iterator[Platform]:
+    """A platform in a folder of its own, ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="platform-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        started = start_platform(Path(folder) / "var", **settings)
+        try:
+            yield started
+        finally:
+            stop_platform(started)
+
+
+@contextmanager
+def another_platform(**settings: str) -> Iterator[Platform]:
+    """A platform beside `platform`, which alone makes its database and tables itself: this one is given a copy."""
+    with copied() as database_url, running(DATABASE_URL=database_url, **settings) as started:
+        yield started
+
+
 # Of the package: with the folder's last test it ends, and leaves the machine to those that follow.
 @pytest.fixture(scope="package")
 def platform() -> Iterator[Platform]:
-    with tempfile.TemporaryDirectory(prefix="platform-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        running = start_platform(Path(folder) / "var", WEB_WORKERS="4")
-        try:
-            yield running
-        finally:
-            stop_platform(running)
+    """A platform that was started as `make run` starts it at the first time: PostgreSQL is its own."""
+    with running(WEB_WORKERS="4") as started:
+        yield started

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from podstack import MLOpsClient, PermissionDeniedError
-from tests.e2e.browser import open_chromium
+from tests.e2e.browser import fits_a_phone, open_chromium
 from tests.e2e.conftest import Platform
 from tests.e2e.test_portal import no_barrier
 
@@ -150,13 +150,13 @@ def test_what_nobody_decides_is_reminded_of_and_expires(
     page = signed_in(chromium, platform, "ann")
     page.goto(f"{platform.url}/projects/default/approvals/{asked.approval.id}/")
     expect(page.get_by_text("asked for by ann").first).to_contain_text("expires")
-    platform.manage("shell", "-c", DAYS_LATER.format(days=13.5))
+    platform.shell(DAYS_LATER.format(days=13.5))
     ray = signed_in(chromium, platform, "ray")
     ray.goto(f"{platform.url}/projects/default/notifications/")
     expect(ray.get_by_text(re.compile("expires soon", re.IGNORECASE)).first).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Pending")
-    platform.manage("shell", "-c", DAYS_LATER.format(days=14.01))
+    platform.shell(DAYS_LATER.format(days=14.01))
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Expired")
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
@@ -167,7 +167,6 @@ def test_what_nobody_decides_is_reminded_of_and_expires(
 
 def test_the_pages_fit_a_phone(platform: Platform, chromium: Browser, people: dict[str, MLOpsClient]) -> None:
     page = signed_in(chromium, platform, "ray")
-    page.set_viewport_size({"width": 375, "height": 800})
     (last, *_) = people["ray"].list_approvals()
     for path in (
         "approvals/?show=decided",
@@ -176,5 +175,5 @@ def test_the_pages_fit_a_phone(platform: Platform, chromium: Browser, people: di
         "approval-policies/new/",
     ):
         page.goto(f"{platform.url}/projects/default/{path}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
+        fits_a_phone(page)
         no_barrier(page)

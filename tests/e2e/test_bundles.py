@@ -7,13 +7,12 @@ import random
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from podstack import ConflictError
-from tests.e2e.conftest import Platform, start_platform, stop_platform
+from tests.e2e.conftest import Platform, another_platform
 
 pytestmark = pytest.mark.slow
 
@@ -77,29 +76,24 @@ def test_a_version_travels_to_another_server(platform: Platform, tmp_path: Path)
     grown = [peak - before[pid] for pid, peak in peaks(platform).items() if pid in before]
     assert max(grown) < ALLOWED, grown
 
-    with tempfile.TemporaryDirectory(prefix="platform-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        other = start_platform(Path(folder) / "var", WEB_WORKERS="1", BUNDLE_TRUSTED_KEYS=key)
-        try:
-            there = other.client()
-            before = peaks(other)
-            made = there.import_model_version(bundle)
-            grown = [peak - before[pid] for pid, peak in peaks(other).items() if pid in before]
-            assert max(grown) < ALLOWED, grown
-            assert run_snippet(other, IMPORT, tmp_path) == f"traveller 2 Ready {platform.url}\n"
-            assert (made.status, made.manifest_digest, made.tags) == (
-                "Ready",
-                version.manifest_digest,
-                {"k": "v"},
-            )
-            assert made.origin and made.origin["server"] == platform.url
-            assert made.origin["history"]["transitions"][0]["note"] == "Go."
-            there.download_model_version("traveller", 1, tmp_path / "back")
-            for path in (tmp_path / "model").iterdir():
-                assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
-            back = there.export_model_version("traveller", 1, tmp_path / "back.zip")
-            with pytest.raises(ConflictError) as caught:
-                here.import_model_version(back)
-            assert caught.value.code == "signer_unknown"
-        finally:
-            stop_platform(other)
+    with another_platform(WEB_WORKERS="1", BUNDLE_TRUSTED_KEYS=key) as other:
+        there = other.client()
+        before = peaks(other)
+        made = there.import_model_version(bundle)
+        grown = [peak - before[pid] for pid, peak in peaks(other).items() if pid in before]
+        assert max(grown) < ALLOWED, grown
+        assert run_snippet(other, IMPORT, tmp_path) == f"traveller 2 Ready {platform.url}\n"
+        assert (made.status, made.manifest_digest, made.tags) == (
+            "Ready",
+            version.manifest_digest,
+            {"k": "v"},
+        )
+        assert made.origin and made.origin["server"] == platform.url
+        assert made.origin["history"]["transitions"][0]["note"] == "Go."
+        there.download_model_version("traveller", 1, tmp_path / "back")
+        for path in (tmp_path / "model").iterdir():
+            assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
+        back = there.export_model_version("traveller", 1, tmp_path / "back.zip")
+        with pytest.raises(ConflictError) as caught:
+            here.import_model_version(back)
+        assert caught.value.code == "signer_unknown"

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from statistics import quantiles
 
 import pytest
 
-from tests.e2e.conftest import Platform, start_platform, stop_platform
+from tests.e2e.conftest import Platform, another_platform
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -65,13 +64,8 @@ class Receiver:
 @pytest.fixture(scope="module")
 def telling() -> Iterator[Platform]:
     """A platform whose webhooks may reach this machine."""
-    with tempfile.TemporaryDirectory(prefix="platform-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        running = start_platform(Path(folder) / "var", WEB_WORKERS="2", WEBHOOKS_TO_PRIVATE="1")
-        try:
-            yield running
-        finally:
-            stop_platform(running)
+    with another_platform(WEB_WORKERS="2", WEBHOOKS_TO_PRIVATE="1") as started:
+        yield started
 
 
 @pytest.fixture
@@ -137,9 +131,7 @@ def test_with_the_broker_away_writes_go_on_and_all_is_told_afterwards(
 
 def test_a_reviewer_gets_one_letter_whatever_dies(telling: Platform, tmp_path: Path) -> None:
     ann, ray = telling.member("ann", "contributor"), telling.member("ray", "maintainer")
-    telling.manage(
-        "shell",
-        "-c",
+    telling.shell(
         "from accounts.models import User; User.objects.filter(username='ray').update(email='ray@x.org')",
     )
     (tmp_path / "w.txt").write_text("1 2 3")
