@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from podstack import MLOpsClient
+from tests.e2e.browser import fits_a_phone
 from tests.e2e.conftest import Platform
 from tests.e2e.test_approvals import chromium, signed_in  # noqa: F401
 from tests.e2e.test_portal import no_barrier
@@ -97,8 +98,7 @@ def test_the_drawing_is_moved_by_the_keyboard_and_fits_a_phone(platform: Platfor
     assert before is not None
     assert after is not None
     assert after["width"] > before["width"]
-    page.set_viewport_size({"width": 375, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    fits_a_phone(page)
     with page.expect_download() as svg:
         page.get_by_role("link", name="SVG").click()
     assert svg.value.suggested_filename == "lineage-model-traced.svg"

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from podstack import MLOpsClient
+from tests.e2e.browser import fits_a_phone
 from tests.e2e.conftest import Platform
 from tests.e2e.test_approvals import chromium, signed_in  # noqa: F401
 from tests.e2e.test_portal import no_barrier
@@ -82,14 +83,14 @@ def test_compared_runs_are_drawn_and_the_choice_stands_in_the_address(
     expect(page.locator("#charts .u-over")).to_be_visible()
     page.get_by_label("Log scale").check()
     page.get_by_label("Over").select_option("time")
-    assert "log=1" in page.url
-    assert "x=time" in page.url
+    expect(page).to_have_url(re.compile("log=1"))
+    expect(page).to_have_url(re.compile("x=time"))
     page.get_by_role("tab", name="Scatter").click()
     page.get_by_label("Up", exact=True).select_option(label="lr")
     expect(page.locator("#charts circle").first).to_be_visible()
     page.reload()
     expect(page.get_by_role("tab", name="Scatter")).to_have_attribute("aria-selected", "true")
-    assert page.get_by_label("Up", exact=True).evaluate("field => field.selectedOptions[0].label") == "lr"
+    expect(page.get_by_label("Up", exact=True).locator("option:checked")).to_have_text("lr")
     page.get_by_role("tab", name="Scatter").press("ArrowRight")
     expect(page.get_by_role("tab", name="Parallel coordinates")).to_be_focused()
     expect(page.locator("#charts path.line")).to_have_count(2)
@@ -98,8 +99,7 @@ def test_compared_runs_are_drawn_and_the_choice_stands_in_the_address(
     expect(page.locator("#charts rect.bar-of")).to_have_count(4)
     page.emulate_media(color_scheme="dark")
     no_barrier(page)
-    page.set_viewport_size({"width": 375, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    fits_a_phone(page)
 
 
 def test_compared_versions_show_what_is_better_and_fold_what_is_equal(platform: Platform, page: Page) -> None:

@@ -139,7 +139,7 @@ def test_signing_out_ends_the_session(platform: Platform, pia: MLOpsClient, chro
     expect(opened.get_by_label("Password")).to_be_visible()
     opened.goto(where(platform, "models/"))
     expect(opened.get_by_label("Password")).to_be_visible()
-    answer = requests.get(where(platform, "models/"), cookies=before, allow_redirects=False, timeout=10)
+    answer = requests.get(where(platform, "models/"), cookies=before, allow_redirects=False, timeout=60)
     assert answer.status_code == 302  # the old cookie opens nothing
     opened.context.close()
 
@@ -167,8 +167,8 @@ def test_a_viewer_sees_no_button_that_viewers_may_not_press(
                 expect(opened.get_by_role(role, name=name, exact=True)).to_have_count(0)
     cookies = {each["name"]: each["value"] for each in opened.context.cookies()}
     address = where(platform, "models/there/delete/")
-    assert requests.get(address, cookies=cookies, timeout=10).status_code == 403
+    assert requests.get(address, cookies=cookies, timeout=60).status_code == 403
     forged = {"confirm": "there", "csrfmiddlewaretoken": cookies["csrftoken"]}
-    answer = requests.post(address, forged, cookies=cookies, headers={"Referer": address}, timeout=10)
+    answer = requests.post(address, forged, cookies=cookies, headers={"Referer": address}, timeout=60)
     assert answer.status_code == 403
     assert pia.get_model("there").name == "there"

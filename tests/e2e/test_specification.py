@@ -128,7 +128,7 @@ def test_a_bare_state_dict_fails_with_a_sentence_until_a_predictor_comes_with_it
     with pytest.raises(DeploymentFailed, match="state_dict"):
         deployment.wait(timeout=60)
     headers = {"Authorization": f"Bearer {platform.token}"}
-    answer = requests.post(deployment.endpoint_url, json={"instances": [[1]]}, headers=headers, timeout=10)
+    answer = requests.post(deployment.endpoint_url, json={"instances": [[1]]}, headers=headers, timeout=60)
     assert answer.status_code == 503
     assert "state_dict" in answer.json()["detail"]
 
