@@ -182,13 +182,31 @@ def test_what_only_mlflow_can_load_says_what_is_missing(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_a_transformers_folder_needs_its_packages(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "files", "sentence"),
+    [
+        (
+            "BertForSequenceClassification",
+            {"tokenizer__json": "{}"},
+            r"'torch'|'transformers'|could not be loaded",
+        ),
+        ("BertForSequenceClassification", {}, "no tokenizer beside it; save it into the same folder"),
+        (
+            "ViTForImageClassification",
+            {},
+            r"ViTForImageClassification, which is not served .* put a predictor\.py",
+        ),
+    ],
+)
+def test_a_transformers_folder_says_what_it_lacks(
+    tmp_path: Path, architecture: str, files: dict[str, str], sentence: str
+) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     weights = len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
-    config = json.dumps({"model_type": "bert", "architectures": ["BertForSequenceClassification"]})
-    folder = samples.folder(tmp_path / "m", model__safetensors=weights, config__json=config)
+    config = json.dumps({"model_type": "bert", "architectures": [architecture]})
+    folder = samples.folder(tmp_path / "m", model__safetensors=weights, config__json=config, **files)
     assert detect(folder).format == "transformers"
-    with pytest.raises(CannotLoad, match=r"'torch'|'transformers'|could not be loaded"):
+    with pytest.raises(CannotLoad, match=sentence):
         load(folder)
 
 
