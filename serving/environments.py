@@ -244,8 +244,8 @@ def _command(python: str, listed: Path) -> list[str]:
     beside = str(Path(sys.executable).parent)
     uv = shutil.which("uv", path=os.pathsep.join([os.environ.get("PATH", os.defpath), beside]))
     words = ["--only-binary", ":all:", "-r", str(listed)]
-    if uv:
-        return [uv, "pip", "install", "--no-progress", "--python", python, *words]
+    if uv:  # pip compiles by itself; serving processes write nothing, so each would compile anew whatever it imports
+        return [uv, "pip", "install", "--no-progress", "--compile-bytecode", "--python", python, *words]
     return [
         sys.executable,
         "-m",

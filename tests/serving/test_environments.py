@@ -65,6 +65,11 @@ def test_packages_are_installed_before_those_of_the_platform(tmp_path: Path, ind
     assert run(one, "import tinypack, numpy; print(tinypack.VALUE)") == "1.0"
 
 
+def test_packages_are_compiled_once_and_not_at_each_start(tmp_path: Path, index: Path) -> None:
+    one = built(Environments(tmp_path / "e", 100, 100), asked(tmp_path / "m", "tinypack"))
+    assert len(list(one.folder.rglob("__pycache__/tinypack.*.pyc"))) == 1
+
+
 def test_two_at_once_build_once_and_the_next_engine_builds_nothing(tmp_path: Path, index: Path) -> None:
     all_of_them, path = Environments(tmp_path / "e", 100, 100), asked(tmp_path / "m", "tinypack")
     with ThreadPoolExecutor(4) as pool:
