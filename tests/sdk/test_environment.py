@@ -162,7 +162,7 @@ def test_a_git_that_hangs_is_waited_for_one_second(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     before = time.monotonic()
     assert git(tmp_path) == {}
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 15
 
 
 def test_a_gpu_has_its_name_from_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,7 +299,8 @@ def test_small_answers_are_not_held_back(engine: Engine, summing: Path) -> None:
         client.request("POST", "/predict", b'{"instances": [[1, 2]]}', {"X-Serving-Key": service["key"]})
         client.getresponse().read()
         took.append(time.perf_counter() - began)
-    assert sorted(took)[15] < 0.03
+    # What TCP holds back takes 0.04 s each time, what a busy machine holds back does so at times.
+    assert sorted(took)[5] < 0.03
     engine.delete("quick")
 
 
