@@ -11,7 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 TORCH_VERSION := 2.13.0
-JOBS ?= 2
+# Two of them mostly wait for processes that they started, see GROUPS in tests/conftest.py.
+JOBS ?= 3
 
 VENV := .venv
 PY := $(VENV)/bin/python

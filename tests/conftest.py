@@ -124,24 +124,25 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         connection.settings_dict["TEST"]["TEMPLATE"] = databases.migrated()
 
 
-# These start many processes: one worker runs them all, one after the other, beside the other tests.
-HEAVY = (
-    "tests/cluster/",
-    "tests/deployments/engines/",
-    "tests/e2e/",
-    "tests/launcher/",
-    "tests/serving/test_faults.py",
-)
+# These start many processes, and wait for them: one worker runs a group, one test after the other.
+GROUPS = {
+    "tests/e2e/": "platform",
+    "tests/cluster/": "processes",
+    "tests/deployments/engines/": "processes",
+    "tests/launcher/": "processes",
+    "tests/serving/test_faults.py": "processes",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Heavy tests are a group; what stands in unproven.txt is run and told, and stops nothing."""
+    """Heavy tests are two groups; what stands in unproven.txt is run and told, and stops nothing."""
     lines = (ROOT / "tests" / "unproven.txt").read_text().splitlines()
     unproven = tuple(line for line in lines if line and not line.startswith("#"))
     for item in items:
-        if item.nodeid.startswith(HEAVY):
-            item.add_marker(pytest.mark.xdist_group("heavy"))
+        for folder, group in GROUPS.items():
+            if item.nodeid.startswith(folder):
+                item.add_marker(pytest.mark.xdist_group(group))
         if item.nodeid.startswith(unproven):
             item.add_marker(pytest.mark.xfail(reason="named in tests/unproven.txt", strict=False))
 
