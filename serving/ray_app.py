@@ -8,19 +8,13 @@ that its version asks for and without the environment of the node, which holds t
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 import os
-import shutil
 import time
 import traceback
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from ray import serve
@@ -30,12 +24,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from yarl import URL
 
 from serving.engine import settings_from
+from serving.fetched import files_of
 from serving.node import OneService, home_of_this_user
 from serving.problems import CannotLoad, Problem
 from serving.service import Spec
 
-FETCH_SECONDS = 60
-PIECE = 1 << 20
 TRIES = 2
 CONNECT_SECONDS = 5
 LOGS = "serving"  # below the session's folder of logs; the platform looks for them there
@@ -152,48 +145,8 @@ async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _folder_of(wanted: Mapping[str, Any]) -> Path:
-    """The folder with the model's files, fetched once per node; others who know its name may read it."""
+    """Where the model's files lie on this node."""
     if not wanted["files_url"]:
         return Path(wanted["model_dir"])
-    digest: str = wanted["files_digest"]
-    target = home_of_this_user() / "models" / digest
-    target.parent.mkdir(mode=0o711, exist_ok=True)
-    with open(target.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.is_dir():
-            draft = target.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            _fetch_all(wanted["files_url"], wanted["key"], draft)
-            draft.rename(target)
-    return target
-
-
-def _fetch_all(url: str, key: str, folder: Path) -> None:
-    try:
-        with _open(url, key) as answer:
-            files = json.load(answer)["files"]
-        for file in files:
-            _fetch(file, url, key, folder)
-    except OSError as error:
-        raise CannotLoad(f"The model's files could not be fetched from {url}: {error}.") from error
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _fetch(file: Mapping[str, str], url: str, key: str, folder: Path) -> None:
-    path = folder / file["path"]
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise CannotLoad(f"The file {file['path']!r} would lie outside of the model's folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    with _open(f"{url}/{quote(file['sha256'])}", key) as answer, path.open("wb") as target:
-        while piece := answer.read(PIECE):
-            digest.update(piece)
-            target.write(piece)
-    if digest.hexdigest() != file["sha256"]:
-        raise CannotLoad(f"The bytes that came for {file['path']!r} are others than were announced.")
-
-
-def _open(url: str, key: str) -> Any:
-    request = urllib.request.Request(url, headers={"X-Serving-Key": key})  # noqa: S310
-    return urllib.request.urlopen(request, timeout=FETCH_SECONDS)  # noqa: S310
+    home = home_of_this_user() / "models"
+    return files_of(home, wanted["files_digest"], wanted["files_url"], wanted["key"])

@@ -36,9 +36,12 @@ SECONDS = 120
 
 
 @pytest.fixture
-def ann(gateway: GatewayProcess, engine: RayEngine, settings: Any, tmp_path: Path) -> Person:
-    """An admin of a project; endpoints run on the cluster unless they say otherwise."""
+def ann(
+    gateway: GatewayProcess, engine: RayEngine, live_server: Any, settings: Any, tmp_path: Path
+) -> Person:
+    """An admin of a project; endpoints run on the cluster, whose nodes fetch models, unless they say otherwise."""
     settings.SERVING_ENGINE, settings.SERVING_MODELS_DIR = "ray", tmp_path / "models"
+    settings.RAY_MODEL_FILES, settings.PUBLIC_URL = "download", live_server.url
     settings.GPU_TYPES, settings.NO_GPU = ("T4", "A10", "A100", "H100"), "wait"
     return make_person(make_project(), username="ann")
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
 from serving.node import OneService
 from serving.problems import CannotLoad
 from serving.service import Settings, Spec
+from tests.waiting import until
 
 WHO = """
 import os
@@ -60,6 +65,30 @@ def test_services_of_one_machine_have_processes_and_accounts_of_their_own(model_
     assert "it was loaded" in (model_dir.parent / "logs" / "one.log").read_text()
     services[1].end()
     assert not Path(f"/proc/{pids[1]}").exists()
+
+
+def test_nothing_is_left_of_one_whose_process_is_killed(model_dir: Path) -> None:
+    program = (
+        "import sys, time; from tests.serving.test_node import asked, started; from pathlib import Path\n"
+        f"service = started(Path({str(model_dir)!r}), 'killed')\n"
+        "print(asked(service).json()['predictions'][0][0], flush=True); time.sleep(600)"
+    )
+    environ = {**os.environ, "TMPDIR": str(model_dir.parent)}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+
+
+def test_one_whose_serving_process_ends_says_so(model_dir: Path) -> None:
+    service = started(model_dir, "ended")
+    pid = asked(service).json()["predictions"][0][0]
+    os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
+    with pytest.raises(CannotLoad, match="ended by force while it served"):
+        until(lambda: not service.ready(), 10)
+    service.end()
 
 
 def test_a_model_that_cannot_be_loaded_says_why(model_dir: Path) -> None:
