@@ -68,6 +68,9 @@ def set_approval_policy(
     people, known = _people(project, reviewers), _groups(project, groups)
     model = find_model(project, model_name) if model_name is not None else None
     with transaction.atomic():
+        there = ApprovalPolicy.objects.select_for_update(of=("self",))
+        old = there.filter(project=project, model=model, stage=target).first()
+        before = None if old is None else facts(old)
         policy, _ = ApprovalPolicy.objects.update_or_create(
             project=project,
             model=model,
@@ -78,7 +81,10 @@ def set_approval_policy(
         policy.reviewers.set(people)
         policy.groups.set(known)
         _check_enough(policy)
-        record(actor, "set_approval_policy", "policy", label(policy), project=project, after=facts(policy))
+        after = facts(policy)
+        record(
+            actor, "set_approval_policy", "policy", label(policy), project=project, before=before, after=after
+        )
     return policy
 
 
@@ -129,6 +135,8 @@ def _follow(request: ApprovalRequest, actor: Actor) -> None:
     request.reason = "The policy was removed: ask again, and it applies at once."
     request.decided_by, request.decided_at = actor.user, timezone.now()
     request.save(update_fields=["state", "reason", "decided_by", "decided_at"])
+    after = {"state": request.state, "reason": request.reason}
+    record(actor, "supersede_approval", "approval", request.public_id, project=request.project, after=after)
     tell_of_end(request)
 
 
@@ -183,6 +191,21 @@ def policy_for(model: RegisteredModel, stage: Stage) -> ApprovalPolicy | None:
     rows = ApprovalPolicy.objects.filter(project=model.project_id, stage=stage)
     rows = rows.filter(Q(model=None) | Q(model=model))
     return rows.order_by("model_id").first()  # PostgreSQL sorts NULL last
+
+
+def kept_policy(model: RegisteredModel, stage: Stage, policy_id: int | None) -> ApprovalPolicy | None:
+    """The policy that covers a move, which nobody removes before the transaction ends.
+
+    One that was removed while its lock was waited for leaves the move to the next that covers it.
+    """
+    while policy_id is not None:
+        rows = ApprovalPolicy.objects.select_for_update(no_key=True, of=("self",))
+        policy = rows.filter(pk=policy_id).first()
+        if policy is not None:
+            return policy
+        other = policy_for(model, stage)
+        policy_id = None if other is None else other.pk
+    return None
 
 
 def policies_of(project: Project) -> QuerySet[ApprovalPolicy]:

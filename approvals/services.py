@@ -11,12 +11,12 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project, User
-from accounts.permissions import Actor, may, require
+from accounts.permissions import Actor, may, require, system_actor
 from approvals import announcements
 from approvals.checks import Evidence, evidence_of
 from approvals.choices import EventKind, RequestState, Vote
 from approvals.models import ApprovalPolicy, ApprovalRequest, RequestEvent, Review
-from approvals.policies import check_stage, hold_rules, policy_for
+from approvals.policies import check_stage, hold_rules, kept_policy, policy_for
 from approvals.queries import find_request
 from approvals.reviewers import reviewers_for
 from common import sql
@@ -81,7 +81,7 @@ def transition_stage(
         around = _around(version, target)
         _check_move(actor, version, target)
         archive = around.archive_previous if archive_previous is None else archive_previous
-        policy = _kept_policy(around.policy_id)
+        policy = kept_policy(version.model, target, around.policy_id)
         if policy is None:
             return _move(actor, version, target, note, archive, around)
         if bypass_reason.strip():
@@ -208,13 +208,6 @@ def _around(version: ModelVersion, target: Stage) -> Around:
     return Around(*found)
 
 
-def _kept_policy(policy_id: int | None) -> ApprovalPolicy | None:
-    """The policy, which nobody removes before the transaction ends."""
-    if policy_id is None:
-        return None
-    return ApprovalPolicy.objects.select_for_update(no_key=True, of=("self",)).filter(pk=policy_id).first()
-
-
 def _check_move(actor: Actor, version: ModelVersion, target: Stage) -> None:
     if version.stage == target:
         raise Conflict(
@@ -265,6 +258,13 @@ def _make_room(actor: Actor, version: ModelVersion, archive_previous: bool) -> N
             raise Conflict(
                 f"Version {other.number} of {version.model.name} stands in Production, and only one may.",
                 "Archive it with this move (archive_previous), or move it first.",
+                code="production_taken",
+                items=[f"version {other.number}"],
+            )
+        if policy_for(version.model, Stage.ARCHIVED) is not None:
+            raise Conflict(
+                f"Version {other.number} of {version.model.name} stands in Production, and a policy guards Archived.",
+                f"Move version {other.number} out of Production first, by its own request.",
                 code="production_taken",
                 items=[f"version {other.number}"],
             )
@@ -414,7 +414,7 @@ def _locked(request: ApprovalRequest) -> ApprovalRequest | None:
     request = rows.get(pk=request.pk)
     if version is None:
         if request.is_open:
-            _end(request, RequestState.SUPERSEDED, "The version was deleted.", None)
+            _end(request, RequestState.SUPERSEDED, "The version was deleted.", system_actor())
         return None
     request.version = version
     return request
@@ -527,21 +527,20 @@ def _supersede_others(version: ModelVersion, actor: Actor) -> None:
         _supersede_if_moved(request, actor)
 
 
-def _end(request: ApprovalRequest, state: RequestState, reason: str, actor: Actor | None) -> None:
+def _end(request: ApprovalRequest, state: RequestState, reason: str, actor: Actor) -> None:
     """The one place where a request ends."""
     request.state, request.reason = state, reason
-    request.decided_by = None if actor is None or actor.user.is_system else actor.user
+    request.decided_by = None if actor.user.is_system else actor.user
     request.decided_at = timezone.now()
     request.save(update_fields=["state", "reason", "decided_by", "decided_at", "transition"])
-    if actor is not None:
-        record(
-            actor,
-            f"{ENDINGS[state]}_approval",
-            "approval",
-            request.public_id,
-            project=request.project,
-            after={"state": state, "reason": reason},
-        )
+    record(
+        actor,
+        f"{ENDINGS[state]}_approval",
+        "approval",
+        request.public_id,
+        project=request.project,
+        after={"state": state, "reason": reason},
+    )
     announcements.tell_of_end(request)
 
 

@@ -12,22 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from accounts.choices import Role
 from accounts.permissions import system_actor
 from approvals import services
 from approvals.models import ApprovalPolicy, ApprovalRequest
-from approvals.policies import set_approval_policy, set_promotion_rules
+from approvals.policies import delete_approval_policy, set_approval_policy, set_promotion_rules
+from common import sql
 from common.errors import DomainError
 from registry import aliases
 from registry.models import AliasMove, ModelVersion, StageTransition
 from tests.factories import Person, make_person, make_project, make_version
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -216,3 +218,31 @@ def test_an_alias_moved_by_two_at_once_has_a_row_for_each_move(people: list[Pers
         made = list(AliasMove.objects.order_by("id")[before:])
         assert len(made) in (1, 2)
         assert all(later.from_version_id == earlier.to_version_id for earlier, later in pairwise(made))
+
+
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+def test_a_move_during_the_removal_of_a_model_s_policy_waits_for_the_project_s(people: list[Person]) -> None:
+    ann, ray, _ = people
+    make_version(ann, "m")
+    set_approval_policy(**where(ray))
+    own = set_approval_policy(**where(ray), model_name="m")
+    removed = Event()
+
+    def remove() -> None:
+        try:
+            with transaction.atomic():
+                delete_approval_policy(**where(ray), policy_id=own.pk)
+                removed.set()
+                until(lambda: sql.row(WAITS, [])[0] > 0, 30)  # type: ignore[index]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        removal = pool.submit(remove)
+        assert removed.wait(30)
+        asked = services.transition_stage(**where(ann), model_name="m", ref=1, stage="Production")
+        removal.result(30)
+    assert isinstance(asked, ApprovalRequest)
+    assert ModelVersion.objects.get().stage == "None"

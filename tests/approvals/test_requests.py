@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from accounts.choices import Role, Scope
 from accounts.models import AuditEntry, Membership
+from approvals import policies, tasks
 from approvals.models import ApprovalPolicy, ApprovalRequest, Review
 from approvals.tasks import look_after_requests
 from registry import services as registry_verbs
@@ -350,6 +352,40 @@ def test_a_request_expires_and_can_be_asked_for_again(ann: Person, max_: Person)
     look_after_requests()
     assert get(ann, request_id)["status"] == "Expired"
     assert asked(ann) != request_id
+
+
+def test_of_very_many_requests_each_is_looked_at_in_its_turn(ann: Person, max_: Person) -> None:
+    guarded(max_)
+    for ref in (1, 2):
+        asked(ann, ref)
+        trash.delete_version(actor=max_.actor, project=ann.project, model_name="m", ref=ref)
+    now, left = timezone.now(), [2]
+    for turn in range(3):
+        tasks.look_after(now + turn * timedelta(seconds=tasks.PERIOD), most=1)
+        left.append(ApprovalRequest.objects.filter(state="Pending").count())
+    assert all(before - after <= 1 for before, after in pairwise(left))
+    assert left[-1] == 0
+
+
+def test_what_stands_in_production_is_not_archived_past_a_policy_for_archived(
+    ann: Person, max_: Person
+) -> None:
+    move(ann, stage="Production")
+    guarded(max_, stage="Archived")
+    answer = move(ann, 2, archive_previous=True)
+    assert (answer.status_code, answer.json()["code"]) == (409, "production_taken")
+    assert "a policy guards Archived" in answer.json()["detail"]
+    assert stage_of(ann) == "Production"
+
+
+def test_a_request_that_ends_with_its_policy_leaves_an_entry(ann: Person, max_: Person) -> None:
+    guarded(max_)
+    request_id = asked(ann)
+    policies.delete_approval_policy(
+        actor=max_.actor, project=ann.project, policy_id=ApprovalPolicy.objects.get().pk
+    )
+    entry = AuditEntry.objects.get(object_id=request_id, verb="supersede_approval")
+    assert entry.actor == max_.user
 
 
 def test_reviewers_are_reminded_once_before_it_expires(ann: Person, max_: Person) -> None:
