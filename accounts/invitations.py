@@ -19,14 +19,16 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.choices import Door, Right, Role
 from accounts.models import Invitation, Membership, Project, User
-from accounts.permissions import Actor, require
+from accounts.permissions import Actor, may, require
 from accounts.services import confirm_address
 from common.checks import check_text, shorten
 from common.errors import Conflict, Invalid, Missing
 from common.jobs import enqueue
 
 GOOD_FOR = timedelta(days=7)
-SIGNER = Signer(salt="accounts.invitation")
+# Two links to one invitation: only who could read the letter has shown that the address is theirs.
+SHOWN = Signer(salt="accounts.invitation")
+LETTER = Signer(salt="accounts.invitation.letter")
 
 
 def invite(*, actor: Actor, project: Project, email: str, role: str) -> Invitation:
@@ -84,7 +86,11 @@ def accept_invitation(*, user: User, link: str, door: Door = Door.PORTAL) -> Mem
 
 
 def join(*, link: str, username: str, password: str) -> User:
-    """A new person with this name and password, who is a member at once."""
+    """A new person with this name and password, who is a member at once.
+
+    By the letter's link they have the letter's address, too. Who was shown the other link may be anybody, the
+    inviter for one, so they have none: its owner would come to an account whose password another knows.
+    """
     check_text("username", username, max_length=150, required=True)
     try:
         UnicodeUsernameValidator()(username)
@@ -92,7 +98,7 @@ def join(*, link: str, username: str, password: str) -> User:
         raise Invalid.field("username", f"username is {shorten(username)}. {error.message}") from error
     with transaction.atomic():
         row = find_invitation(link, lock=True)
-        user = User(username=username, email=row.email)
+        user = User(username=username, email=row.email if is_letter(link) else "")
         try:
             validate_password(password, user)
         except ValidationError as error:
@@ -111,12 +117,12 @@ def join(*, link: str, username: str, password: str) -> User:
 
 
 def find_invitation(link: str, *, lock: bool = False) -> Invitation:
-    """The open invitation that a link's last part stands for, or Missing."""
+    """The open invitation that a link's last part stands for, or Missing; also when who sent it may not any more."""
     rows = Invitation.objects.select_related("project", "created_by")
     if lock:
         rows = rows.select_for_update(of=("self",))
     try:
-        row = rows.filter(pk=int(SIGNER.unsign(link))).first()
+        row = rows.filter(pk=int((LETTER if is_letter(link) else SHOWN).unsign(link))).first()
     except (BadSignature, ValueError):
         row = None
     if row is None or not row.is_open:
@@ -125,7 +131,28 @@ def find_invitation(link: str, *, lock: bool = False) -> Invitation:
             "Ask who invited you for another one.",
             code="invitation_not_found",
         )
+    if not _may_still_invite(row.created_by, row.project):
+        raise Missing(
+            f"{row.created_by.username}, who sent this invitation, is no admin of {row.project.name} any more.",
+            "Ask one of its admins for another one.",
+            code="invitation_not_found",
+        )
     return row
+
+
+def is_letter(link: str) -> bool:
+    """Whether this is the last part of the link in the letter, which nobody else was shown."""
+    try:
+        LETTER.unsign(link)
+    except BadSignature:
+        return False
+    return True
+
+
+def _may_still_invite(inviter: User, project: Project) -> bool:
+    operates = inviter.is_superuser and inviter.is_active
+    actor = Actor(user=inviter, door=Door.PORTAL)
+    return operates or (inviter.is_active and may(actor, project, Right.ADMIN)) or inviter.is_system
 
 
 def invitations_of(project: Project) -> QuerySet[Invitation]:
@@ -134,9 +161,9 @@ def invitations_of(project: Project) -> QuerySet[Invitation]:
     return rows.select_related("created_by").order_by("-id")
 
 
-def link_of(invitation: Invitation) -> str:
-    """The address in the letter."""
-    path = reverse("accounts:invitation", args=[SIGNER.sign(str(invitation.pk))])
+def link_of(invitation: Invitation, *, signer: Signer = SHOWN) -> str:
+    """The address that lets somebody join; signed by LETTER, the one in the letter."""
+    path = reverse("accounts:invitation", args=[signer.sign(str(invitation.pk))])
     return settings.PUBLIC_URL.rstrip("/") + path
 
 
@@ -147,7 +174,7 @@ def mail_invitation(invitation_id: int) -> None:
         return
     EmailMessage(
         subject=f"{row.created_by.username} invites you to {' '.join(row.project.name.split())}",
-        body=f"Join {row.project.name} in the Model Registry as {row.role}:\n\n{link_of(row)}\n\n"
+        body=f"Join {row.project.name} in the Model Registry as {row.role}:\n\n{link_of(row, signer=LETTER)}\n\n"
         f"The link is good for you alone, until {row.expires_at:%Y-%m-%d %H:%M} UTC.\n",
         to=[row.email],
         headers={"Message-ID": f"<invitation-{row.pk}@model-registry>", "Auto-Submitted": "auto-generated"},

@@ -80,6 +80,20 @@ def test_a_link_that_is_old_withdrawn_replaced_or_made_up_is_good_for_nothing(an
         assert Client().post(made_up, NEW).status_code == 404
 
 
+def test_an_invitation_by_who_is_no_admin_any_more_is_good_for_nothing(ann: Person) -> None:
+    make_person(ann.project, Role.ADMIN)
+    invite(ann)
+    address = link(ann)
+    Membership.objects.filter(user=ann.user).update(role=Role.MAINTAINER)
+    for answer in (Client().get(address), Client().post(address, NEW)):
+        said = "ann, who sent this invitation, is no admin of Alpha any more."
+        assert (answer.status_code, said in answer.content.decode()) == (404, True)
+    Membership.objects.filter(user=ann.user).update(role=Role.ADMIN)
+    assert Client().get(address).status_code == 200
+    User.objects.filter(pk=ann.user.pk).update(is_active=False)
+    assert Client().post(address, NEW).status_code == 404
+
+
 def test_who_has_an_account_joins_with_it_and_keeps_a_role(ann: Person) -> None:
     bob = make_person(make_project("beta"), username="bob")
     invite(ann)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,15 +13,15 @@ from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnec
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.sessions.backends.db import SessionStore
+from django.core import mail
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts import invitations
-from accounts.choices import Door
+from accounts.choices import Door, Role
 from accounts.models import User
 from accounts.permissions import Actor
 from accounts.services import update_profile
-from tests.factories import make_person, make_project
+from tests.factories import make_person, make_project, run_jobs
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough phrase 7"
@@ -66,13 +67,34 @@ def test_an_address_that_an_operator_wrote_keeps_its_password() -> None:
     assert User.objects.count() == 2
 
 
+def invited(address: str) -> tuple[str, str]:
+    """Invites to the project alpha by its page: the link that the page shows, and the one in the letter."""
+    ann = make_person(make_project("alpha"), Role.ADMIN, username="ann")
+    browser = Client()
+    browser.force_login(ann.user)
+    page = browser.post(
+        "/projects/alpha/invitations/", {"email": address, "role": "viewer"}, follow=True
+    ).content.decode()
+    run_jobs()
+    links = [re.search(r"http://[^/]+(/invitations/[\w:-]+/)", text) for text in (page, mail.outbox[-1].body)]
+    assert links[0] and links[1]
+    return links[0][1], links[1][1]
+
+
 def test_an_address_that_a_letter_reached_keeps_its_password() -> None:
-    ann = make_person(make_project("alpha"), username="ann")
-    made = invitations.invite(actor=ann.actor, project=ann.project, email="new@example.com", role="viewer")
-    invitations.join(
-        link=invitations.link_of(made).rstrip("/").rpartition("/")[2], username="new", password=PASSWORD
-    )
+    _, sent = invited("new@example.com")
+    assert Client().post(sent, {"username": "new", "password": PASSWORD}).status_code == 302
     assert has_password(come_by_provider("new@example.com"))
+
+
+def test_who_joined_by_the_link_on_the_page_does_not_wait_in_the_account_of_who_was_invited() -> None:
+    shown, sent = invited("paul@example.com")
+    assert shown != sent
+    eve = Client()
+    assert eve.post(shown, {"username": "eve", "password": PASSWORD}).status_code == 302
+    assert eve.get("/projects/alpha/models/").status_code == 200
+    paul = come_by_provider("paul@example.com")
+    assert (paul.username, paul.has_usable_password()) == ("new", False)
 
 
 def test_an_address_that_somebody_claimed_loses_its_password_to_its_owner() -> None:
