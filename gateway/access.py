@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from accounts.choices import Right
-from accounts.rights import ROLE_RIGHTS, no_project, role_too_low, scope_missing, scopes_allow
+from accounts.rights import (
+    ROLE_RIGHTS,
+    no_project,
+    only_its_run,
+    role_too_low,
+    scope_missing,
+    scopes_allow,
+)
 from accounts.tokens import hash_secret, parse_token, token_refused
 from common.errors import Unauthenticated
 from gateway.cache import Cache
@@ -17,7 +24,7 @@ from gateway.database import Away, Database
 # As the REST API notes it, see accounts.services.
 LAST_USE_EVERY = timedelta(minutes=1)
 READ = """
-    SELECT t.id, u.id, t.secret_hash, t.scopes, t.expires_at, t.last_used_at,
+    SELECT t.id, u.id, t.secret_hash, t.scopes, t.only_run, t.expires_at, t.last_used_at,
            CASE WHEN t.project_id IS NULL OR t.project_id = p.id THEN m.role END
     FROM accounts_apitoken t
     JOIN accounts_user u ON u.id = t.user_id AND u.is_active
@@ -35,6 +42,7 @@ class Access:
     user_id: int
     role: str | None
     scopes: Sequence[str]
+    only_run: str
     expires_at: datetime | None
 
     def check(self, slug: str) -> None:
@@ -43,6 +51,8 @@ class Access:
             raise token_refused()
         if self.role is None:
             raise no_project(slug)
+        if self.only_run:
+            raise only_its_run(self.only_run)
         if not scopes_allow(self.scopes, Right.PREDICT):
             raise scope_missing(self.scopes, Right.PREDICT)
         if Right.PREDICT not in ROLE_RIGHTS[self.role]:
@@ -92,10 +102,10 @@ class Accesses:
         found = await self._database.rows(READ, [claim.slug, claim.prefix])
         if not found or not hmac.compare_digest(found[0][2], claim.secret_hash):
             return None
-        token_id, user_id, _, scopes, expires_at, last_used_at, role = found[0]
+        token_id, user_id, _, scopes, only_run, expires_at, last_used_at, role = found[0]
         if last_used_at is None or datetime.now(UTC) - last_used_at > LAST_USE_EVERY:
             self._used.add(token_id)
-        return Access(user_id, role, tuple(scopes), expires_at)
+        return Access(user_id, role, tuple(scopes), only_run, expires_at)
 
 
 def _bearer(authorization: bytes) -> str:

@@ -19,6 +19,7 @@ from accounts.audit import record_refusal
 from accounts.choices import Door, Right
 from accounts.models import ApiToken, Project, User
 from accounts.permissions import Actor, find_project, require
+from accounts.rights import only_its_run
 from common import answers
 from common.api.kept import PAGES
 from common.api.pagination import CursorPages
@@ -134,7 +135,7 @@ def check_only_run(request: Request, run_id: str) -> None:
     body = request.data
     if room == "runs" and not below and isinstance(body, dict) and body.get("id") == run_id:
         return
-    raise Denied(f"This token may write to {run_id} alone.", code="token_of_a_run")
+    raise only_its_run(run_id)
 
 
 def kept(handler: Callable[..., JsonText]) -> Callable[..., JsonText]:

@@ -77,11 +77,13 @@ def test_each_caller_gets_in_or_not(ada: Person, gateway: GatewayProcess) -> Non
     deploy(ada, a_quick_version(ada))
     callers = {role: make_person(ada.project, role) for role in Role.values}
     callers |= {scope: make_person(ada.project, Role.ADMIN, [Scope(scope)]) for scope in Scope.values[:-1]}
-    gone = {name: make_person(ada.project) for name in ("expired", "deactivated", "removed", "elsewhere")}
+    names = ("expired", "deactivated", "removed", "elsewhere", "of a run")
+    gone = {name: make_person(ada.project) for name in names}
     ApiToken.objects.filter(user=gone["expired"].user).update(expires_at=timezone.now())
     User.objects.filter(pk=gone["deactivated"].user.pk).update(is_active=False)
     Membership.objects.filter(user=gone["removed"].user).delete()
     ApiToken.objects.filter(user=gone["elsewhere"].user).update(project=make_project())
+    ApiToken.objects.filter(user=gone["of a run"].user).update(only_run="run_1", scopes=["read", "write"])
     found = {
         name: {
             call(person, slug=ada.project.slug, json={"instances": [[1]]}).status_code,
@@ -91,6 +93,7 @@ def test_each_caller_gets_in_or_not(ada: Person, gateway: GatewayProcess) -> Non
         for name, person in {**callers, **gone}.items()
     }
     refused = {"read": {403}, "expired": {401}, "deactivated": {401}, "removed": {404}, "elsewhere": {404}}
+    refused["of a run"] = {403}
     assert found == {name: refused.get(name, {503}) for name in found}
 
 
