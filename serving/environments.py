@@ -88,6 +88,10 @@ def requirements_of(path: Path) -> list[str]:
         asked = _COMMENT.sub("", line).strip()
         if not asked:
             continue
+        if "$" in asked:  # installers put their environment, the index's password and all, for ${NAME}
+            raise CannotInstall(
+                f"{FILE} asks for {asked[:80]!r} in line {number}; a line may hold no $: write the value itself."
+            )
         bare = _HASH.sub("", asked).strip()
         try:
             plain = Requirement(bare).url is None and not bare.startswith("-")

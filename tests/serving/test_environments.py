@@ -107,6 +107,12 @@ def test_anything_but_names_with_versions_is_refused(tmp_path: Path, line: str) 
         requirements_of(asked(tmp_path, f"numpy\n{line}\n"))
 
 
+def test_nothing_of_the_installers_environment_comes_into_the_list(tmp_path: Path) -> None:
+    line = 'nothing==1.0; platform_version == "${PIP_INDEX_URL}"'
+    with pytest.raises(CannotInstall, match=r"in line 2; a line may hold no \$: write the value itself\."):
+        requirements_of(asked(tmp_path, f"numpy  # costs $0\n{line}\n"))
+
+
 def test_hashes_and_markers_pass(tmp_path: Path) -> None:
     text = f'tinypack[x]>=1,<2 ; python_version >= "3.11" \\\n    --hash=sha256:{"0" * 64}\n'
     assert len(requirements_of(asked(tmp_path, text))) == 1
