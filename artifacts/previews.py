@@ -88,7 +88,15 @@ def _table(text: str, delimiter: str, cut: bool) -> Preview:
 
 
 def _indented(text: str) -> str:
+    """With a line for each value, unless that would be far more to look at than the file."""
+    lines: list[str] = []
+    size = 0
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+            size += len(piece)
+            if size > MOST_TEXT:
+                return text
+            lines.append(piece)
     except (ValueError, RecursionError):
         return text
+    return "".join(lines)

@@ -15,7 +15,8 @@ from rest_framework.parsers import BaseParser
 from common.errors import Invalid, TooLarge
 
 TOO_DEEP = 500
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.S)
+# A string that does not end is one token: else each quote in it would be looked at to the end of the text.
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]:,]', re.S)
 
 
 class StrictJSONParser(BaseParser):

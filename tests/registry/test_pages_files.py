@@ -93,6 +93,14 @@ def unzipped(answer: Any) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def test_json_that_would_be_far_longer_with_a_line_for_each_value_is_shown_as_it_is(ann: Person) -> None:
+    deep = b"[" * 400 + b"0," * 20_000 + b"0" + b"]" * 400
+    make_version(ann, "deep", files={"m/deep.json": deep})
+    answer = browser(ann).get("/projects/alpha/models/deep/versions/1/preview/deep.json").content
+    assert b"0,0,0,0" in answer
+    assert len(answer) < 3 * len(deep)
+
+
 def test_all_files_come_as_one_zip(ann: Person) -> None:
     answer = get(ann, "download/")
     assert answer["Content-Disposition"] == 'attachment; filename="iris-v1.zip"'

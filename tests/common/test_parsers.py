@@ -1,0 +1,18 @@
+"""A body that is no JSON is refused in time that grows with its length alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.factories import make_person, make_project
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_a_long_text_of_quotes_that_does_not_end_is_refused(end: bytes) -> None:
+    ann = make_person(make_project("alpha"))
+    body = b'[{"a": 1, "a": 2}, "' + b'\\"' * (1 << 19) + end
+    answer = ann.api.generic("POST", f"{ann.base}/models", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert "'a' stands there twice" in answer.json()["detail"]
