@@ -8,7 +8,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 import urllib3
 
 from cluster.dashboard import Dashboard
+from launcher.ports import free_port
 
 TOKEN = "ray-token-for-tests-0123456789abcdef"
 MARK = "PODSTACK_TEST_CLUSTER"
@@ -185,9 +185,13 @@ def only_wheels_of(folder: Path) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Ports that neither an outgoing connection nor a worker of Ray (10002 to 19999) takes meanwhile."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = free_port()
+        if port >= 20_000:
+            found.add(port)
+    return list(found)
 
 
 def end_shared_cluster() -> None:

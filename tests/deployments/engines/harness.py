@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ import urllib3
 from deployments.engines.base import Engine
 from deployments.engines.local import LocalEngine
 from deployments.engines.ray import RayEngine
+from launcher.ports import free_port
 from tests.ray_cluster import only_wheels_of, shared_cluster
 from tests.waiting import until
 
@@ -55,8 +55,7 @@ class LocalHarness:
     seconds = 60.0
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
 
     def start(self, folder: Path) -> None:
         self.folder, self.wheels = folder, folder / "wheels"
