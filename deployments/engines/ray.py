@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import urllib3
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from cluster import applications, packages
@@ -28,13 +30,15 @@ from deployments.engines.base import (
     ServiceSpec,
     ServiceState,
 )
-from serving.environments import BUILDING, file_of
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 # The default of 5 starves a model that answers in microseconds.
 MOST_AT_ONCE = 100
 # As long as most endpoints' time-out; a replica without requests ends at once.
 DRAIN_SECONDS = 120
+# Large files, then packages, which have ten minutes by themselves.
+LONGEST_PREPARATION = timedelta(minutes=30)
+PREPARES = "A node of the cluster prepares it: its files, its packages, then the model itself."
 PROBE = urllib3.Timeout(connect=1, read=5)
 NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
 BEGINS, RUNNING = "STARTING", "RUNNING"
@@ -56,6 +60,10 @@ class RayEngine:
         self.dashboard, self.serve_url = dashboard, serve_url.rstrip("/")
         self.files_url, self.most_bytes = files_url, most_bytes
         self.pool = urllib3.PoolManager(retries=False, timeout=PROBE, maxsize=8)
+
+    @property
+    def reads_folders(self) -> bool:
+        return self.files_url is None
 
     def apply(self, spec: ServiceSpec) -> Service:
         with _told():
@@ -135,7 +143,6 @@ class RayEngine:
                 "model_dir": "" if self.files_url else str(spec.model_dir),
                 "files_url": self.files_url(spec.service_id) if self.files_url else "",
                 "files_digest": spec.model_dir.name,
-                "own_packages": file_of(spec.model_dir) is not None,
                 "attempt": attempt,
             },
             "deployments": [
@@ -165,15 +172,15 @@ class RayEngine:
     ) -> Service:
         state = state or _state(app)
         ready = state == ServiceState.READY
-        if installs := state == ServiceState.STARTING and _installs(service_id, app):
-            reason = BUILDING
+        if prepares := state == ServiceState.STARTING and _prepares(service_id, app):
+            reason = PREPARES
         return Service(
             service_id=service_id,
             state=state,
             address=f"{self.serve_url}/{service_id}" if ready else "",
             key=key_of(service_id) if ready else "",
             reason=_reason(app, state) if reason is None else reason,
-            preparing=installs,
+            preparing=prepares,
             replicas=[
                 Replica(one["replica_id"], REPLICA_STATES.get(one["state"], ServiceState.STARTING))
                 for one in _replicas(app)
@@ -225,11 +232,11 @@ def _replicas(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [replica for one in _deployments(app) for replica in one.get("replicas") or []]
 
 
-def _installs(service_id: str, app: Mapping[str, Any]) -> bool:
-    """Whether replicas begin on their nodes and may be installing packages there, for as long as the node allows."""
-    wanted = applications.wanted(service_id)
-    asked = wanted is not None and wanted["args"].get("own_packages")
-    return bool(asked) and any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
+def _prepares(service_id: str, app: Mapping[str, Any]) -> bool:
+    """Whether replicas begin on their nodes, which limit each of their steps; all together is limited here."""
+    begun = any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
+    since = applications.wanted_since(service_id)
+    return begun and since is not None and timezone.now() - since < LONGEST_PREPARATION
 
 
 def _state(app: Mapping[str, Any]) -> ServiceState:

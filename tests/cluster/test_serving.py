@@ -100,10 +100,16 @@ def test_a_model_has_packages_of_its_own_and_cannot_read_the_clusters_token(
     (model_dir / "predictor.py").write_text(TELLS)
     (model_dir / "requirements.txt").write_text("tinypack==8.8\n")
     engine.apply(a_spec("tells-1", model_dir))
-    until(lambda: engine.observe("tells-1").state == ServiceState.FAILED, 120)  # type: ignore[union-attr]
-    why = engine.observe("tells-1").reason  # type: ignore[union-attr]
-    assert why.startswith("The packages of requirements.txt could not be installed: ")
-    assert "tinypack was not found" in why
+    seen: list[Service] = []
+
+    def failed() -> bool:
+        seen.extend(filter(None, [engine.observe("tells-1")]))
+        return bool(seen) and seen[-1].state == ServiceState.FAILED
+
+    until(failed, 120)
+    assert any(one.preparing for one in seen)
+    assert seen[-1].reason.startswith("The packages of requirements.txt could not be installed: ")
+    assert "tinypack was not found" in seen[-1].reason
     wheel(ray_cluster.wheels, version="8.8")
     engine.apply(a_spec("tells-1", model_dir))
     ((value, uid, told),) = ask(ready(engine, "tells-1"), [[1]]).json()["predictions"]
