@@ -232,11 +232,10 @@ def create_token(
 
 
 def create_run_token(*, actor: Actor, project: Project, run_id: str, expires_at: datetime) -> str:
-    """The text of a token that reads the project and writes to this run alone; those before it end."""
+    """The text of a token that reads the project and writes to this run alone, until `revoke_run_tokens`."""
     require(actor, project, Right.WRITE)
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     with transaction.atomic():
-        revoke_run_tokens(run_id)
         ApiToken.objects.create(
             user=actor.user,
             project=project,

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.permissions import Actor
 from accounts.services import create_run_token
 from artifacts.models import Manifest
 from artifacts.services import materialize
@@ -29,6 +30,7 @@ from scheduling.executions import ENGINE_AWAY, actor_of, row_of, run_id_of, sent
 from scheduling.models import ScheduleExecution
 from scheduling.services import look_soon
 from scheduling.training_code import code_of
+from tracking.models import Run
 from tracking.services import start_run
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,9 @@ def start(execution_id: int) -> Again | None:
 
 def _start(execution: ScheduleExecution) -> Again | None:
     try:
-        engine_for(execution.engine).start(_work(execution))
+        engine = engine_for(execution.engine)
+        if engine.observe(execution.public_id).state == "absent":
+            engine.start(_work(execution))
     except _Unwanted:
         log.info("%s is not wanted any more.", execution.public_id)
     except EngineAway as error:
@@ -72,7 +76,7 @@ def _is_wanted(execution: ScheduleExecution) -> bool:
 
 
 def _work(execution: ScheduleExecution) -> Work:
-    """What the engine needs to start it: its code, its run, and a token that can write to that run alone."""
+    """What the engine needs to start it: its code, its run, and how its token is made."""
     schedule = execution.schedule
     actor = actor_of(execution)
     code = execution.code or code_of(schedule)
@@ -94,28 +98,36 @@ def _work(execution: ScheduleExecution) -> Work:
     )
     execution.code, execution.run = code, run
     execution.save(update_fields=["code", "run"])
-    token = create_run_token(
-        actor=actor,
-        project=schedule.project,
-        run_id=run.public_id,
-        expires_at=timezone.now() + timedelta(seconds=schedule.timeout) + TOKEN_SPARE,
-    )
     return Work(
         execution_id=execution.public_id,
         command=code.command,
         env={
             "PODSTACK_API_ENDPOINT": settings.PUBLIC_URL,
-            "PODSTACK_API_TOKEN": token,
             "PODSTACK_PROJECT": schedule.project.slug,
             "PODSTACK_RUN_ID": run.public_id,
             **as_environment(execution.configuration),
         },
+        secrets={"PODSTACK_API_TOKEN": lambda: _token(actor, execution, run)},
         configuration=execution.configuration,
         timeout=schedule.timeout,
         memory=_bytes(schedule.memory_limit),
         cpu=schedule.cpu_limit,
         file_size=_bytes(schedule.file_size_limit),
         bring_code=lambda folder: _bring(execution, manifest, folder),
+    )
+
+
+def _token(actor: Actor, execution: ScheduleExecution, run: Run) -> str:
+    """One that reads the project and can write to the run alone.
+
+    A start that another one overtakes makes one in vain: all of a run's end with the execution, none before.
+    """
+    lives = timedelta(seconds=execution.schedule.timeout) + TOKEN_SPARE
+    return create_run_token(
+        actor=actor,
+        project=execution.schedule.project,
+        run_id=run.public_id,
+        expires_at=timezone.now() + lives,
     )
 
 

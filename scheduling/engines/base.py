@@ -18,9 +18,10 @@ class EngineAway(Exception):
 
 @dataclass(frozen=True)
 class Work:
-    """One training process; `env` is all it gets.
+    """One training process; `env` and `secrets` are all it gets.
 
-    `timeout` and `cpu` in seconds, `memory` and `file_size` in bytes; None is no limit.
+    `timeout` and `cpu` in seconds, `memory` and `file_size` in bytes; None is no limit. Each of `secrets` is made only
+    when its code is there and it is about to begin.
     """
 
     execution_id: str
@@ -30,8 +31,12 @@ class Work:
     timeout: int
     memory: int | None
     bring_code: Callable[[Path], None]
+    secrets: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     cpu: int | None = None
     file_size: int | None = None
+
+    def made_secrets(self) -> dict[str, str]:
+        return {name: make() for name, make in self.secrets.items()}
 
 
 @dataclass(frozen=True)

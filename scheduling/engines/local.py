@@ -44,7 +44,7 @@ class LocalTraining:
         try:
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             with _alone(folder / "starting"):
-                if (folder / "result.json").exists() or _is_locked(folder / "lock"):
+                if self.observe(work.execution_id).state != "absent":
                     return
                 self._prepare(folder, work)
                 self._spawn(folder)
@@ -64,7 +64,7 @@ class LocalTraining:
             os.chown(folder / "configuration.json", uid, uid)
         spec = {
             "command": list(work.command),
-            "env": {**work.env, **_places(folder), MARK: work.execution_id},
+            "env": {**work.env, **work.made_secrets(), **_places(folder), MARK: work.execution_id},
             "timeout": work.timeout,
             "memory": work.memory,
             "cpu": work.cpu,

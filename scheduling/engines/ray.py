@@ -42,14 +42,13 @@ class RayTraining:
         with _told():
             if SubmittedJob.objects.filter(name=work.execution_id).exists():
                 return
+            package = packages.send(self.dashboard, _package(work))
+            env = {**work.env, **work.made_secrets(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
             wanted: dict[str, Any] = {
                 "submission_id": work.execution_id,
                 "entrypoint": ENTRYPOINT,
                 "entrypoint_num_cpus": 1,
-                "runtime_env": {
-                    "working_dir": packages.send(self.dashboard, _package(work)),
-                    "env_vars": {**work.env, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
-                },
+                "runtime_env": {"working_dir": package, "env_vars": env},
             }
             if work.memory is not None:
                 wanted["entrypoint_memory"] = work.memory
@@ -127,7 +126,7 @@ def _told() -> Iterator[None]:
 def _package(work: Work) -> bytes:
     spec = {
         "command": list(work.command),
-        "env": list(work.env),
+        "env": [*work.env, *work.secrets],
         "timeout": work.timeout,
         "memory": work.memory,
         "cpu": work.cpu,

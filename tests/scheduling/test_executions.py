@@ -178,14 +178,17 @@ def test_a_program_over_its_cpu_or_file_size_is_ended_and_says_so(ann: Person) -
     assert told.reason == "It wrote a file larger than the schedule allows."
 
 
-def test_a_second_worker_that_starts_it_too_starts_nothing(ann: Person) -> None:
+def test_a_second_worker_that_starts_it_too_starts_nothing_and_leaves_it_its_token(ann: Person) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
     begun(execution)
     before = {process.pid for process in processes_of(execution)}
+    tokens = ApiToken.objects.exclude(only_run="")
+    (own,) = tokens.filter(revoked_at=None)
     enqueue("scheduling.start", execution_id=execution.pk)
     tasks.start(Job.objects.get(name="scheduling.start", state=JobState.QUEUED).pk)
     step(execution)
     assert {process.pid for process in processes_of(execution)} == before
+    assert list(tokens.filter(revoked_at=None)) == [own]
     services.stop_execution(actor=ann.actor, project=ann.project, execution_id=execution.public_id)
     drive(execution)
 
