@@ -35,6 +35,9 @@ MOST_WAYS = 1000
 MOST_STEPS = 500_000
 STEP = 500  # characters that a pattern looks at in about the time of another step
 MOST_ERRORS = 100
+GROUP = re.compile(
+    r"\(\?(?::|=|!|<=|<!|P<)"
+)  # groups that only look or only join: the others change how the rest is read
 TOKEN = re.compile(
     r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\??|\)|\||(?:[*+?]|\{(?:\d+(?:,\d*)?|,\d+)\})[?+]?|.", re.DOTALL
 )
@@ -160,6 +163,7 @@ def _check_meaning(node: object) -> None:
 def _check_references(schema: Node, nodes: list[Node]) -> None:
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
     targets: dict[str, Any] = {}
+    checked = set(_parts(schema))
     for node in nodes:
         for ref in _references(node):
             if not ref.startswith("#"):
@@ -172,10 +176,19 @@ def _check_references(schema: Node, nodes: list[Node]) -> None:
                 raise _refusal(
                     f"schema refers to {shorten(ref)}, and there is nothing at that place."
                 ) from error
-            _check_meaning(targets[ref])
+            if id(targets[ref]) not in checked:
+                _check_meaning(targets[ref])
+                checked |= set(_parts(targets[ref]))
     ways: dict[int, int] = {}
     for node in nodes:
         _way(node, targets, ways, 0)
+
+
+def _parts(schema: Any) -> Iterator[int]:
+    """The identity of a schema and of each one in it, which are checked with it."""
+    yield id(schema)
+    for part in DRAFT202012.create_resource(schema).subresources():
+        yield from _parts(part.contents)
 
 
 def _way(node: Node, targets: dict[str, Any], ways: dict[int, int], depth: int) -> int:
@@ -248,7 +261,12 @@ def _count(pattern: str) -> tuple[int, int]:
     """(ways, repeats): in how many ways ? and | read it, and how many of its repeats vary in length."""
     varies, choices, last = [False], [1], False  # per open group; last: what a repeat would repeat
     ways, repeats = 1, 0
-    for part in (found.group() for found in TOKEN.finditer(pattern)):
+    for found in TOKEN.finditer(pattern):
+        part = found.group()
+        if part == "(?" and not GROUP.match(pattern, found.start()):
+            raise _refusal(
+                f"schema has the pattern {shorten(pattern)}; after (? it may have only :, =, !, <=, <! or P<name>."
+            )
         if part.startswith("("):
             varies.append(False)
             choices.append(1)

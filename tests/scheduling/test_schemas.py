@@ -29,6 +29,11 @@ MULTIPLIES = {
     },
     "$ref": "#/$defs/a0",
 }
+REFERRED_TO = {f"p{n}": {"type": "integer"} for n in range(800)}
+MANY_SPELLINGS = {
+    "$defs": {"a" * 50: {"properties": REFERRED_TO}},
+    "properties": {f"r{n}": {"$ref": f"#/$defs/{'a' * n}%61{'a' * (49 - n)}"} for n in range(50)},
+}
 
 
 @pytest.fixture
@@ -62,6 +67,8 @@ def schedule_with(ann: Person, configuration: object) -> Any:
         ({"pattern": "a*" * 5}, "too many ways"),
         ({"pattern": "a?" * 50}, "too many ways"),
         ({"pattern": "x" * 201}, "at most 200"),
+        ({"pattern": "(?x)(a+#)\n)+b"}, "only :, =, !, <=, <! or P<name>"),
+        ({"pattern": "(?i:a)"}, "only :, =, !, <=, <! or P<name>"),
         ({"pattern": "("}, "is not a 'regex'"),
         ({"type": "number or so"}, "no JSON Schema"),
     ],
@@ -138,13 +145,14 @@ def test_a_configuration_that_its_schema_refuses_names_the_key(
     ("schema", "configuration"),
     [
         (MULTIPLIES, {}),
+        (MANY_SPELLINGS, {}),
         ({"properties": {"a": {"pattern": "a*a*a*b"}}}, {"a": "a" * 50_000}),
         ({"propertyNames": {"pattern": "a*a*a*b"}}, {"a" * 50_000: 1}),
         ({"additionalProperties": {"items": {"enum": list(range(20_000))}}}, {"a": [-1] * 20_000}),
         ({"$schema": "http://json-schema.org/draft-07/schema#", **MULTIPLIES}, {}),
         ({"properties": {"a": {"uniqueItems": True}}}, {"a": [{"x": n} for n in range(15_000)]}),
     ],
-    ids=["multiplies", "pattern", "names", "enum", "another draft", "unique"],
+    ids=["multiplies", "many spellings", "pattern", "names", "enum", "another draft", "unique"],
 )
 def test_a_schema_keeps_no_process_busy(schema: dict[str, Any], configuration: dict[str, Any]) -> None:
     begin = time.process_time()
