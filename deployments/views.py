@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from accounts.choices import Right
 from accounts.forms import ConfirmForm
-from accounts.portal import FormPage, ProjectPage
+from accounts.portal import FormPage, ProjectPage, check_typed
 from common.checks import shorten
 from common.errors import DomainError, Invalid
 from common.heads import Sorting
@@ -213,9 +213,7 @@ class DeleteEndpoint(OfEndpoint, FormPage):
         return {"deployment": self.deployment, "is_down": down, "confirm_text": self.deployment.endpoint_name}
 
     def perform(self, data: dict[str, Any]) -> str:
-        name = self.deployment.endpoint_name
-        if data["confirm"] != name:
-            raise Invalid.field("confirm", f"Type {name} to confirm.")
+        check_typed(data["confirm"], self.deployment.endpoint_name)
         services.delete_deployment(**self.where)
         return reverse("deployments:list", args=[self.project.slug])
 
