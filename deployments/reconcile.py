@@ -194,8 +194,8 @@ def _restart(
     if _waits_for_gpu(plan, revision):
         return None
     _begin(plan, revision)
-    if not folders.is_there(revision.version.manifest):
-        return _await_files(plan, revision)
+    if waits := _await_files(plan, revision, engine):
+        return waits
     _apply(plan, revision, engine)
     return BEFORE_RESTART
 
@@ -205,14 +205,16 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
     if _waits_for_gpu(plan, revision):
         return None
     _begin(plan, revision)
-    if not folders.is_there(revision.version.manifest):
-        return _await_files(plan, revision)
+    if waits := _await_files(plan, revision, engine):
+        return waits
     _apply(plan, revision, engine, started_at=True)
     return LOOK_AGAIN
 
 
-def _await_files(plan: Deployment, revision: DeploymentRevision) -> Again:
-    """A job of its own brings them: they may be many gigabytes."""
+def _await_files(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
+    """None when the files are where the engine reads them; they may be many gigabytes, so a job of its own brings them."""
+    if not engine.reads_folders or folders.is_there(revision.version.manifest):
+        return None
     return _prepare(plan, revision, folders.bring_soon(revision.version.manifest))
 
 

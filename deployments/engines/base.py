@@ -82,6 +82,11 @@ class Service:
 class Engine(Protocol):
     """Every call may raise EngineAway."""
 
+    @property
+    def reads_folders(self) -> bool:
+        """Whether the model's files must lie in the spec's folder; else it fetches them itself."""
+        ...
+
     def apply(self, spec: ServiceSpec) -> Service:
         """Starts the service unless it runs already as wanted; EngineRefused or EngineWaits with the reason.
 

@@ -27,6 +27,8 @@ LONGEST_ANSWER = 16 * 1024 * 1024
 class LocalEngine:
     """Talks to the serving engine daemon at `url`; every call carries its token."""
 
+    reads_folders = True
+
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from deployments.engines.ray import RayEngine
 from deployments.tasks import look_after_endpoints
@@ -67,6 +68,7 @@ def test_an_endpoint_is_deployed_changed_rolled_back_and_taken_down(ann: Person,
     assert deploy(ann, first).status_code == 201
     works_until(lambda: state(ann) == "Active")
     assert answers(ann, 7)
+    assert not settings.SERVING_MODELS_DIR.exists(), "its nodes fetch the files themselves"
 
     address = f"{ann.base}/deployments/iris-api"
     assert ann.api.patch(address, {"version": second.number}, format="json").status_code == 200
