@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -13,12 +14,13 @@ from typing import BinaryIO, Protocol
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
-from artifacts.errors import BodyIncomplete, BytesLost
+from artifacts.errors import BodyIncomplete, BytesLost, StoreFull
 from artifacts.frames import read_frames
 from artifacts.models import Blob, Manifest, ManifestFile, ProjectBlob
 from artifacts.paths import check_path, file_that_is_a_folder
@@ -32,6 +34,9 @@ KEPT_AT_ONCE = 100  # each is a lock, of which the database has some thousands f
 LOCK_DIGESTS = "SELECT pg_advisory_xact_lock(hashtextextended('blob ' || d, 0)) FROM unnest(%s::text[]) d"
 CLAIM_MANIFEST = "SELECT {m} FROM artifacts_manifest m WHERE m.digest = %s FOR KEY SHARE OF m"
 SEEN_AGAIN_AFTER = timedelta(hours=1)
+# What a folder of files leaves free on its disk, which PostgreSQL may share: as much as its log grows to between two
+# checkpoints (max_wal_size), or a twentieth of a disk that is smaller than 20 GiB.
+RESERVE = 1 << 30
 
 
 class Readable(Protocol):
@@ -353,26 +358,65 @@ def _insert_manifest(digest: str, files: Mapping[str, Blob]) -> Manifest:
     return manifest
 
 
-def materialize(manifest: Manifest, folder: Path, *, watch: Callable[[], None] = lambda: None) -> None:
+def materialize(
+    manifest: Manifest, folder: Path, *, links: bool = False, watch: Callable[[], None] = lambda: None
+) -> None:
     """Brings a manifest's files to `folder`, read-only, each checked against its digest.
 
     The folder appears whole or not at all; one that is there with the right files is left as it is.
+    With `links`, equal files are one file by several names: for folders that nobody ever writes to.
     `watch` is called after each MiB; what it raises ends the bringing.
-    Raises BytesLost when the store lacks a file or has other bytes.
+    Raises BytesLost when the store lacks a file or has other bytes, StoreFull when the disk would be left without its
+    reserve.
     """
     if is_materialized(manifest, folder):
         return
     if folder.exists():
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    blobs = _blobs_by_path(manifest)
+    sizes = {blob.sha256: blob.size for blob in blobs.values()}
+    total = sum(sizes.values()) if links else sum(blob.size for blob in blobs.values())
+    _check_room(folder.parent, total, total)
+
+    def look() -> None:
+        _check_room(folder.parent, total)  # others may fill the same disk meanwhile
+        watch()
+
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         draft.mkdir()
-        for path, blob in _blobs_by_path(manifest).items():
-            _bring(blob, draft / path, watch)
+        brought: dict[str, Path] = {}
+        for path, blob in blobs.items():
+            target = draft / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (links and blob.sha256 in brought and _linked(brought[blob.sha256], target)):
+                _bring(blob, target, look)
+                brought[blob.sha256] = target
         _rename_unless_there(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_room(home: Path, total: int, coming: int = 0) -> None:
+    """StoreFull when `coming` more bytes of `total` would not leave the disk its reserve."""
+    disk = shutil.disk_usage(home)
+    reserve = min(RESERVE, disk.total // 20)
+    if disk.free - coming < reserve:
+        raise StoreFull(
+            f"The files need {filesizeformat(total)}, and their disk has {filesizeformat(disk.free)} free, of which "
+            f"{filesizeformat(reserve)} must stay free.",
+            "Ask an operator for room.",
+        )
+
+
+def _linked(file: Path, target: Path) -> bool:
+    """Whether the file has this name too; a file system may know no links, or no more than some thousands of a file."""
+    try:
+        os.link(file, target)
+    except OSError:
+        return False
+    return True
 
 
 def is_materialized(manifest: Manifest, folder: Path) -> bool:
@@ -392,7 +436,6 @@ def _blobs_by_path(manifest: Manifest) -> dict[str, Blob]:
 
 
 def _bring(blob: Blob, target: Path, watch: Callable[[], None]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with open_blob(blob) as source, target.open("xb") as file:
         while chunk := source.read(CHUNK):

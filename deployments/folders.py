@@ -18,8 +18,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.template.defaultfilters import filesizeformat
 
+from artifacts.errors import StoreFull
 from artifacts.models import Manifest
 from artifacts.services import is_materialized, materialize
 from common.jobs import LEASE, enqueue
@@ -79,13 +79,13 @@ def bring(manifest_id: int) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_drafts(f".{folder.name}.*", LEASE / 2)
-        if not is_materialized(manifest, folder):
-            _make_room(manifest)
-            materialize(manifest, folder, watch=_while_needed(manifest.digest))
+        _materialize(manifest, folder)
     except _Unwanted:
         log.info("Nobody needs the files %s any more.", manifest.digest)
     except OSError as error:
         raise CannotBring(error.strerror or str(error)) from error
+    except StoreFull as error:
+        raise CannotBring(error.message.rstrip(".")) from error
     for plan in waiting_for(manifest_id):
         look_soon(plan)
 
@@ -146,18 +146,15 @@ def _while_needed(digest: str) -> Callable[[], None]:
     return look
 
 
-def _make_room(manifest: Manifest) -> None:
-    """Raises CannotBring when the files find no room, even without the folders that nobody needs."""
-    if _free() < manifest.total_size:
-        remove_unneeded(timedelta())
-    free = _free()
-    if free < manifest.total_size:
-        has, needs = filesizeformat(free), filesizeformat(manifest.total_size)
-        raise CannotBring(f"The disk for model files has {has} free, and they need {needs}")
-
-
-def _free() -> int:
-    return shutil.disk_usage(settings.SERVING_MODELS_DIR).free
+def _materialize(manifest: Manifest, folder: Path) -> None:
+    """Raises StoreFull when the files find no room, even without the folders that nobody needs."""
+    watch = _while_needed(manifest.digest)
+    try:
+        materialize(manifest, folder, links=True, watch=watch)
+    except StoreFull:
+        if not remove_unneeded(timedelta()):
+            raise
+        materialize(manifest, folder, links=True, watch=watch)
 
 
 def _remove_drafts(pattern: str, idle: timedelta) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from celery import shared_task
+from django.utils import timezone
 
 from accounts.permissions import system_actor
+from artifacts.errors import StoreFull
 from artifacts.services import materialize
-from common.jobs import enqueue, job
+from common.jobs import Again, enqueue, job
 from registry import services
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
@@ -18,7 +22,11 @@ from registry.trash import purge_models
 from serving.scan import run_limited
 from tracking.trash import purge_runs
 
+log = logging.getLogger(__name__)
+
 SCAN_SECONDS = 120
+# A full disk is often full of what others are looking at; after so long an operator has to make room.
+ROOM_WITHIN, ROOM_AGAIN_SECONDS = timedelta(hours=1), 60
 
 
 def _could_not_look(*, error: str, version_id: int) -> None:
@@ -34,19 +42,26 @@ def _could_not_look(*, error: str, version_id: int) -> None:
 
 
 @job("registry.inspect_version", max_attempts=3, on_exhausted=_could_not_look, long=True)
-def inspect_version(*, version_id: int) -> None:
+def inspect_version(*, version_id: int) -> Again | None:
     """Says what the files are and whether they are safe, in a limited process that never loads them."""
     version = ModelVersion.objects.select_related("manifest").get(pk=version_id)
     if version.status != VersionStatus.PENDING:
-        return
+        return None
     with tempfile.TemporaryDirectory(prefix="inspect-") as folder:
         files = Path(folder) / "files"
-        materialize(version.manifest, files)
+        try:
+            materialize(version.manifest, files, links=True)
+        except StoreFull as error:
+            if timezone.now() - version.created_at > ROOM_WITHIN:
+                raise
+            log.warning("The files of version %s are looked at later: %s", version_id, error)
+            return Again(ROOM_AGAIN_SECONDS)
         found = run_limited(files, timeout=SCAN_SECONDS)
     findings = _findings(found)
     if found["detected"]:  # a look that was ended by force says nothing about the files
         services.keep_inspection(manifest=version.manifest, findings=findings)
     services.settle_version(actor=system_actor(), version_id=version_id, findings=findings)
+    return None
 
 
 def _findings(found: dict[str, Any]) -> services.Findings:

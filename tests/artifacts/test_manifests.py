@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from django.db import connections
 
 from artifacts import services
-from artifacts.errors import BytesLost
+from artifacts.errors import BytesLost, StoreFull
 from artifacts.models import Blob, Manifest, ManifestFile
 from artifacts.store import LocalStore, blob_store, key_of
 from common.errors import Invalid
@@ -76,6 +77,29 @@ def test_a_folder_gets_all_files_read_only(ann: Person, tmp_path: Path) -> None:
     assert (folder / "sub" / "b.txt").read_bytes() == b"b"
     assert stat.S_IMODE((folder / "a.txt").stat().st_mode) == 0o444
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_equal_files_lie_on_the_disk_once_where_nobody_writes(ann: Person, tmp_path: Path) -> None:
+    same = blob(ann, b"a")
+    manifest = services.make_manifest({"a.txt": same, "again/a.txt": same, "b.txt": blob(ann, b"b")})
+    services.materialize(manifest, tmp_path / "read", links=True)
+    services.materialize(manifest, tmp_path / "written")
+    for name, count in {"read": 2, "written": 3}.items():
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        assert sorted(path.read_bytes() for path in files) == [b"a", b"a", b"b"]
+        assert len({path.stat().st_ino for path in files}) == count
+
+
+def test_files_are_brought_only_where_the_disk_keeps_its_reserve(ann: Person, tmp_path: Path) -> None:
+    manifest = services.make_manifest({"a.txt": blob(ann, b"a")})
+    disk = shutil.disk_usage(tmp_path)
+    reserve = min(services.RESERVE, disk.total // 20)
+    Blob.objects.update(size=disk.free - reserve // 2)
+    with pytest.raises(
+        StoreFull, match=r"^The files need .+, and their disk has .+ free, of which .+ must stay"
+    ):
+        services.materialize(manifest, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_there_is_left_when_whole_and_made_anew_when_not(

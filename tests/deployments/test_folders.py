@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
-from artifacts.models import Manifest
+from artifacts.models import Blob, Manifest
 from artifacts.services import materialize
 from common import jobs
 from common.models import Job, JobState
@@ -127,8 +128,8 @@ def test_files_that_cannot_be_brought_are_told_in_a_sentence_and_tried_again(
     if trouble == "broken":
         settings.SERVING_MODELS_DIR = engine.folder / "engine.log" / "models"
     else:
-        Manifest.objects.update(total_size=1 << 60)
-        said = "The disk for model files has"
+        Blob.objects.update(size=F("size") + (1 << 60))
+        said = "The files need 1024.0\xa0PB, and their disk has"
     deploy(ada, version)
     reconcile_twice()
     for _ in range(jobs.KINDS["deployments.bring_files"].max_attempts - 1):
@@ -143,7 +144,8 @@ def test_files_that_cannot_be_brought_are_told_in_a_sentence_and_tried_again(
     assert not bringing().exists()
 
     settings.SERVING_MODELS_DIR = models
-    Manifest.objects.update(total_size=1)
+    if trouble == "full":
+        Blob.objects.update(size=F("size") - (1 << 60))
     assert ada.api.post(f"{ada.base}/deployments/iris-api/deploy").status_code == 200
     work_until(lambda: state(ada) == "Active")
 
@@ -153,7 +155,7 @@ def test_a_full_disk_is_freed_of_what_nobody_needs_first(ada: Person, models: Pa
     ada.api.post(f"{ada.base}/deployments/iris-api/undeploy")
     assert clean(models) == [old.name], "it may be gone back to"
     second = a_quick_version(ada, "return [2 for row in rows]")
-    Manifest.objects.filter(pk=second.manifest_id).update(total_size=1 << 60)
+    Blob.objects.filter(pk__in=second.manifest.files.values("blob")).update(size=1 << 60)
     deploy(ada, second)
     reconcile_twice()
     work_on("deployments.bring_files")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from artifacts.models import Blob
+from common.models import Job
+from registry.models import ModelVersion
+from registry.tasks import inspect_version
 from tests.factories import Person, make_person, make_project, make_version, run_jobs
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +35,23 @@ def test_tensors_are_told_once_a_worker_has_looked(ann: Person) -> None:
     assert found["status"] == "Ready"
     assert found["details"]["parameters"] == 4
     assert found["details"]["tensors"] == [{"name": "w", "dtype": "F32", "shape": [2, 2]}]
+
+
+def test_files_without_room_are_looked_at_later_and_after_an_hour_quarantined_in_words(ann: Person) -> None:
+    version = make_version(ann, "iris", ready=False)
+    Blob.objects.update(size=1 << 60)
+    job = Job.objects.get(name="registry.inspect_version")
+
+    def looked() -> tuple[str, str]:
+        Job.objects.filter(pk=job.pk).update(run_after=timezone.now())
+        inspect_version(job.pk)
+        version.refresh_from_db()
+        return version.status, Job.objects.get(pk=job.pk).state
+
+    assert looked() == ("Pending", "queued")
+    ModelVersion.objects.update(created_at=timezone.now() - timedelta(hours=2))
+    assert [looked() for _ in range(3)][-1] == ("Quarantined", "failed")
+    assert version.status_reason.startswith("The files could not be looked at: The files need 1024.0\xa0PB")
 
 
 def test_a_stranger_is_told_nothing(ann: Person) -> None:
