@@ -8,10 +8,18 @@ from django.db.models import OuterRef, Subquery
 
 from accounts.choices import Door, Right
 from accounts.models import ApiToken, Membership, Project, User
-from accounts.rights import ROLE_RIGHTS, no_project, role_too_low, scope_missing, scopes_allow
+from accounts.rights import (
+    ROLE_RIGHTS,
+    no_project,
+    only_its_run,
+    role_too_low,
+    scope_missing,
+    scopes_allow,
+)
 from common.errors import Missing
 
 SYSTEM_USERNAME = "system"
+RUN_RIGHTS = (Right.READ, Right.WRITE)  # of the token of a run's own process, whoever's rights it trains with
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,8 @@ def may(actor: Actor, project: Project, right: Right) -> bool:
     if actor.is_operator:
         return True
     role = actor.role_in(project)
-    return role is not None and right in ROLE_RIGHTS[role] and _token_allows(actor, right)
+    allowed = actor.token is None or _allows(actor.token, right)
+    return allowed and role is not None and right in ROLE_RIGHTS[role]
 
 
 def require(actor: Actor, project: Project, right: Right) -> None:
@@ -63,13 +72,14 @@ def require(actor: Actor, project: Project, right: Right) -> None:
     role = actor.role_in(project)
     if role is None:
         raise Missing(f"There is no project {project.slug!r} that you can see.")
-    if not _token_allows(actor, right):
-        raise scope_missing(actor.token.scopes if actor.token else [], right)
+    token = actor.token
+    if token is not None and not _allows(token, right):
+        raise only_its_run(token.only_run) if token.only_run else scope_missing(token.scopes, right)
     raise role_too_low(role, project.slug, right)
 
 
-def _token_allows(actor: Actor, right: Right) -> bool:
-    return actor.token is None or scopes_allow(actor.token.scopes, right)
+def _allows(token: ApiToken, right: Right) -> bool:
+    return scopes_allow(token.scopes, right) and (not token.only_run or right in RUN_RIGHTS)
 
 
 def find_project(actor: Actor, slug: str) -> Project:

@@ -47,7 +47,7 @@ def scope_missing(scopes: Sequence[str], right: Right) -> Denied:
 
 def only_its_run(run_id: str) -> Denied:
     """The token of a run's own process, used for anything else than that run."""
-    return Denied(f"This token may write to {run_id} alone.", code="token_of_a_run")
+    return Denied(f"This token may read the project and write to {run_id} alone.", code="token_of_a_run")
 
 
 def role_too_low(role: str, slug: str, right: Right) -> Denied:

@@ -41,6 +41,22 @@ def test_the_token_of_a_run_starts_no_other_one(ann: Person) -> None:
     assert ScheduleExecution.objects.count() == 1
 
 
+def test_the_token_of_a_maintainers_run_reads_nothing_that_is_for_maintainers() -> None:
+    max_ = make_person(make_project("alpha"), Role.ADMIN, username="max")
+    till = timezone.now() + timedelta(hours=1)
+    token = create_run_token(actor=max_.actor, project=max_.project, run_id="run-1", expires_at=till)
+    closed = ("audit", "trash", "webhooks", "invitations")
+    assert [call(max_, "get", path).status_code for path in closed] == [200] * 4
+    max_.api.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert [call(max_, "get", path).status_code for path in closed] == [403] * 4
+    assert (
+        call(max_, "get", "audit")
+        .json()["detail"]
+        .startswith("This token may read the project and write to run-1")
+    )
+    assert call(max_, "get", "models").status_code == 200
+
+
 @pytest.mark.parametrize("length", [1001, 1024])
 def test_a_path_that_no_column_holds_is_refused_with_its_field(ann: Person, length: int) -> None:
     make_schedule(ann)
