@@ -81,8 +81,9 @@ def test_a_schedule_starts_by_itself_and_a_killed_worker_loses_and_doubles_nothi
     client.create_experiment("slow")
     client.upload_training_code("slow", tmp_path, ["python", "train.py"])
     client.create_schedule("every-minute", "slow", "* * * * *", overlap="queue")
+    until(lambda: list(client.list_schedule_executions("every-minute")), 180)
+    client.pause_schedule("every-minute")  # before the next minute comes; what began goes on
     execution = started(client, "every-minute")
-    client.pause_schedule("every-minute")
     for pid in platform.processes("celery", "worker"):
         os.kill(pid, signal.SIGKILL)
     ended = client.wait_for_execution(execution.id, 120)

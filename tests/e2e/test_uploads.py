@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from podstack import MLOpsClient
 from podstack.files import sending
 from podstack.http import Retries
 from tests.e2e.conftest import Platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -109,15 +109,11 @@ def test_an_upload_whose_process_was_killed_goes_on_on_another_machine(
         env = {**os.environ, **platform.env, "PODSTACK_API_ENDPOINT": relay.url}
         env |= {"PODSTACK_API_TOKEN": platform.token, "PODSTACK_CACHE_DIR": str(tmp_path / "first")}
         process = subprocess.Popen([sys.executable, "-c", program, str(large)], env=env)
-        deadline = time.monotonic() + 60
-        while relay.sent < CUT_AFTER and time.monotonic() < deadline:
-            time.sleep(0.001)
+        until(lambda: relay.sent >= CUT_AFTER, 180, pause=0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
     client = platform.client()
-    deadline = time.monotonic() + 120
-    while not uploads(client) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: uploads(client), 120)
     with relay_to(platform.url) as second:
         other = MLOpsClient(platform.token, second.url, platform.env["PODSTACK_PROJECT"], retries=QUICK)
         with other.start_run("uploads") as run:
