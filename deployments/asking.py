@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
-import urllib3
 from django.utils import timezone
 
 from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
+from artifacts.services import release_connection
+from common.deadlines import cut_at
+from common.errors import Busy
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.engines import engine_for
 from deployments.engines.base import EngineError
@@ -23,10 +30,13 @@ from deployments.queries import find_deployment
 from deployments.wanting import look_soon
 from registry.models import Inspection
 
-POOL = urllib3.PoolManager(num_pools=16, maxsize=8, retries=False)
 LONGEST_ANSWER = 4 * 1024 * 1024
 LONGEST_REQUEST = 1024 * 1024
 ABOUT_SECONDS = 3.0
+CONNECT_SECONDS = 2.0
+TRY_SECONDS = 30.0  # of a thread of the web process, however long the endpoint's own callers may wait
+MOST_AT_ONCE = 8  # of a process's threads (WEB_THREADS), so that slow models leave the others their pages
+_PLACES = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,8 @@ def try_prediction(*, actor: Actor, project: Project, endpoint_name: str, rows: 
     if len(content) > LONGEST_REQUEST:
         raise Refused(f"The rows have {len(content)} bytes; try at most {LONGEST_REQUEST} here.", 413)
     began = timezone.now()
-    status, body = _send(revision, "POST", "/predict", content, float(deployment.timeout_seconds))
+    seconds = min(float(deployment.timeout_seconds), TRY_SECONDS)
+    status, body = _send(revision, "POST", "/predict", content, seconds)
     spent = (timezone.now() - began).total_seconds() * 1000
     found = _parsed(body)
     if status >= 400:
@@ -100,26 +111,46 @@ def _live(deployment: Deployment) -> DeploymentRevision:
 def _send(
     revision: DeploymentRevision, method: str, path: str, content: bytes, seconds: float
 ) -> tuple[int, bytes]:
+    """Status and body of the answer, which has so many seconds in all. No database connection is held meanwhile."""
+    if not _PLACES.acquire(blocking=False):
+        raise Busy(f"{MOST_AT_ONCE} endpoints are being asked here at once.", "Try again in some seconds.")
+    until = time.monotonic() + seconds
     try:
-        answer = POOL.request(
-            method,
-            revision.address + path,
-            body=content or None,
-            headers={"X-Serving-Key": revision.serving_key, "Content-Type": "application/json"},
-            timeout=urllib3.Timeout(connect=2, read=seconds),
-            redirect=False,
-            preload_content=False,
-        )
-        body = answer.read(LONGEST_ANSWER + 1)
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise TooSlow(f"The model did not answer within {seconds:g} s.", "Send fewer rows.") from error
-    except urllib3.exceptions.HTTPError as error:
+        release_connection()
+        status, body = _exchange(revision, method, path, content, until)
+    except (OSError, HTTPException) as error:
+        _check_time(until, seconds)
         raise NotLive("The process behind the endpoint does not answer.", "Try again shortly.") from error
+    finally:
+        _PLACES.release()
     if len(body) > LONGEST_ANSWER:
-        answer.close()
         raise BadAnswer("The model's answer is too large for this page.", "Send fewer rows.")
-    answer.release_conn()
-    return answer.status, body
+    _check_time(until, seconds)
+    return status, body
+
+
+def _exchange(
+    revision: DeploymentRevision, method: str, path: str, content: bytes, until: float
+) -> tuple[int, bytes]:
+    address = urlsplit(revision.address)
+    host, port = address.hostname or "127.0.0.1", address.port or 80
+    headers = {"X-Serving-Key": revision.serving_key, "Content-Type": "application/json"}
+    with closing(HTTPConnection(host, port, timeout=CONNECT_SECONDS)) as connection:
+        connection.connect()
+        with cut_at(until, connection.sock):
+            connection.sock.settimeout(None)
+            connection.request(method, address.path.rstrip("/") + path, content or None, headers)
+            with closing(connection.getresponse()) as answer:
+                return answer.status, answer.read(LONGEST_ANSWER + 1)
+
+
+def _check_time(until: float, seconds: float) -> None:
+    """What came later is cut off."""
+    if time.monotonic() >= until:
+        raise TooSlow(
+            f"The model did not answer within {seconds:g} s.",
+            "Send fewer rows, or ask at the endpoint's own address.",
+        )
 
 
 def _told(deployment: Deployment, revision: DeploymentRevision) -> Mapping[str, Any]:
@@ -127,7 +158,7 @@ def _told(deployment: Deployment, revision: DeploymentRevision) -> Mapping[str, 
     try:
         status, body = _send(revision, "GET", path, b"", ABOUT_SECONDS)
         found = _parsed(body) if status == 200 else {}
-    except (NotLive, TooSlow, BadAnswer):
+    except (Busy, TooSlow, BadAnswer):
         return {}
     return found if isinstance(found, Mapping) else {}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.choices import Role
-from deployments import services
+from deployments import asking, services
 from deployments.choices import EndpointState, RevisionState
 from deployments.inputs import Field, inputs_from
 from deployments.models import (
@@ -29,6 +31,7 @@ from deployments.models import (
 )
 from deployments.revisions import step, take_over
 from tests.factories import Person, make_person, make_project, make_version
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -234,6 +237,9 @@ class Model:
         inputs = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in tensors]
         self.about: dict[str, Any] = {"inputs": inputs}
         self.rows: list[Any] = []
+        self.pause = 0.0  # seconds between two bytes of an answer
+        self.asked, self.may_answer = 0, threading.Event()
+        self.may_answer.set()
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -242,12 +248,20 @@ class Model:
 
             def do_POST(self) -> None:
                 model.rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
+                model.asked += 1
+                model.may_answer.wait(60)
                 self._answer(model.status, model.said)
 
             def _answer(self, status: int, said: Any) -> None:
                 self.send_response(status)
                 self.end_headers()
-                self.wfile.write(json.dumps(said).encode())
+                content = json.dumps(said).encode()
+                if model.pause:
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(model.pause)
+                else:
+                    self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
                 """Nothing."""
@@ -308,6 +322,45 @@ def test_what_was_typed_stays_beside_the_error_whatever_becomes_of_the_predictio
     found.revisions.update(address="", state=RevisionState.ASLEEP)
     page = tried(ann, sent)
     assert "is being woken" in page and filled_in(page) == sent
+
+
+def test_an_answer_that_comes_byte_by_byte_has_its_time_as_a_whole(ann: Person, model: Model) -> None:
+    found = deployed(ann)
+    found.revisions.update(address=model.address)
+    Deployment.objects.update(timeout_seconds=1)
+    sent = filled_in(shown(ann, "deployments/flowers/try/"))
+    model.pause = 0.1
+    page = tried(ann, {**sent, "rows": "[[1]]"})
+    assert "The model did not answer within 1 s." in page and "Version 1 answered" not in page
+
+
+def connections_in_use() -> int:
+    found = connection.pool.get_stats()
+    return int(found["pool_size"] - found["pool_available"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_slow_models_leave_others_their_threads_and_database_connections(ann: Person, model: Model) -> None:
+    deployed(ann).revisions.update(address=model.address)
+    sent = {"rows": "[[1]]"}
+
+    def one(_: int) -> str:
+        try:
+            return tried(ann, sent)
+        finally:
+            connection.close()
+
+    model.may_answer.clear()
+    with ThreadPoolExecutor(asking.MOST_AT_ONCE) as pool:
+        pages = pool.map(one, range(asking.MOST_AT_ONCE))
+        try:
+            until(lambda: model.asked == asking.MOST_AT_ONCE, 25)
+            until(lambda: connections_in_use() <= 1, 10)
+            assert "endpoints are being asked here at once" in tried(ann, sent)
+        finally:
+            model.may_answer.set()
+        assert all("Version 1 answered in" in page for page in pages)
+    assert "Version 1 answered in" in tried(ann, sent), "their places are free again"
 
 
 def asked_about(ann: Person, model: Model, **parameters: Any) -> str:
