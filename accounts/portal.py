@@ -27,7 +27,8 @@ from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import Conflict, Denied, DomainError, Invalid, Missing
+from common.errors import Conflict, Denied, DomainError, Invalid, Missing, TooMany
+from common.limits import LIMITS
 
 PER_PAGE = 50
 DEEP = 1000  # rows passed over
@@ -67,8 +68,9 @@ class PersonPage(LoginRequiredMixin, View):
         if "\0" in request.path:
             raise Http404
         try:
-            self.enter()
-            return super().dispatch(request, *args, **kwargs)
+            with LIMITS.turn(self.person.pk):
+                self.enter()
+                return super().dispatch(request, *args, **kwargs)
         except DomainError as error:
             return self.refuse(error)
         except DataError:
@@ -88,9 +90,15 @@ class PersonPage(LoginRequiredMixin, View):
         """The error as a page of its own, or as a toast where htmx asked."""
         if self.request.htmx:  # type: ignore[attr-defined]
             text = " ".join(filter(None, [error.message, error.hint]))
-            return toast(HttpResponse(text, status=error.status, content_type="text/plain"), text, "bad")
-        template = f"{error.status}.html" if error.status in (403, 404) else "400.html"
-        return render(self.request, template, self.frame({"error": error}), status=error.status)
+            shown = toast(HttpResponse(text, status=error.status, content_type="text/plain"), text, "bad")
+        elif isinstance(error, TooMany):  # without the frame, which asks the database
+            shown = render(self.request, "429.html", {"error": error}, status=error.status)
+        else:
+            template = f"{error.status}.html" if error.status in (403, 404) else "400.html"
+            shown = render(self.request, template, self.frame({"error": error}), status=error.status)
+        if error.retry_after is not None:
+            shown["Retry-After"] = str(error.retry_after)
+        return shown
 
     @cached_property
     def person(self) -> User:

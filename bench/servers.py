@@ -52,6 +52,7 @@ def ours(folder: Path) -> Iterator[Server]:
         "GATEWAY_PORT": str(free_port()),
         "DEMO": "0",
         "WEB_WORKERS": str(WEB_WORKERS),
+        "REQUESTS_PER_SECOND": "0",  # one token sends all that the processes can answer
     }
     base = f"http://127.0.0.1:{port}"
     with running([sys.executable, "-m", "launcher"], environ, folder / "ours.log") as (begun, pid):

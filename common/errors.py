@@ -87,6 +87,14 @@ class TooLarge(DomainError):
     default_code = "too_large"
 
 
+class TooMany(DomainError):
+    """More requests than one caller may send: 429 with Retry-After."""
+
+    status = 429
+    title = "Too many requests"
+    default_code = "rate_limited"
+
+
 class Busy(DomainError):
     """Right, but not now: 503 with Retry-After."""
 

@@ -63,6 +63,7 @@ class Env:
     debug: bool
     web_workers: int
     web_threads: int
+    requests_per_second: int
     worker_concurrency: int
     long_jobs: int
     serving_engine_url: str
@@ -247,6 +248,13 @@ SETTINGS: tuple[Setting, ...] = (
         "32",
         parse.number(1, 512),
         "Threads of each web process: so many requests are answered at once.",
+    ),
+    Setting(
+        "REQUESTS_PER_SECOND",
+        "200",
+        parse.number(0, 1_000_000),
+        "Requests a second that one person may send to each web process, by all tokens and the portal together; more, and "
+        "more at once than three quarters of WEB_THREADS, are answered 429 with Retry-After. 0 sets no bound.",
     ),
     Setting("WORKER_CONCURRENCY", "2", parse.number(1, 256), "Short jobs that run side by side."),
     Setting(

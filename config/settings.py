@@ -172,6 +172,9 @@ EMAIL_HOST, EMAIL_PORT = (
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_email.username or ""), unquote(_email.password or "")
 EMAIL_USE_TLS, EMAIL_USE_SSL = _email.scheme == "smtp" and bool(_email.username), _email.scheme == "smtps"
 EMAIL_TIMEOUT = 20
+LONG_JOBS = ENV.long_jobs
+REQUESTS_PER_SECOND = ENV.requests_per_second
+REQUESTS_AT_ONCE = max(1, ENV.web_threads * 3 // 4)  # of one person in each web process
 WEBHOOKS_TO_PRIVATE = ENV.webhooks_to_private
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 

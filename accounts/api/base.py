@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -27,6 +28,7 @@ from common.api.problems import request_id_of
 from common.api.text import JsonText, page_text
 from common.checks import shorten
 from common.errors import Conflict, Denied, Invalid
+from common.limits import LIMITS
 from common.models import IdempotentAnswer
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -55,11 +57,24 @@ class ApiView(APIView):
     answers_kept = True  # False where a POST only reads, or does no more when it comes twice
     shown_once = ""  # the field of a POST's answer that is a secret
     pagination_class = CursorPages  # says in the API's description what `page` answers
+    counted: int | None = None  # whose request this is, in LIMITS until it is answered
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "post" in cls.__dict__ and cls.answers_kept:
             cls.post = idempotent(cls.post)  # type: ignore[attr-defined]
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        finally:
+            if self.counted is not None:
+                LIMITS.end(self.counted)
+
+    def check_throttles(self, request: Request) -> None:
+        """Called before the verb, and after it is known who asks."""
+        LIMITS.begin(request.user.pk)
+        self.counted = request.user.pk
 
     @cached_property
     def actor(self) -> Actor:
