@@ -13,22 +13,25 @@ import ipaddress
 import json
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-import urllib3
 from django.conf import settings
 
 from accounts.choices import HookFormat
 from accounts.models import WebhookDelivery
 from common.version import VERSION
 
-TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
+SECONDS = 5.0  # for an attempt as a whole
 KEPT = 2000  # characters of an answer
 MOST_READ = 64 << 10
+KEPT_AS_IS = "!#$%&'()*+,/:;=?@[]~"  # of an address that may be quoted already
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def post(delivery: WebhookDelivery) -> Outcome:
     begun = time.monotonic()
     try:
         status, answer = _send(delivery.webhook.url, headers, body)
-    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return Outcome(sent, None, "", _sentence(error), _since(begun))
     return Outcome(sent, status, answer[:KEPT].replace("\0", ""), "", _since(begun))
 
@@ -114,34 +117,64 @@ def _plain(text: str) -> str:
 
 
 def _send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
+    """The answer's status, and as much of its text as came in time; TimeoutError without a whole head by then."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
-    address = _checked_address(host, port)
-    pool: urllib3.HTTPConnectionPool
-    if secure:
-        context = ssl.create_default_context()
-        pool = urllib3.HTTPSConnectionPool(
-            address, port, ssl_context=context, server_hostname=host, assert_hostname=host, timeout=TIMEOUT
-        )
-    else:
-        pool = urllib3.HTTPConnectionPool(address, port, timeout=TIMEOUT)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    with pool:
-        answer = pool.request(
-            "POST",
-            target,
-            body=body,
-            headers={**headers, "Host": parts.netloc},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-        )
+    until = time.monotonic() + SECONDS
+    link = socket.create_connection((_checked_address(host, port), port), timeout=_left(until))
+    with _cut_at(until, link), closing(_Connection(host, port)) as connection:
+        connection.sock = link
         try:
-            return answer.status, answer.read(MOST_READ, decode_content=True).decode(errors="replace")
+            if secure:
+                connection.sock = ssl.create_default_context().wrap_socket(link, server_hostname=host)
+            target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=KEPT_AS_IS)
+            connection.request("POST", target, body, {**headers, "Host": parts.netloc})
+            answer = connection.getresponse()
+            _left(until)  # a head that was cut reads like a whole one
+        except (OSError, HTTPException):
+            _left(until)
+            raise
+        with closing(answer), suppress(OSError, HTTPException):
+            return answer.status, answer.read(MOST_READ).decode(errors="replace")
+        return answer.status, ""
+
+
+class _Connection(HTTPConnection):
+    """One that is given its socket, and never makes another."""
+
+    auto_open = 0
+
+
+def _left(until: float) -> float:
+    """Seconds until then; TimeoutError when there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(f"there was none within {SECONDS:g} seconds")
+    return left
+
+
+@contextmanager
+def _cut_at(until: float, link: socket.socket) -> Iterator[None]:
+    """Ends the connection then, whatever waits for it: a time-out of its own is for each single read of a socket.
+
+    By a second handle, since TLS takes over the first one while it still shakes hands.
+    """
+    with closing(link.dup()) as handle:
+
+        def cut() -> None:
+            with suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(0, until - time.monotonic()), cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
         finally:
-            answer.close()
+            timer.cancel()
+            timer.join()
 
 
 def _checked_address(host: str, port: int) -> str:
@@ -165,7 +198,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         return f"{error}."
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"No answer: {reason.rpartition('>: ')[2][:300]}."
+    return f"No answer: {reason[:300]}."
 
 
 def _since(begun: float) -> int:

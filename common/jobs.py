@@ -171,6 +171,16 @@ def claim(job_id: int) -> Job | None:
     return Job.objects.get(pk=job_id) if won else None
 
 
+def should_make_way(name: str, most: int) -> bool:
+    """Whether more than `most` jobs of this name run while another one waits for a place in the same queue."""
+    now = timezone.now()
+    running = Job.objects.filter(state=JobState.RUNNING, lease_until__gt=now, name=name)
+    if running[: most + 1].count() <= most:
+        return False
+    others = [other for other, kind in KINDS.items() if kind.queue == KINDS[name].queue and other != name]
+    return Job.objects.filter(state=JobState.QUEUED, run_after__lte=now, name__in=others).exists()
+
+
 @contextmanager
 def renewed_lease(row: Job) -> Iterator[None]:
     """Renews the row's lease from a thread until the block ends."""

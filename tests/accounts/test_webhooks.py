@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
@@ -22,9 +25,10 @@ from django.utils import timezone
 from accounts import webhooks
 from accounts.choices import Role
 from accounts.models import Notification, Webhook, WebhookDelivery
-from accounts.posting import is_public, signed
+from accounts.posting import Outcome, is_public, post, signed
 from approvals.services import transition_stage
-from common.jobs import Again
+from common import jobs
+from common.jobs import Again, enqueue
 from common.models import Job, JobState
 from registry.services import register_model
 from tests.factories import Person, make_person, make_project, make_version, run_jobs
@@ -233,6 +237,68 @@ def test_no_webhook_reaches_into_the_private_network(
         assert said.state == "Failed", url
         assert "no public address" in said.error or "No answer" in said.error, url
     assert receiver.got == []
+
+
+def dripping(first: bytes, drop: bytes, last: bytes = b"") -> str:
+    """The address of a server that answers once, with fifty drops between, one each fifth of a second."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        link, _ = server.accept()
+        with server, link, contextlib.suppress(OSError):
+            link.recv(65536)
+            link.sendall(first)
+            for _ in range(50):
+                link.sendall(drop)
+                time.sleep(0.2)
+            link.sendall(last)
+
+    threading.Thread(target=drip, daemon=True).start()
+    return f"127.0.0.1:{server.getsockname()[1]}/"
+
+
+def test_a_receiver_that_goes_on_answering_for_ever_is_left_after_five_seconds(settings: Any) -> None:
+    settings.WEBHOOKS_TO_PRIVATE = True
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"
+    urls = {
+        "head": "http://" + dripping(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", b"Content-Length: 0\r\n\r\n"),
+        "body": "http://" + dripping(whole, b"x"),
+        "handshake": "https://" + dripping(b"\x16\x03\x03\x40\x00", b"x"),
+    }
+    outcomes: dict[str, Outcome] = {}
+
+    def attempt(name: str, url: str) -> None:
+        hook = Webhook(url=url, secret="whsec_" + base64.b64encode(b"s" * 32).decode())
+        outcomes[name] = post(WebhookDelivery(webhook=hook, message_id="msg_1", payload={}))
+
+    attempts = [threading.Thread(target=attempt, args=each) for each in urls.items()]
+    for each in attempts:
+        each.start()
+    for each in attempts:
+        each.join()
+    for name in ("head", "handshake"):
+        outcome = outcomes[name]
+        assert (outcome.status, outcome.error) == (None, "No answer: there was none within 5 seconds."), name
+    assert outcomes["body"].status == 200
+    assert 0 < len(outcomes["body"].response) < 50
+
+
+def test_deliveries_make_way_for_others_while_all_places_but_one_are_theirs(
+    ann: Person, receiver: Receiver
+) -> None:
+    hooked(ann, receiver.url)
+    register_model(actor=ann.actor, project=ann.project, name="iris")
+    register_model(actor=ann.actor, project=ann.project, name="wine")
+    current_app.loader.import_default_modules()
+    first, second = Job.objects.filter(name="accounts.deliver_webhook").order_by("pk")
+    held = jobs.claim(first.pk)
+    enqueue("accounts.mail_invitation", invitation_id=0)
+    jobs.run(second.pk)
+    second.refresh_from_db()
+    assert (receiver.got, second.state) == ([], JobState.QUEUED)
+    assert held and second.run_after > held.created_at
+    run_jobs()
+    assert len(receiver.got) == 1, "With nothing else to do, a delivery does not wait for another."
 
 
 def test_the_name_is_resolved_once_and_all_its_addresses_are_checked(
