@@ -25,7 +25,8 @@ from common.errors import Invalid
 BUNDLE, SIGNATURE, FILES = "bundle.json", "signature.json", "files/"
 MAX_BUNDLE_BYTES = 64 << 20
 MAX_SIGNATURE_BYTES = 4096
-MAX_DIRECTORY_BYTES = 32 << 20
+MOST_FILES = 50_000  # each takes half a KiB while a bundle is read, before its signature is
+MAX_DIRECTORY_BYTES = 16 << 20
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # no time of ours: equal content gives equal bytes
@@ -194,11 +195,12 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise damaged(name, "is packed in a way that no bundle is")
 
 
+LENGTHS = struct.Struct("<3H")  # of an entry's name, extra field and comment
 END, END_64, WHERE_64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 
 
 def _check_directory(file: BinaryIO) -> None:
-    """Refuses a directory that would not fit into memory, before zipfile reads it as a whole.
+    """Refuses a directory of too many bytes or entries, before zipfile makes objects of them all.
 
     The records of the end stand where zipfile looks for them: behind them comes nothing.
     """
@@ -208,13 +210,25 @@ def _check_directory(file: BinaryIO) -> None:
     end, where, end_64 = tail[-22:], tail[-42:-22], tail[-98:-42]
     if len(end) < 22 or not end.startswith(END) or end[-2:] != b"\0\0":
         raise no_bundle("it is damaged at its end, or no ZIP file")
-    size = int.from_bytes(end[12:16], "little")
+    size, ahead = int.from_bytes(end[12:16], "little"), 22
     if where.startswith(WHERE_64):
         if not end_64.startswith(END_64) or int.from_bytes(where[8:16], "little") != length - 98:
             raise no_bundle("it is damaged at its end")
-        size = int.from_bytes(end_64[40:48], "little")
-    if size > min(length, MAX_DIRECTORY_BYTES):
+        size, ahead = int.from_bytes(end_64[40:48], "little"), 98
+    if size > min(length - ahead, MAX_DIRECTORY_BYTES):
         raise no_bundle("its directory is larger than any bundle's")
+    file.seek(length - ahead - size)
+    _check_count(file.read(size))
+
+
+def _check_count(directory: bytes) -> None:
+    """Counts the entries themselves: the number in the end's record may be another, and zipfile does not look at it."""
+    at, count = 0, 0
+    while at + LENGTHS.size + 28 <= len(directory):
+        at += 46 + sum(LENGTHS.unpack_from(directory, at + 28))
+        count += 1
+        if count > MOST_FILES + 2:
+            raise no_bundle(f"it has more than {MOST_FILES} files")
 
 
 def strict_json(name: str, content: bytes) -> Any:

@@ -26,7 +26,7 @@ from common.checks import (
     shorten,
 )
 from common.errors import Invalid
-from registry.bundle_files import BUNDLE, damaged
+from registry.bundle_files import BUNDLE, MOST_FILES, damaged
 from registry.choices import MetricKind
 from registry.elsewhere import check_model_name
 from registry.models import AliasMove, ModelVersion
@@ -35,7 +35,6 @@ from tracking.models import Run
 
 FORMAT, FORMAT_VERSION = "podstack-bundle", 1
 MOST_ROWS = 100_000
-MOST_FILES = 1_000_000
 DEEPEST = 20
 
 

@@ -24,6 +24,7 @@ from registry.bundle_files import (
     FILES,
     MAX_BUNDLE_BYTES,
     MAX_SIGNATURE_BYTES,
+    MOST_FILES,
     SIGNATURE,
     Part,
     ReadBundle,
@@ -56,9 +57,10 @@ def export_version(*, actor: Actor, project: Project, model_name: str, ref: str 
     refuse_unready(version)
     files = list(version.manifest.files.select_related("blob").order_by("path"))
     content = canonical(described(actor, version, files))
-    if len(content) > MAX_BUNDLE_BYTES:
+    if len(content) > MAX_BUNDLE_BYTES or len(files) > MOST_FILES:
         raise TooLarge(
-            f"Version {version.number} has more files than a bundle can hold.", "Download its files instead."
+            f"Version {version.number} has more than a bundle can hold: {MOST_FILES} files.",
+            "Download its files instead.",
         )
     signature = canonical(keys.sign(content))
     record(actor, "export_version", "version", version_label(version), project=project)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from artifacts.models import Blob
 from common.errors import DomainError
 from registry import bundles, keys, services
 from registry.aliases import set_alias
-from registry.bundle_files import ReadBundle, canonical
+from registry.bundle_files import MOST_FILES, ReadBundle, canonical
 from registry.choices import MetricKind, Relation, VersionStatus
 from registry.models import Inspection, ModelVersion, RegisteredModel, StageTransition, VersionMetric
 from registry.trash import delete_version, purge_models
@@ -492,6 +493,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked(ann: Person, bob: Person, versi
 def test_what_is_no_bundle_is_refused(bob: Person, content: bytes) -> None:
     answer = send(bob, content)
     assert (answer.status_code, "bundle" in answer.json()["errors"]) == (400, True)
+
+
+def test_too_many_files_are_refused_before_they_are_looked_at(bob: Person) -> None:
+    """The directory of a ZIP file alone, whose end says that there is one entry."""
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 7, *[0] * 6)
+    directory = b"".join(entry + b"files/%x" % (index % 16) for index in range(MOST_FILES + 3))
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
+    answer = send(bob, directory + end)
+    assert (answer.status_code, "more than 50000 files" in answer.json()["detail"]) == (400, True)
 
 
 RECORDS: list[tuple[str, Any]] = [
