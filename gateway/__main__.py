@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from gateway.app import Gateway, Settings
+from gateway.limits import SIZE, Limits
 
 DRAIN_SECONDS = 30
 
@@ -41,7 +42,7 @@ def main(words: list[str]) -> None:
     if not os.environ.get("DATABASE_URL"):
         sys.exit("DATABASE_URL is not set: the gateway reads rights and routes from the platform's database.")
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
-        os.environ["GATEWAY_LIMITS"] = f"{folder}/limits"
+        os.environ["GATEWAY_LIMITS"] = _limits(Path(folder, "limits"))
         uvicorn.run(
             "gateway.__main__:application",
             factory=True,
@@ -61,6 +62,18 @@ def main(words: list[str]) -> None:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
+
+
+def _limits(path: Path) -> str:
+    """The file that all processes share, made before the first of them."""
+    try:
+        Limits(path).close()
+    except OSError as error:
+        sys.exit(
+            f"The gateway needs {SIZE >> 20} MiB for its limits in {path.parent.parent}: {error.strerror}. "
+            "Make room there, or name another folder in TMPDIR."
+        )
+    return str(path)
 
 
 if __name__ == "__main__":

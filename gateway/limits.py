@@ -16,19 +16,22 @@ from gateway.routes import Route
 # Tokens left, and when that was: seconds of the clock that all processes of a machine share; zeros at first.
 BUCKET = struct.Struct("<dd")
 BUCKETS = 1 << 20  # endpoints whose ids are a multiple of this apart would share one
+SIZE = BUCKETS * BUCKET.size
 
 
 class Limits:
     """A bucket of tokens for each endpoint: a second's worth may come at once.
 
     The buckets lie in a file that all processes map, and each is locked for the microseconds that a look takes; a process
-    that dies lets go. Only pages with limited endpoints take space. Gateways on other machines have buckets of their own.
+    that dies lets go. The file has all its space from the beginning: a page that a full disk could not give later would
+    end the process by a signal. Gateways on other machines have buckets of their own.
     """
 
     def __init__(self, path: Path) -> None:
+        """Raises OSError where the disk has not `SIZE` bytes."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._file, BUCKETS * BUCKET.size)
-        self._map = mmap.mmap(self._file, BUCKETS * BUCKET.size)
+        os.posix_fallocate(self._file, 0, SIZE)
+        self._map = mmap.mmap(self._file, SIZE)
 
     def close(self) -> None:
         """Never ask again."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,9 @@ import requests
 
 from deployments.models import Deployment, EndpointTraffic
 from deployments.scaling import scale_endpoints
+from gateway.limits import Limits
 from tests.deployments.conftest import (
+    ROOT,
     GatewayProcess,
     a_quick_version,
     database_url,
@@ -76,6 +81,24 @@ def connections(person: Person, gateway: GatewayProcess, each: int) -> list[list
 def ask(person: Person, gateway: GatewayProcess, session: requests.Session) -> int:
     address = f"{gateway.url}/serve/{person.project.slug}/iris-api"
     return session.post(address, json={"instances": [1]}, timeout=30).status_code
+
+
+def test_limits_have_their_space_from_the_beginning_or_the_gateway_says_why_not(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "gateway", "--port", "0"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://", "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(
+        f"The gateway needs 16 MiB for its limits in {tmp_path}: File too large."
+    )
+    Limits(tmp_path / "limits").close()
+    assert (tmp_path / "limits").stat().st_blocks * 512 >= 16 << 20
 
 
 def test_a_limit_holds_over_all_processes_and_is_there_for_each(ada: Person, gateway: GatewayProcess) -> None:
