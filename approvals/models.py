@@ -13,6 +13,7 @@ from accounts.models import Project, User
 from approvals.choices import EventKind, RequestState, Vote
 from registry.choices import Stage
 from registry.models import ModelVersion, RegisteredModel, StageTransition
+from tracking.models import Run
 
 
 class PromotionRules(models.Model):
@@ -72,6 +73,19 @@ class ApprovalPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage} of {self.model or self.project}"
+
+
+class RunAuthor(models.Model):
+    """Whose work a run did beside who started it, as by the code: versions of it are theirs too, and others review."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "user"], name="author_of_run_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.run}"
 
 
 class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):

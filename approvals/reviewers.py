@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db.models import Q, QuerySet
 
 from accounts.choices import Role
 from accounts.models import Membership, Project, User
-from approvals.models import ApprovalPolicy, ApprovalRequest
+from accounts.permissions import Actor
+from approvals.models import ApprovalPolicy, ApprovalRequest, RunAuthor
 from common import sql
+from common.errors import Denied
+from tracking.models import Run
 
 USUAL_ROLES = (Role.MAINTAINER, Role.ADMIN)
 
@@ -18,7 +23,9 @@ WAITING = """
     JOIN registry_modelversion v ON v.id = q.version_id
     JOIN accounts_membership m ON m.project_id = q.project_id AND m.user_id = %(user)s
     WHERE q.project_id = %(project)s AND q.state = 'Pending' AND q.expires_at > now()
-      AND (p.own_review OR (q.requested_by_id <> %(user)s AND v.created_by_id <> %(user)s))
+      AND (p.own_review OR (
+          q.requested_by_id <> %(user)s AND v.created_by_id <> %(user)s
+          AND NOT EXISTS (SELECT 1 FROM approvals_runauthor a WHERE a.run_id = v.source_run_id AND a.user_id = %(user)s)))
       AND (EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r
                    WHERE r.approvalpolicy_id = p.id AND r.user_id = %(user)s)
            OR EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g
@@ -49,7 +56,37 @@ def reviewers_for(request: ApprovalRequest, policy: ApprovalPolicy) -> QuerySet[
     found = reviewers_of(policy)
     if policy.own_review:
         return found
-    return found.exclude(pk__in=[request.requested_by_id, request.version.created_by_id])
+    return found.exclude(pk__in=own_people(request))
+
+
+def own_people(request: ApprovalRequest) -> dict[int, str]:
+    """Whose request it is, each by id, and what makes it theirs: they review it only where the policy says so."""
+    run = request.version.source_run_id
+    authors = RunAuthor.objects.filter(run=run).values_list("user", flat=True) if run else ()
+    return {
+        **dict.fromkeys(authors, "had a part in training this version"),
+        request.version.created_by_id: "made this version",
+        request.requested_by_id: "asked for this move",
+    }
+
+
+def require_reviewer(actor: Actor, request: ApprovalRequest, policy: ApprovalPolicy) -> None:
+    """Denied to who may not review this request; the sentence says why."""
+    own = own_people(request).get(actor.user.pk)
+    if own and not policy.own_review:
+        raise Denied(f"You {own}, so others must review it.", "Ask one of the reviewers.", code="own_request")
+    if not reviewers_for(request, policy).filter(pk=actor.user.pk).exists():
+        names = ", ".join(user.username for user in reviewers_for(request, policy)[:10])
+        raise Denied(
+            f"You are none of the reviewers of {request.public_id}.",
+            f"They are {names}." if names else "",
+            code="no_reviewer",
+        )
+
+
+def note_authors(run: Run, people: Iterable[User]) -> None:
+    """Keeps whose work a run did: from now on they review no version of it."""
+    RunAuthor.objects.bulk_create([RunAuthor(run=run, user=each) for each in people], ignore_conflicts=True)
 
 
 def waiting_for(project: Project, user: User) -> list[int]:

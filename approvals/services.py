@@ -18,7 +18,7 @@ from approvals.choices import EventKind, RequestState, Vote
 from approvals.models import ApprovalPolicy, ApprovalRequest, RequestEvent, Review
 from approvals.policies import check_stage, hold_rules, kept_policy, policy_for
 from approvals.queries import find_request
-from approvals.reviewers import reviewers_for
+from approvals.reviewers import require_reviewer, reviewers_for
 from common import sql
 from common.checks import check_text
 from common.errors import Conflict, Denied
@@ -423,7 +423,7 @@ def _locked(request: ApprovalRequest) -> ApprovalRequest | None:
 def _judged(request: ApprovalRequest, actor: Actor) -> tuple[ApprovalPolicy, Evidence]:
     """The policy and the evidence of now, when the actor may review."""
     policy = _policy_of(request)
-    _require_reviewer(actor, request, policy)
+    require_reviewer(actor, request, policy)
     evidence = evidence_of(request.version, policy.checks)
     _note_evidence(request, evidence)
     return policy, evidence
@@ -437,22 +437,6 @@ def _policy_of(request: ApprovalRequest) -> ApprovalPolicy:
         request.policy, request.approvals_needed = policy, policy.approvals_needed
         request.save(update_fields=["policy", "approvals_needed"])
     return policy
-
-
-def _require_reviewer(actor: Actor, request: ApprovalRequest, policy: ApprovalPolicy) -> None:
-    own = actor.user.pk in (request.requested_by_id, request.version.created_by_id)
-    if own and not policy.own_review:
-        whose = "asked for this move" if actor.user.pk == request.requested_by_id else "made this version"
-        raise Denied(
-            f"You {whose}, so others must review it.", "Ask one of the reviewers.", code="own_request"
-        )
-    if not reviewers_for(request, policy).filter(pk=actor.user.pk).exists():
-        names = ", ".join(user.username for user in reviewers_for(request, policy)[:10])
-        raise Denied(
-            f"You are none of the reviewers of {request.public_id}.",
-            f"They are {names}." if names else "",
-            code="no_reviewer",
-        )
 
 
 def _vote(actor: Actor, request: ApprovalRequest, vote: Vote, comment: str, evidence: Evidence) -> None:

@@ -21,9 +21,10 @@ PROBES, APART = 40, 1.5  # seconds between two that are due: workers are free me
 SEED = """
     INSERT INTO scheduling_schedule (project_id, name, experiment_id, cron, timezone, configuration, overlap, catch_up,
         timeout, max_attempts, model_name, artifact_path, promote_metric, promote_stage, engine, next_at, created_by_id,
-        created_at, updated_at)
+        acts_as_id, created_at, updated_at)
     SELECT e.project_id, 'many-' || i, e.id, i %% 60 || ' 2 * * *', 'Europe/Berlin', '{}', 'skip', 'last', 60, 1, '', '',
-        '', '', '', now() + interval '1 day', e.created_by_id, now(), now()
+        '', '', '', now() + interval '1 day', e.created_by_id,
+        e.created_by_id, now(), now()
     FROM generate_series(1, %s) i, tracking_experiment e WHERE e.name = 'bench-schedules';
     ANALYZE scheduling_schedule
 """

@@ -27,7 +27,10 @@ EDITED = (
     *("cpu_limit", "memory_limit", "file_size_limit", "engine", "max_attempts"),
     *("model_name", "artifact_path", "promote_metric", "promote_stage"),
 )
-SHOWN = ("next_at", "paused_at", "deleted_at", "created_by", "created_at", "updated_at", "executions")
+SHOWN = (
+    *("next_at", "paused_at", "deleted_at", "created_by", "created_at", "acts_as", "updated_at"),
+    "executions",
+)
 
 
 @admin.register(TrainingCode)

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.choices import Door, Notice
+from accounts.models import User
 from accounts.notifications import notify
 from accounts.permissions import Actor, system_actor
 from accounts.services import revoke_run_tokens
@@ -91,9 +92,10 @@ def row_of(execution_id: int) -> ScheduleExecution:
         "schedule__project",
         "schedule__experiment",
         "schedule__created_by",
+        "schedule__acts_as",
         "schedule__code",
         "created_by",
-        "code",
+        "code__created_by",
         "run",
         "again_of",
     )
@@ -168,8 +170,24 @@ def _clear_up(execution: ScheduleExecution) -> Again | None:
 
 
 def actor_of(execution: ScheduleExecution) -> Actor:
-    """Who pressed Run now, else who made the schedule: what they may no longer do, it may not do."""
-    return Actor(user=execution.created_by or execution.schedule.created_by, door=Door.JOB)
+    """Who pressed Run now, else who changed the schedule last: what they may no longer do, it may not do."""
+    return Actor(user=execution.created_by or execution.schedule.acts_as, door=Door.JOB)
+
+
+def authors_of(execution: ScheduleExecution) -> set[User]:
+    """All whose work it does: who pressed Run now, who changed the schedule last, and who uploaded the code."""
+    code = execution.code
+    people = {execution.created_by, execution.schedule.acts_as, code.created_by if code else None}
+    return {each for each in people if each is not None}
+
+
+def answerable_for(execution: ScheduleExecution) -> set[User]:
+    """Those without whose rights it moves no stage: of code, only who uploaded what nobody chose, the newest."""
+    code, schedule = execution.code, execution.schedule
+    people = {actor_of(execution).user, schedule.acts_as}
+    if code is not None and code.pk != schedule.code_id and execution.again_of_id is None:
+        people.add(code.created_by)
+    return people
 
 
 def _job_key(execution: ScheduleExecution) -> str:
@@ -293,9 +311,9 @@ def _what_follows(execution: ScheduleExecution, state: ExecutionState) -> None:
 
 
 def tell_of_failure(execution: ScheduleExecution, what: str, why: str) -> None:
-    """Tells who made the schedule, and who pressed Run now: `what` went wrong and why."""
+    """Tells who made the schedule, who changed it last, and who pressed Run now: `what` went wrong and why."""
     schedule = execution.schedule
-    people = [schedule.created_by, *([execution.created_by] if execution.created_by else [])]
+    people = {schedule.created_by, actor_of(execution).user, schedule.acts_as}
     short = why if len(why) <= LONGEST_TOLD else f"{why[: LONGEST_TOLD - 1]}…"
     notify(
         people,
@@ -309,7 +327,7 @@ def tell_of_failure(execution: ScheduleExecution, what: str, why: str) -> None:
 def give_up(execution_id: int, error: str) -> None:
     """Ends an execution that no worker could look after."""
     execution = ScheduleExecution.objects.select_related(
-        "schedule__project", "schedule__created_by", "run", "code"
+        "schedule__project", "schedule__created_by", "schedule__acts_as", "run", "code"
     ).get(pk=execution_id)
     if execution.state not in OPEN_STATES:
         return

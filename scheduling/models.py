@@ -60,14 +60,15 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         return self.filter(deleted_at=None)
 
     def with_details(self) -> Self:
-        return self.select_related("project", "experiment", "code", "created_by")
+        return self.select_related("project", "experiment", "code", "created_by", "acts_as")
 
 
 class Schedule(models.Model):
     """When an experiment's code is run, and with what.
 
     `code` None means the newest there is at each start. `next_at` is the next moment that is not yet an
-    execution; None while the schedule is paused.
+    execution; None while the schedule is paused. `acts_as` is who changed it last: what it does, it does with the rights
+    of this one.
     """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="schedules")
@@ -96,6 +97,7 @@ class Schedule(models.Model):
     created_at = models.DateTimeField(default=now)
     updated_at = models.DateTimeField(default=now)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    acts_as = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 
     objects = ScheduleQuerySet.as_manager()
 

@@ -6,16 +6,19 @@ import math
 
 from django.db import transaction
 
+from accounts.permissions import Actor
 from approvals.models import ApprovalRequest
 from approvals.policies import policy_for
+from approvals.reviewers import note_authors
 from approvals.services import transition_stage
 from common.directions import direction_of
-from common.errors import DomainError
+from common.errors import Denied, DomainError
 from common.jobs import Again
-from registry.choices import MetricKind, Stage, VersionStatus
+from registry.choices import MetricKind, Protected, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
+from registry.protections import require_move
 from registry.services import create_version
-from scheduling.executions import actor_of, printable, tell_of_failure
+from scheduling.executions import actor_of, answerable_for, authors_of, printable, tell_of_failure
 from scheduling.models import Schedule, ScheduleExecution
 
 LOOK_AGAIN = 1.0
@@ -59,7 +62,13 @@ def give_up(execution_id: int, error: str) -> None:
 def _locked(execution_id: int) -> ScheduleExecution:
     """Of two workers at once the second sees what the first has done."""
     rows = ScheduleExecution.objects.select_related(
-        "schedule__project", "schedule__created_by", "run", "version__model", "created_by"
+        "schedule__project",
+        "schedule__created_by",
+        "schedule__acts_as",
+        "run",
+        "code__created_by",
+        "version__model",
+        "created_by",
     )
     return rows.select_for_update(of=("self",)).get(pk=execution_id)
 
@@ -82,6 +91,7 @@ def _registered(execution_id: int) -> ModelVersion | None:
             return execution.version
         schedule, run = execution.schedule, execution.run
         assert run is not None, "an execution that succeeded has a run"
+        note_authors(run, authors_of(execution))
         try:
             with transaction.atomic():
                 version = create_version(
@@ -110,6 +120,7 @@ def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
     schedule = execution.schedule
     try:
         with transaction.atomic():
+            _require_all(execution, version)
             moved = transition_stage(
                 actor=actor_of(execution),
                 project=schedule.project,
@@ -123,6 +134,23 @@ def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
     if isinstance(moved, ApprovalRequest):
         return f"{schedule.promote_stage} was asked for it, and waits for approval: {reason}."
     return f"{schedule.promote_stage} was asked for it: {reason}."
+
+
+def _require_all(execution: ScheduleExecution, version: ModelVersion) -> None:
+    """Denied where the stages are protected against one of those whose work asks for the move; none reviews it."""
+    assert version.source_run is not None
+    note_authors(version.source_run, authors_of(execution))  # the schedule may have been changed since
+    target = Stage(execution.schedule.promote_stage)
+    stages = [version.stage, target, *([Stage.ARCHIVED] if target == Stage.PRODUCTION else [])]
+    mine = actor_of(execution)
+    for person in answerable_for(execution) - {mine.user}:
+        try:
+            require_move(Actor(user=person, door=mine.door), version.model, Protected.STAGE, stages)
+        except Denied as error:
+            raise Denied(
+                f"{person.username} set the schedule or uploaded its newest code. {error.message}",
+                code=error.code,
+            ) from error
 
 
 def _challenge(schedule: Schedule, version: ModelVersion) -> tuple[str, str]:

@@ -63,7 +63,14 @@ def create_schedule(
         max_length=100,
     )
     experiment = find_experiment(project, experiment_id)
-    schedule = Schedule(project=project, name=name, experiment=experiment, cron=cron, created_by=actor.user)
+    schedule = Schedule(
+        project=project,
+        name=name,
+        experiment=experiment,
+        cron=cron,
+        created_by=actor.user,
+        acts_as=actor.user,
+    )
     _set(schedule, settings)
     schedule.next_at = cron_of(schedule).next_after(timezone.now())
     with transaction.atomic():
@@ -81,7 +88,10 @@ def create_schedule(
 
 
 def update_schedule(*, actor: Actor, project: Project, name: str, **settings: Any) -> Schedule:
-    """Changes what is given, with the words of `create_schedule`. An edit never starts anything by itself."""
+    """Changes what is given, with the words of `create_schedule`. An edit never starts anything by itself.
+
+    From then on the schedule acts with the rights of who changed it; an operator, who may be no member, leaves them.
+    """
     require(actor, project, Right.WRITE)
     with transaction.atomic():
         schedule = _lock(project, name)
@@ -93,6 +103,8 @@ def update_schedule(*, actor: Actor, project: Project, name: str, **settings: An
         after = facts(schedule)
         changed = {key for key in after if after[key] != before[key]}
         if changed:
+            if not actor.is_operator:
+                schedule.acts_as = actor.user
             if changed & {"cron", "timezone"} and schedule.paused_at is None:
                 pass_over(schedule, cron, f"{actor.user.username} edited the schedule before it started.")
                 schedule.next_at = cron_of(schedule).next_after(timezone.now())

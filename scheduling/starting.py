@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from accounts.permissions import Actor
 from accounts.services import create_run_token
+from approvals.reviewers import note_authors
 from artifacts.models import Manifest
 from artifacts.services import materialize
 from common.errors import Busy, DomainError
@@ -26,7 +27,15 @@ from scheduling.choices import EndReason, ExecutionState
 from scheduling.configuration import check_configuration
 from scheduling.engines import engine_for
 from scheduling.engines.base import EngineAway, EngineError, Work
-from scheduling.executions import ENGINE_AWAY, actor_of, row_of, run_id_of, sentence_of, settle
+from scheduling.executions import (
+    ENGINE_AWAY,
+    actor_of,
+    authors_of,
+    row_of,
+    run_id_of,
+    sentence_of,
+    settle,
+)
 from scheduling.models import ScheduleExecution
 from scheduling.services import look_soon
 from scheduling.training_code import code_of
@@ -98,6 +107,7 @@ def _work(execution: ScheduleExecution) -> Work:
     )
     execution.code, execution.run = code, run
     execution.save(update_fields=["code", "run"])
+    note_authors(run, authors_of(execution))
     return Work(
         execution_id=execution.public_id,
         command=code.command,

@@ -39,7 +39,8 @@ class Schedule(Answer):
     """When an experiment's training code runs, and with what.
 
     `code` None is the newest at each start; starting_deadline, timeout and cpu_limit in seconds, memory_limit and
-    file_size_limit in MiB. `id` tells deleted ones of one name apart.
+    file_size_limit in MiB. `acts_as` changed it last: it has the rights of this one. `id` tells deleted ones of one
+    name apart.
     """
 
     id: int = 0
@@ -68,6 +69,7 @@ class Schedule(Answer):
     next_at: datetime | None = moment()
     next_times: tuple[datetime, ...] = parsed(lambda texts: tuple(parse_time(text) for text in texts), ())
     created_by: str | None = None
+    acts_as: str | None = None
     created_at: datetime | None = moment()
     updated_at: datetime | None = moment()
     deleted_at: datetime | None = moment()

@@ -101,6 +101,9 @@ class ScheduleSerializer(serializers.Serializer):
     next_at = serializers.DateTimeField(allow_null=True)
     next_times = serializers.SerializerMethodField()
     created_by = serializers.CharField(source="created_by.username")
+    acts_as = serializers.CharField(
+        source="acts_as.username", help_text="who changed it last: it has the rights of this one"
+    )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
