@@ -45,10 +45,10 @@ def usable() -> str:
     return UNREADABLE if done.returncode else ""
 
 
-def free(taken: Iterable[int]) -> int | None:
-    """An id that no service and no user of the machine has; None when all are taken."""
+def free(taken: Iterable[int], among: Iterable[int] = range(FIRST, LAST + 1)) -> int | None:
+    """An id that is not taken, and that no user of the machine has; None when there is none."""
     used = {*taken, *(entry.pw_uid for entry in pwd.getpwall())}
-    return next((uid for uid in range(FIRST, LAST + 1) if uid not in used), None)
+    return next((uid for uid in among if uid not in used), None)
 
 
 def others_can_read(folder: Path) -> bool:

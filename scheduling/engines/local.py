@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scheduling.engines.base import EngineAway, EngineError, Seen, Work
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST_ACCOUNT, ACCOUNTS = 63000, 1000
+ACCOUNTS = range(63000, 64000)  # beside those of serving
 STARTED_WITHIN = 10.0  # seconds
 MARK = "PODSTACK_EXECUTION_ID"
 
@@ -58,7 +58,7 @@ class LocalTraining:
         work.bring_code(code)
         _make_writable(code)
         (folder / "configuration.json").write_text(json.dumps(work.configuration))
-        uid = _account(work.execution_id)
+        uid = self._take_account(folder) if _accounts_usable() else None
         if uid is not None:
             _give_to(code, uid)
             os.chown(folder / "configuration.json", uid, uid)
@@ -74,6 +74,19 @@ class LocalTraining:
         # It carries the run's token: nobody else may read it.
         with open(os.open(folder / "spec.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(spec, file)
+
+    def _take_account(self, folder: Path) -> int:
+        """An id that no other execution and no process has; a file beside the program's own keeps it as long as these."""
+        with (self.root / "accounts").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            own = _accounts_in(folder, "account-*")
+            uid = next(iter(own), None) or account.free(
+                {*_accounts_in(self.root, "*/account-*"), *_owners_of_processes()}, ACCOUNTS
+            )
+            if uid is None:
+                raise EngineAway(f"All {len(ACCOUNTS)} accounts for training programs are taken.")
+            (folder / f"account-{uid}").touch()
+        return uid
 
     def _spawn(self, folder: Path) -> None:
         with (folder / "supervisor.log").open("ab") as said:
@@ -191,14 +204,21 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _account(execution_id: str) -> int | None:
-    """An id of its own where the worker is root and other accounts can read the platform's code."""
-    if _accounts_usable():
-        return FIRST_ACCOUNT + sum(execution_id.encode()) * 31 % ACCOUNTS
-    return None
+def _accounts_in(folder: Path, pattern: str) -> set[int]:
+    return {int(path.name.removeprefix("account-")) for path in folder.glob(pattern)}
+
+
+def _owners_of_processes() -> set[int]:
+    """What outlived its supervisor keeps its account until it ends."""
+    owners = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            owners.add(entry.stat().st_uid)
+    return owners
 
 
 def _accounts_usable() -> bool:
+    """Whether the worker is root, and other accounts can read the platform's code."""
     global _usable
     if _usable is None:
         lacking = account.usable()

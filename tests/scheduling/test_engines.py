@@ -14,8 +14,11 @@ import pytest
 
 from accounts.choices import Role
 from scheduling.engines import local, ray, supervisor
+from scheduling.engines.base import Work
+from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project
-from tests.scheduling.factories import drive, make_code, make_schedule, trigger
+from tests.scheduling.factories import drive, make_code, make_schedule, processes_of, trigger
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("training_dir")
 
@@ -100,12 +103,39 @@ def test_training_as_root_is_said_once_in_the_log(
     )
     monkeypatch.setattr(local.os, "geteuid", lambda: 0)
     with caplog.at_level(logging.WARNING):
-        assert [local._account("exec-1"), local._account("exec-2")] == [None, None]
+        assert [local._accounts_usable(), local._accounts_usable()] == [False, False]
     said = [record.getMessage() for record in caplog.records if record.name == local.__name__]
     assert said == [
         "Training programs run as root here, with all its rights."
         " This machine does not let the engine change accounts."
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives accounts")
+def test_two_programs_never_share_an_account_and_one_that_ended_leaves_its_own_to_others(
+    training_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_usable", True)  # `sleep` needs nothing of the platform
+    engine = local.LocalTraining(training_dir)
+
+    def begin(execution_id: str) -> int:
+        engine.start(Work(execution_id, ["sleep", "60"], {}, {}, 60, None, Path.mkdir))
+        begun = ScheduleExecution(public_id=execution_id)
+        return int(until(lambda: {each.uids().real for each in processes_of(begun)} - {0}, 15).pop())
+
+    def end(execution_id: str) -> None:
+        engine.stop(execution_id)
+        until(lambda: engine.observe(execution_id).state == "ended", 20)
+
+    first, second = begin("exec-ab"), begin("exec-ba")
+    assert len({first, second, 0}) == 3
+    end("exec-ab")
+    third = begin("exec-aab")
+    assert third not in (first, second), "what lies in its folder is still its own"
+    engine.forget("exec-ab")
+    assert begin("exec-aba") == first
+    for execution_id in ("exec-ba", "exec-aab", "exec-aba"):
+        end(execution_id)
 
 
 def test_who_looks_whether_a_supervisor_lives_keeps_none_from_its_work(tmp_path: Path) -> None:
