@@ -13,14 +13,16 @@ from django.db import connection
 
 from common import sql
 from common.checks import check_number, check_text, check_whole, shorten
-from common.errors import Invalid
+from common.errors import Conflict, Invalid
 
 MAX_SERIES = 10_000
+MOST_KEYS = 10_000  # of a run: lists of runs carry them all
 MAX_POINTS = 100_000
 LOWEST_STEP, HIGHEST_STEP = -(2**62), 2**62
 LATEST = 253_402_300_799_999  # the last millisecond of the year 9999
 
 # Counts and extremes add up; the last point is the one with the highest step and, among its like, the latest time.
+# A key that is new to the run (no row of it is locked: xmax) comes back with the number of keys before the statement.
 # Where no steps were given, "last_step" holds the number of points less one, and they follow the highest step so far.
 UPSERT = """
     INSERT INTO tracking_runmetric AS old (run_id, key, last, last_step, last_at, low, high, count)
@@ -35,7 +37,8 @@ UPSERT = """
         low = LEAST(old.low, EXCLUDED.low),
         high = GREATEST(old.high, EXCLUDED.high),
         count = old.count + EXCLUDED.count
-    RETURNING id, key, last_step
+    RETURNING id, key, last_step,
+        CASE WHEN xmax = 0 THEN (SELECT count(*) FROM tracking_runmetric WHERE run_id = %(run)s) END
 """
 GIVEN_STEPS = UPSERT.format(
     newer="(EXCLUDED.last_step, EXCLUDED.last_at) >= (old.last_step, old.last_at)",
@@ -155,13 +158,21 @@ def _steps_of(one: Series, last_step: int) -> Sequence[int]:
 
 
 def _upsert(statement: str, run_id: int, series: Sequence[Series]) -> dict[str, tuple[int, int]]:
-    """key -> (the summary's id, its last step)."""
+    """key -> (the summary's id, its last step). Conflict where the run would have more than MOST_KEYS keys."""
     rows = [_summary(one) for one in series]
     columns: dict[str, Any] = {name: _array(row[name] for row in rows) for name in rows[0] if name != "key"}
     columns["key"] = [one.key for one in series]
     with connection.cursor() as cursor:
         cursor.execute(statement, {"run": run_id, **columns})
-        return {key: (pk, last_step) for pk, key, last_step in cursor.fetchall()}
+        found = cursor.fetchall()
+    before = [count for *_, count in found if count is not None]
+    if before and before[0] + len(before) > MOST_KEYS:
+        raise Conflict(
+            f"With these the run would have {before[0] + len(before)} metrics; at most {MOST_KEYS} are allowed.",
+            "Log the rest as a file.",
+            code="too_many_metrics",
+        )
+    return {key: (pk, last_step) for pk, key, last_step, _ in found}
 
 
 def _summary(one: Series) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import JSONField, Value
+from django.db.models import Count, JSONField, Sum, TextField, Value
+from django.db.models.functions import Cast, Length
 from django.utils import timezone
 
 from accounts.audit import record
@@ -47,6 +48,8 @@ from tracking.series import check_series, write_series
 
 TEXT_LENGTH = 20_000
 MAX_PARAMS = 10_000
+MAX_PARAM_CHARACTERS = 1 << 20  # of a run's parameters together: lists of runs carry them all
+MAX_RUN_FILES = 50_000  # one answer lists them
 MAX_REASON = 2000
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 
@@ -244,7 +247,8 @@ def delete_run(*, actor: Actor, project: Project, run_id: str) -> None:
 def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[str, Any]) -> None:
     """Records parameters of a Running run, all of them or none.
 
-    The same value again is fine; another value for a key is a Conflict `param_changed`.
+    The same value again is fine; another value for a key is a Conflict `param_changed`. A run has at most 10,000, of
+    1 MiB in all.
     """
     require(actor, project, Right.WRITE)
     checked = {
@@ -258,6 +262,7 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
         for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
             if not _same(value, checked[key]):
                 raise _param_changed(run, key, value, checked[key])
+        _check_all_params(run)
 
 
 def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence[Mapping[str, Any]]) -> int:
@@ -317,7 +322,7 @@ def commit_files(
 ) -> dict[str, RunFile]:
     """Gives a Running run these files, [{"path", "sha256"}], whose bytes the project has uploaded; all or none.
 
-    A path that the run has already is replaced. At most 10,000 files at once.
+    A path that the run has already is replaced. At most 10,000 files at once, 50,000 in all.
     """
     require(actor, project, Right.WRITE)
     wanted = check_files(files)
@@ -325,7 +330,9 @@ def commit_files(
         blobs = claim_blobs(project, set(wanted.values()))
         check_uploaded(project, wanted, blobs)
         run = running_run(project, run_id, alone=True)
-        present = run.files.exclude(path__in=list(wanted)).values_list("path", flat=True)
+        present = list(run.files.exclude(path__in=list(wanted)).values_list("path", flat=True))
+        if len(present) + len(wanted) > MAX_RUN_FILES:
+            raise _too_many(run, f"{len(present) + len(wanted)} files", str(MAX_RUN_FILES), "files")
         check_no_file_is_a_folder(wanted, present)
         rows = [RunFile(run=run, path=path, blob=blobs[digest]) for path, digest in sorted(wanted.items())]
         RunFile.objects.bulk_create(
@@ -346,6 +353,25 @@ def _json(value: object) -> object:
 def _same(one: object, other: object) -> bool:
     """Equal as JSON values: true is not 1."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _check_all_params(run: Run) -> None:
+    size = Sum(Length("key") + Length(Cast("value", TextField())))
+    found = run.params.aggregate(count=Count("pk"), size=size)
+    count, characters = found["count"], found["size"] or 0
+    if count > MAX_PARAMS:
+        raise _too_many(run, f"{count} parameters", str(MAX_PARAMS), "params")
+    if characters > MAX_PARAM_CHARACTERS:
+        said = f"parameters of {characters} characters together"
+        raise _too_many(run, said, str(MAX_PARAM_CHARACTERS), "params")
+
+
+def _too_many(run: Run, what: str, most: str, noun: str) -> Conflict:
+    return Conflict(
+        f"With these, {run.public_id} would have {what}; at most {most} are allowed.",
+        "Pack them into one archive." if noun == "files" else "Log the rest as a file.",
+        code=f"too_many_{noun}",
+    )
 
 
 def _param_changed(run: Run, key: str, old: object, new: object) -> Conflict:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from common.errors import Invalid
 from tests.factories import Person, make_person, make_project, send_json
@@ -167,3 +167,18 @@ def test_ten_thousand_files_are_committed_in_few_statements(
     with django_assert_max_num_queries(10):
         services.commit_files(actor=actor, project=ann.project, run_id=run.public_id, files=files)
     assert run.files.count() == 10_000
+
+
+def test_a_run_has_no_more_files_than_one_answer_lists(ann: Person, run: Run) -> None:
+    digest = upload(ann, b"one")
+    assert commit(ann, run, {"first": digest}).status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tracking_runfile (run_id, path, blob_id, created_at) "
+            "SELECT run_id, n, blob_id, created_at FROM tracking_runfile, generate_series(2, 50000) AS n"
+        )
+    assert commit(ann, run, {"first": digest}).status_code == 200
+    answer = commit(ann, run, {"first": digest, "last": digest})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_files")
+    assert "50001 files; at most 50000" in answer.json()["detail"]
+    assert run.files.count() == 50_000

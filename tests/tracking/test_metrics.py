@@ -194,6 +194,14 @@ def test_a_bad_batch_is_refused_by_field_and_nothing_is_stored(
     assert not RunMetric.objects.exists()
 
 
+def test_a_run_has_no_more_metrics_than_a_list_can_carry(ann: Person, run: Run) -> None:
+    assert log(ann, run, *(one(f"k{n}") for n in range(10_000))).status_code == 200
+    assert log(ann, run, one("k1"), one("k2")).status_code == 200
+    answer = log(ann, run, one("k1"), one("more"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_metrics")
+    assert summary(ann, run, "k1")["count"] == 2
+
+
 def test_the_furthest_steps_and_times_are_kept(ann: Person, run: Run) -> None:
     edges = [-(2**62), 2**62]
     assert (

@@ -190,6 +190,20 @@ def test_parameters_are_logged_once_and_never_silently_changed(ann: Person) -> N
     assert get(ann, run)["params"] == params
 
 
+def test_all_parameters_of_a_run_together_have_a_bound(ann: Person) -> None:
+    run = start(ann).json()
+    long = {f"k{n}": "x" * 8000 for n in range(100)}
+    assert post(ann, run, "params", {"params": long}).status_code == 200
+    answer = post(ann, run, "params", {"params": {f"more{n}": "x" * 8000 for n in range(40)}})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_params")
+    assert "characters together; at most 1048576" in answer.json()["detail"]
+    assert list(get(ann, run)["params"]) == sorted(long)
+    short = dict.fromkeys(map(str, range(10_000 - len(long))), 1)
+    assert post(ann, run, "params", {"params": short}).status_code == 200
+    answer = post(ann, run, "params", {"params": {"more": 1}})
+    assert (answer.status_code, "10001 parameters; at most 10000" in answer.json()["detail"]) == (409, True)
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [
