@@ -86,7 +86,7 @@ def test_a_schedule_starts_by_itself_and_a_killed_worker_loses_and_doubles_nothi
     execution = started(client, "every-minute")
     for pid in platform.processes("celery", "worker"):
         os.kill(pid, signal.SIGKILL)
-    ended = client.wait_for_execution(execution.id, 120)
+    ended = client.wait_for_execution(execution.id, 300)
     assert (ended.state, ended.trigger, ended.attempt) == ("Succeeded", "cron", 1)
     assert ended.run_id is not None
     assert client.get_metric_history(ended.run_id, "step").steps == tuple(range(20))
