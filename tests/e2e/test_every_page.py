@@ -21,7 +21,7 @@ from accounts.models import User
 from deployments import services as deployment_verbs
 from registry.models import ModelVersion
 from scheduling.models import Schedule
-from tests.e2e.browser import open_chromium
+from tests.e2e.browser import CONTRAST, open_chromium
 from tests.portal.hostile import make_hostile
 from tests.structure.operations import World, make_world
 from tests.structure.test_page_rights import filled, pages
@@ -50,7 +50,6 @@ HOSTILE = {
 # Made by Django's own script of the admin's two boxes to choose from: a mark with a label and no role. The field beside
 # it has a name of its own.
 THEIRS = {"aria-prohibited-attr": "help-tooltip search-label-icon"}
-COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 
 
 @pytest.fixture
@@ -142,12 +141,9 @@ def barriers(page: Page, options: dict[str, Any] | None = None) -> list[str]:
 def wrong_with(
     browser: Browser, server: str, session: str, asked: dict[str, str], complaints: list[str]
 ) -> str:
-    """What is wrong with these pages, a line each.
-
-    Structure is the same in both colours, so the dark round looks at contrast alone.
-    """
+    """What is wrong with these pages, a line each."""
     wrong: list[str] = []
-    for scheme, options in (("light", None), ("dark", COLOURS)):
+    for scheme, options in (("light", None), ("dark", CONTRAST)):
         page = opened(browser, server, session, scheme, complaints)
         for name, address in asked.items():
             page.set_viewport_size({"width": 1280, "height": 800})
