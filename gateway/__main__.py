@@ -13,6 +13,7 @@ import uvicorn
 
 from gateway.app import Gateway, Settings
 from gateway.limits import SIZE, Limits
+from gateway.request import BODY_SECONDS
 
 DRAIN_SECONDS = 30
 
@@ -27,6 +28,9 @@ def application() -> Gateway:
             os.environ["DATABASE_URL"],
             int(os.environ.get("GATEWAY_MAX_BODY_BYTES", 16 * 2**20)),
             Path(os.environ["GATEWAY_LIMITS"]),
+            float(os.environ.get("GATEWAY_BODY_SECONDS", BODY_SECONDS)),
+            int(os.environ.get("GATEWAY_MAX_HELD_BYTES", 512 * 2**20)),
+            int(os.environ.get("GATEWAY_MAX_OF_A_PERSON", 500)),
         )
     )
 

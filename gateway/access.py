@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from weakref import WeakValueDictionary
 
 from accounts.choices import Right
 from accounts.rights import (
@@ -20,6 +21,7 @@ from accounts.tokens import hash_secret, parse_token, token_refused
 from common.errors import Unauthenticated
 from gateway.cache import Cache
 from gateway.database import Away, Database
+from gateway.room import Places
 
 # As the REST API notes it, see accounts.services.
 LAST_USE_EVERY = timedelta(minutes=1)
@@ -44,6 +46,7 @@ class Access:
     scopes: Sequence[str]
     only_run: str
     expires_at: datetime | None
+    places: Places
 
     def check(self, slug: str) -> None:
         """Raises what the REST API would."""
@@ -71,19 +74,22 @@ class Claim:
 class Accesses:
     """Tokens' rights, kept until the database says that the user's changed."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, most_at_once: int) -> None:
+        self._database, self._most_at_once = database, most_at_once
         self._cache: Cache[Claim, Access] = Cache(database, self._read)
         self._used: set[int] = set()
+        # Kept by what was read of a person, and by their requests: a new read counts on.
+        self._places: WeakValueDictionary[int, Places] = WeakValueDictionary()
 
-    async def check(self, authorization: bytes, slug: str) -> None:
-        """Raises Unauthenticated, Denied or Missing to who may not ask the project's endpoints."""
+    async def check(self, authorization: bytes, slug: str) -> Places:
+        """The places of who asks. Raises Unauthenticated, Denied or Missing to who may not ask the project's endpoints."""
         prefix, secret = parse_token(_bearer(authorization))
         claim = Claim(prefix, hash_secret(secret), slug)
         access = self._cache.known(claim) or await self._cache.get(claim)
         if access is None:
             raise token_refused()
         access.check(slug)
+        return access.places
 
     def changed(self, payload: str) -> None:
         """The database's news: the user whose tokens, roles or account changed."""
@@ -105,7 +111,8 @@ class Accesses:
         token_id, user_id, _, scopes, only_run, expires_at, last_used_at, role = found[0]
         if last_used_at is None or datetime.now(UTC) - last_used_at > LAST_USE_EVERY:
             self._used.add(token_id)
-        return Access(user_id, role, tuple(scopes), only_run, expires_at)
+        places = self._places.setdefault(user_id, Places(self._most_at_once))
+        return Access(user_id, role, tuple(scopes), only_run, expires_at, places)
 
 
 def _bearer(authorization: bytes) -> str:

@@ -21,6 +21,7 @@ from gateway.database import ROUTES, TOKENS, Away, Database
 from gateway.limits import Limits
 from gateway.names import named, with_names
 from gateway.request import Message, Receive, Request, Send
+from gateway.room import Bodies
 from gateway.routes import RETRY_AFTER, Backend, Route, Routes
 from gateway.shadow import Shadows
 from gateway.traffic import Traffic
@@ -43,6 +44,9 @@ class Settings:
     database_url: str
     max_body_bytes: int
     limits: Path
+    body_seconds: float
+    most_held_bytes: int
+    most_of_a_person: int
 
 
 class Gateway:
@@ -51,7 +55,8 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings.database_url)
-        self._accesses = Accesses(self._database)
+        self._accesses = Accesses(self._database, settings.most_of_a_person)
+        self._bodies = Bodies(settings.most_held_bytes)
         self._routes = Routes(self._database)
         self._limits = Limits(settings.limits)
         self._traffic = Traffic(self._database)
@@ -118,6 +123,9 @@ class Gateway:
             await _refuse(request, _failure(), error)
         finally:
             self._at_once -= 1
+            self._bodies.let_go(request.held)
+            if request.places is not None:
+                request.places.leave()
 
     async def _answer(self, request: Request) -> None:
         parts = request.path.split("/", 4)
@@ -158,7 +166,9 @@ class Gateway:
 
     async def _authorized(self, request: Request, slug: str, endpoint_name: str) -> Route:
         """The endpoint, for a token that may ask it; to who is no member neither project nor endpoint exist."""
-        await self._accesses.check(request.authorization, slug)
+        places = await self._accesses.check(request.authorization, slug)
+        places.enter()
+        request.places = places
         route = self._routes.known(slug, endpoint_name) or await self._routes.get(slug, endpoint_name)
         if route is None:
             raise no_endpoint(slug, endpoint_name)
@@ -214,9 +224,12 @@ class Gateway:
     async def _content(self, route: Route, request: Request) -> bytes:
         try:
             self._check_rate(route)
-            return await request.body(route.max_body_bytes or self._settings.max_body_bytes)
+            limit = route.max_body_bytes or self._settings.max_body_bytes
+            return await request.body(limit, self._bodies, self._settings.body_seconds)
         except DomainError as error:
-            if route.serving is not None:
+            if (
+                route.serving is not None and error.status < 500
+            ):  # a full gateway says nothing about the endpoint
                 self._traffic.count(route.serving.revision_id).note(error.status, 0, by_model=False)
             raise
 

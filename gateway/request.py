@@ -7,10 +7,12 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from common.errors import DomainError, Invalid, TooLarge
 from common.problems import CONTENT_TYPE, body
+from gateway.room import Bodies, Places
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -18,6 +20,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 BODY_SECONDS = 60.0
+SLOWEST = (
+    64 * 1024
+)  # bytes a second after the first ones: a large body has more time, one that only drips has not
 JSON = b"application/json"
 
 
@@ -32,6 +37,9 @@ class Request:
         self.authorization = b""
         self.length: int | None = None
         self.begun = False
+        self.held = 0
+        self.places: Places | None = None
+        self._comes = False  # whether a part of the body came, and not yet all
         given = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -42,24 +50,33 @@ class Request:
                 given = value
         self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
 
-    async def body(self, limit: int) -> bytes:
-        """All of the body. Raises TooLarge, or Invalid when it ends too early."""
+    async def body(self, limit: int, bodies: Bodies, seconds: float = BODY_SECONDS) -> bytes:
+        """All of the body, its size `held` among the `bodies`; it has `seconds`, and one more for each SLOWEST bytes.
+
+        Raises TooLarge, Busy, or Invalid when it ends too early or comes too slowly.
+        """
         if self.length is not None and self.length > limit:
             raise _too_large(limit)
-        first = await self._next()
+        until = monotonic() + seconds
+        first = await self._next(seconds)
+        content: bytes = first.get("body", b"")
+        self._hold(len(content), limit, bodies)
         if not first.get("more_body"):
-            content: bytes = first.get("body", b"")
-            if len(content) > limit:
-                raise _too_large(limit)
             return content
-        kept = bytearray(first["body"])
-        while True:
-            message = await self._next()
-            kept += message.get("body", b"")
-            if len(kept) > limit:
-                raise _too_large(limit)
-            if not message.get("more_body"):
-                return bytes(kept)
+        kept, self._comes = bytearray(content), True
+        while self._comes:
+            message = await self._next(until + len(kept) / SLOWEST - monotonic())
+            piece = message.get("body", b"")
+            self._hold(len(piece), limit, bodies)
+            kept += piece
+            self._comes = bool(message.get("more_body"))
+        return bytes(kept)
+
+    def _hold(self, size: int, limit: int, bodies: Bodies) -> None:
+        self.held += size
+        bodies.take(size)
+        if self.held > limit:
+            raise _too_large(limit)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
@@ -70,13 +87,15 @@ class Request:
                 yield message["body"]
             more = bool(message.get("more_body"))
 
-    async def _next(self) -> Message:
+    async def _next(self, seconds: float = BODY_SECONDS) -> Message:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(seconds):
                 message = await self._receive()
         except TimeoutError:
             raise Invalid(
-                f"Nothing of the body came for {BODY_SECONDS:.0f} s.", "Send it again.", code="body_too_slow"
+                "The body comes too slowly.",
+                "Send it again, sooner or in smaller requests.",
+                code="body_too_slow",
             ) from None
         if message["type"] == "http.disconnect":
             raise Invalid("The request's body ended before its announced length.", "Send it again.")
@@ -111,7 +130,7 @@ class Request:
             more.append((b"retry-after", b"%d" % error.retry_after))
         if error.status == 401:
             more.append((b"www-authenticate", b'Bearer realm="api"'))
-        if error.status == 413:
+        if error.status == 413 or self._comes:
             more.append((b"connection", b"close"))
         await self.answer(error.status, json.dumps(document).encode(), CONTENT_TYPE.encode(), *more)
 
