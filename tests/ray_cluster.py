@@ -147,7 +147,7 @@ class RayCluster:
 
     def kill(self, node: str = "") -> None:
         """SIGKILL to all processes of a node at once, or of the whole cluster, until none is left."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while found := self.processes(node):
             for pid in found:
                 with contextlib.suppress(ProcessLookupError):
