@@ -18,6 +18,13 @@ CONNECTIONS_EACH = 16  # the pool of one process, see DATABASES in config/settin
 
 
 CONNECTIONS_OF_A_GATEWAY = 5  # see gateway/database.py
+GATEWAYS_OWN = (
+    "TMPDIR",
+    "GATEWAY_MAX_BODY_BYTES",
+    "GATEWAY_BODY_SECONDS",
+    "GATEWAY_MAX_HELD_BYTES",
+    "GATEWAY_MAX_OF_A_PERSON",
+)
 
 
 def connections_needed(env: Env) -> int:
@@ -73,6 +80,7 @@ def gateway(env: Env, environ: Mapping[str, str]) -> Child:
     argv += ["--workers", str(env.gateway_workers), "--log-level", env.log_level.lower()]
     own = {"PATH": environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     own |= {"PYTHONPATH": str(ROOT), "DATABASE_URL": env.database_url}
+    own |= {name: environ[name] for name in GATEWAYS_OWN if environ.get(name)}
     return Child("gateway", argv, log=log_of(env, "gateway"), cwd=ROOT, env=own)
 
 
