@@ -275,20 +275,25 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+_clock = {  # task and seconds between two
+    "Hand on what a dead worker held": ("common.reap_jobs", 5.0),
+    "Start what schedules have due": ("scheduling.tick", 1.0),
+    "Look after every approval request": ("approvals.look_after_requests", 10.0),
+    "Look after every execution": ("scheduling.look_after_executions", 5.0),
+    "Look after every endpoint": ("deployments.look_after_endpoints", 5.0),
+    "Follow aliases": ("deployments.follow_aliases", 2.0),
+    "Scale endpoints": ("deployments.scale_endpoints", 5.0),
+    "Watch what endpoints fail": ("deployments.watch_errors", 10.0),
+    "Remove old counts of traffic": ("deployments.prune_traffic", 3600.0),
+    "Remove models that no endpoint needs": ("deployments.clean_model_files", 3600.0),
+    "Remove finished jobs": ("common.prune", 3600.0),
+    "Empty the trash": ("registry.empty_trash", 600.0),
+    "Free what nobody refers to": ("artifacts.collect_daily", 86400.0),
+}
+# What nobody took before the next one came is dropped: workers that were away begin with what is due now.
 CELERY_BEAT_SCHEDULE = {
-    "Hand on what a dead worker held": {"task": "common.reap_jobs", "schedule": 5.0},
-    "Start what schedules have due": {"task": "scheduling.tick", "schedule": 1.0},
-    "Look after every approval request": {"task": "approvals.look_after_requests", "schedule": 10.0},
-    "Look after every execution": {"task": "scheduling.look_after_executions", "schedule": 5.0},
-    "Look after every endpoint": {"task": "deployments.look_after_endpoints", "schedule": 5.0},
-    "Follow aliases": {"task": "deployments.follow_aliases", "schedule": 2.0},
-    "Scale endpoints": {"task": "deployments.scale_endpoints", "schedule": 5.0},
-    "Watch what endpoints fail": {"task": "deployments.watch_errors", "schedule": 10.0},
-    "Remove old counts of traffic": {"task": "deployments.prune_traffic", "schedule": 3600.0},
-    "Remove models that no endpoint needs": {"task": "deployments.clean_model_files", "schedule": 3600.0},
-    "Remove finished jobs": {"task": "common.prune", "schedule": 3600.0},
-    "Empty the trash": {"task": "registry.empty_trash", "schedule": 600.0},
-    "Free what nobody refers to": {"task": "artifacts.collect_daily", "schedule": 86400.0},
+    name: {"task": task, "schedule": seconds, "options": {"expire_seconds": max(10, int(seconds))}}
+    for name, (task, seconds) in _clock.items()
 }
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
