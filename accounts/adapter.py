@@ -20,6 +20,7 @@ from accounts.audit import record
 from accounts.choices import Door
 from accounts.models import User
 from accounts.permissions import Actor
+from accounts.services import leave_to_owner
 from common.api.problems import request_id_of
 
 
@@ -39,6 +40,14 @@ class SingleSignOn(DefaultSocialAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return bool(settings.OIDC_SIGN_UP)
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Who comes to an account by an address that it only claimed has it alone; its password ends in allauth."""
+        by_address = sociallogin.is_existing and sociallogin.account.pk is None
+        if by_address and not request.user.is_authenticated:
+            addresses = [each.email for each in sociallogin.email_addresses if each.verified]
+            actor = Actor(user=sociallogin.user, door=Door.PORTAL, request_id=request_id_of(request))
+            leave_to_owner(actor=actor, addresses=addresses)
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         with transaction.atomic():

@@ -133,6 +133,22 @@ def confirm_address(user: User) -> None:
         EmailAddress.objects.create(user=user, email=user.email.lower(), verified=True, primary=True)
 
 
+def leave_to_owner(*, actor: Actor, addresses: Sequence[str]) -> None:
+    """Ends the tokens and second factors of the actor's account unless somebody vouched for one of `addresses`.
+
+    Their owner comes to it by them: else who only claimed one would go on acting as them, or keep them out.
+    """
+    user = actor.user
+    vouched = EmailAddress.objects.filter(user=user, verified=True)
+    if any(vouched.filter(email__iexact=address).exists() for address in addresses):
+        return
+    with transaction.atomic():
+        tokens = ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
+        factors, _ = Authenticator.objects.filter(user=user).delete()
+        after = {"tokens_ended": tokens, "second_factors_ended": factors}
+        record(actor, "leave_to_owner", "user", user.username, after=after)
+
+
 def set_member(*, actor: Actor, project: Project, username: str, role: str) -> Membership:
     """Adds a member, or gives one another role; a project always keeps at least one admin."""
     require(actor, project, Right.ADMIN)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from allauth.core import context
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from allauth.socialaccount.internal.flows.login import complete_login
 from allauth.socialaccount.models import SocialApp
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
@@ -20,7 +22,7 @@ from django.utils import timezone
 from accounts.choices import Door, Role
 from accounts.models import User
 from accounts.permissions import Actor
-from accounts.services import update_profile
+from accounts.services import create_token, update_profile
 from tests.factories import make_person, make_project, run_jobs
 
 pytestmark = pytest.mark.django_db
@@ -105,5 +107,11 @@ def test_an_address_that_somebody_claimed_loses_its_password_to_its_owner() -> N
     session = Client()
     session.force_login(eve)
     assert session.get("/settings/profile/").status_code == 200
+    _, token = create_token(actor=actor, name="eve's", scopes=["read"])
+    program = Client(headers={"Authorization": f"Bearer {token}"})
+    assert program.get("/api/v1/me").status_code == 200
+    TOTP.activate(eve, generate_totp_secret())
     assert not come_by_provider("paul@example.com").has_usable_password()
     assert session.get("/settings/profile/").status_code == 302
+    assert program.get("/api/v1/me").status_code == 401
+    assert not Authenticator.objects.filter(user=eve).exists()
