@@ -23,7 +23,11 @@ urlpatterns = [
     path(f"{VERSION}/release/", care_views.ReleaseVersion.as_view(), name="version_release"),
     path("trash/", care_views.Trash.as_view(), name="trash"),
     path("protections/", care_views.Protections.as_view(), name="protections"),
-    path("protections/<int:protection_id>/remove/", care_views.RemoveProtection.as_view(), name="protection_remove"),
+    path(
+        "protections/<int:protection_id>/remove/",
+        care_views.RemoveProtection.as_view(),
+        name="protection_remove",
+    ),
     path(f"{VERSION}/delete/", views.DeleteVersion.as_view(), name="version_delete"),
     path("models/<str:name>/standing/", views.ModelStanding.as_view(), name="standing"),
     path(f"{VERSION}/download/", views.DownloadVersion.as_view(), name="version_download"),
