@@ -1,7 +1,7 @@
 """Every setting of the platform: read from the environment, checked, and answered in a sentence when wrong.
 
 Pure Python, so that the launcher, Django and the tests share one reading of the environment.
-`python -m config.env` prints the page docs/settings.md.
+`python -m config.page` prints the page docs/settings.md.
 """
 
 from __future__ import annotations
@@ -484,33 +484,6 @@ def load(environ: Mapping[str, str]) -> Env:
     return Env(**_filled(values))
 
 
-def as_markdown() -> str:
-    """The page docs/settings.md."""
-    rows = [f"| `{s.name}` | {_default_shown(s)} | {s.description} |" for s in SETTINGS]
-    return "\n".join([*_PAGE_HEAD, *rows, *_PAGE_FOOT])
-
-
-_PAGE_HEAD = (
-    "# Settings",
-    "",
-    "Every setting is an environment variable: `make run PORT=9000`, or `export PORT=9000` before it.",
-    "An empty value counts as not set. A bad value stops the start with a sentence that says what is right.",
-    "",
-    "| Setting | Default | What it does |",
-    "| --- | --- | --- |",
-)
-_PAGE_FOOT = (
-    "",
-    "Yes is written `1`, `true`, `yes` or `on`, no is written `0`, `false`, `no` or `off`.",
-    "This page is made by `python -m config.env > docs/settings.md`; a test keeps it equal to the code.",
-    "",
-)
-
-
-def _default_shown(setting: Setting) -> str:
-    return setting.default_note or f"`{setting.default}`"
-
-
 def _shown(name: str, text: str) -> str:
     return "is wrong (its value is not shown)" if name in SECRETS else f"is {text!r}"
 
@@ -609,7 +582,3 @@ def _reachable(host: str) -> str:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-if __name__ == "__main__":
-    print(as_markdown(), end="")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from config.env import NAMES, ROOT, BadSetting, as_markdown, load
+from config.env import NAMES, ROOT, BadSetting, load
+from config.page import as_markdown
 from launcher.house import kept_secret
 
 SIGNING_KEY = f"""-----BEGIN PRIVATE KEY-----
@@ -145,4 +146,4 @@ def test_a_kept_secret_is_made_once_and_private(tmp_path: Path) -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    assert page == as_markdown(), "Run `python -m config.env > docs/settings.md`."
+    assert page == as_markdown(), "Run `python -m config.page > docs/settings.md`."
