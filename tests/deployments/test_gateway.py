@@ -313,7 +313,7 @@ def test_a_request_wakes_an_endpoint_and_waits_for_it(ada: Person, gateway: Gate
         assert waiting.result(60).status_code == 200
     DeploymentRevision.objects.update(**asleep)
     Deployment.objects.update(timeout_seconds=1)
-    assert ask(ada).status_code == 503
+    until(lambda: ask(ada).status_code == 503, 60)
 
 
 def test_a_killed_gateway_comes_back_and_counts_on(ada: Person, gateway: GatewayProcess) -> None:
