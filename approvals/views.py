@@ -32,7 +32,7 @@ from approvals.forms import (
 )
 from approvals.models import ApprovalPolicy, ApprovalRequest
 from approvals.queries import find_request, side_by_side
-from approvals.reviewers import reviewers_for, waiting_for
+from approvals.reviewers import own_people, reviewers_for, waiting_for
 from common.errors import DomainError, Invalid, Missing
 from common.heads import Sorting
 from registry.choices import Stage
@@ -222,11 +222,12 @@ class ApprovalDetail(OfRequest, ProjectPage):
         policy = found.policy if found.is_open else None
         people = list(reviewers_for(found, policy)) if policy is not None else []
         asked_by_me = found.requested_by_id == self.person.pk
-        made_by_me = found.version.created_by_id == self.person.pk
         return {
             "reviewers": people,
             "may_review": self.person in people,
-            "own": found.is_open and (asked_by_me or made_by_me) and self.person not in people,
+            "own": own_people(found).get(self.person.pk)
+            if found.is_open and self.person not in people
+            else None,
             "may_withdraw": found.is_open and (asked_by_me or self.may(Right.MAINTAIN)),
         }
 

@@ -16,7 +16,7 @@ from scheduling.models import ScheduleExecution
 from scheduling.moments import new_execution
 from scheduling.queries import find_schedule
 from scheduling.services import update_schedule
-from tests.factories import Person, make_person, make_project, make_run, run_jobs
+from tests.factories import Person, browser, make_person, make_project, make_run, run_jobs
 from tests.scheduling.factories import make_code, make_schedule
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +103,8 @@ def test_neither_who_edited_the_schedule_nor_who_wrote_its_code_reviews_what_it_
     assert request.requested_by == ann.user
     for person, why in ((ann, "asked for this move"), (eve, "had a part in training this version")):
         answer = person.api.post(f"{person.base}/approvals/{request.public_id}/approve", {}, format="json")
+        page = browser(person).get(f"/projects/alpha/approvals/{request.public_id}/").content.decode()
+        assert f"You {why}, so others review it." in page
         assert (answer.status_code, answer.json()["detail"]) == (
             403,
             f"You {why}, so others must review it.",
