@@ -12,7 +12,7 @@ from django.db import transaction
 from accounts.audit import record
 from accounts.choices import Right
 from accounts.models import Project
-from accounts.permissions import Actor, require
+from accounts.permissions import Actor, require, system_actor
 from artifacts.paths import check_path
 from artifacts.services import (
     check_digest,
@@ -134,13 +134,27 @@ def fetch_code(code_id: int) -> None:
     with transaction.atomic():
         blobs = claim_blobs(code.experiment.project, set(wanted.values()))
         manifest = make_manifest({path: blobs[digest] for path, digest in wanted.items()})
-        TrainingCode.objects.filter(pk=code.pk).update(manifest=manifest, state=CodeState.READY)
+        _end(code, manifest=manifest, state=CodeState.READY)
 
 
 def give_up(code_id: int, error: str) -> None:
     """Says why training code is not there."""
-    waiting = TrainingCode.objects.filter(pk=code_id, state=CodeState.FETCHING)
-    waiting.update(state=CodeState.FAILED, reason=error)
+    with transaction.atomic():
+        code = TrainingCode.objects.select_related("experiment__project").get(pk=code_id)
+        _end(code, state=CodeState.FAILED, reason=error)
+
+
+def _end(code: TrainingCode, **values: Any) -> None:
+    """What became of code that was Fetching, once; nobody asked for it now, so the audit trail says the system."""
+    if TrainingCode.objects.filter(pk=code.pk, state=CodeState.FETCHING).update(**values):
+        manifest = values.get("manifest")
+        after = {
+            "number": code.number,
+            "state": values["state"],
+            "reason": values.get("reason", ""),
+            "manifest": manifest.digest if manifest else None,
+        }
+        _record(system_actor(), "end_fetch", code.experiment, after)
 
 
 def _store_files(code: TrainingCode, repository: Repository) -> dict[str, str]:

@@ -105,6 +105,10 @@ def test_a_commit_is_fetched_trained_with_and_named_by_the_run(ada: Person, orig
     assert execution.run.code_version == first
     entry = AuditEntry.objects.get(verb="fetch_training_code")
     assert (entry.after["git_commit"], entry.after["number"]) == (first, 1)
+    entry = AuditEntry.objects.get(verb="end_fetch")
+    assert entry.actor is not None and entry.actor.username == "system"
+    digest = code.manifest.digest if code.manifest else None
+    assert entry.after == {"number": 1, "state": "Ready", "reason": "", "manifest": digest}
 
 
 def test_only_the_folder_that_is_asked_for_comes(ada: Person, origin: Origin) -> None:
@@ -170,6 +174,8 @@ def test_what_cannot_be_fetched_says_why_and_the_older_code_goes_on(ada: Person,
         assert code.state == "Failed"
         assert words in code.reason
         assert code.manifest is None
+        entry = AuditEntry.objects.filter(verb="end_fetch").latest("pk")
+        assert (entry.after["number"], entry.after["reason"]) == (code.number, code.reason)
     refused = ada.api.post(
         f"{ada.base}/schedules",
         {"name": "n", "experiment_id": make_experiment(ada), "cron": "0 2 * * *", "code": code.number},
