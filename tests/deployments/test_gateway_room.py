@@ -5,6 +5,7 @@ The endpoint does not run: 503 with `endpoint_not_live` says that a request got 
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -55,6 +56,13 @@ def half_sent(person: Person, gateway: GatewayProcess, size: int = 1) -> socket.
     return raw
 
 
+def full_of(person: Person, gateway: GatewayProcess, size: int, stack: ExitStack) -> bytes:
+    """The answer to the one of three such requests for which there is no room; the other two stay."""
+    sent = [stack.enter_context(half_sent(person, gateway, size)) for _ in range(3)]
+    answered, _, _ = select.select(sent, [], [], 60)
+    return b"".join(one.recv(65536) for one in answered)
+
+
 def code(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
@@ -75,11 +83,10 @@ def test_a_body_that_drips_has_its_time_as_a_whole(eve: Person, start: Start) ->
 def test_bodies_at_once_have_a_bound_and_then_wait_outside(eve: Person, start: Start) -> None:
     gateway = start(max_held_bytes=1 << 20)
     with ExitStack() as held:
-        for _ in range(2):
-            held.enter_context(half_sent(eve, gateway, 400 << 10))
+        assert full_of(eve, gateway, 400 << 10, held).split(b" ")[1] == b"503"
         large = {"data": b"[" + b" " * (400 << 10) + b"1]"}
-        until(lambda: code(call(eve, **large)) == (503, "busy"), 30)
         refused = call(eve, **large)
+        assert code(refused) == (503, "busy")
         assert refused.headers["Retry-After"] == "1" and "takes at most 1048576" in refused.json()["detail"]
         assert code(ask(eve, rows=[1])) == (503, "endpoint_not_live"), "a small one finds room"
     until(lambda: code(call(eve, **large)) == (503, "endpoint_not_live"), 30)
@@ -90,7 +97,8 @@ def test_one_person_takes_not_all_places_with_however_many_tokens(eve: Person, s
     ann = make_person(eve.project, Role.VIEWER)
     _, second = accounts.create_token(actor=eve.actor, name="second", scopes=[Scope.PREDICT])
     other = {"headers": {"Authorization": f"Bearer {second}"}, "json": {"instances": [1]}}
-    with half_sent(eve, gateway), half_sent(eve, gateway):
-        until(lambda: code(call(eve, **other)) == (429, "rate_limited"), 30)
+    with ExitStack() as held:
+        assert full_of(eve, gateway, 1, held).split(b" ")[1] == b"429"
+        assert code(call(eve, **other)) == (429, "rate_limited")
         assert code(ask(ann)) == (503, "endpoint_not_live")
     until(lambda: code(call(eve, **other)) == (503, "endpoint_not_live"), 30)
