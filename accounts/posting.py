@@ -13,10 +13,9 @@ import ipaddress
 import json
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -26,6 +25,7 @@ from django.conf import settings
 
 from accounts.choices import HookFormat
 from accounts.models import WebhookDelivery
+from common.deadlines import cut_at
 from common.version import VERSION
 
 SECONDS = 5.0  # for an attempt as a whole
@@ -124,7 +124,7 @@ def _send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
     port = parts.port or (443 if secure else 80)
     until = time.monotonic() + SECONDS
     link = socket.create_connection((_checked_address(host, port), port), timeout=_left(until))
-    with _cut_at(until, link), closing(_Connection(host, port)) as connection:
+    with cut_at(until, link), closing(_Connection(host, port)) as connection:
         connection.sock = link
         try:
             if secure:
@@ -153,28 +153,6 @@ def _left(until: float) -> float:
     if left <= 0:
         raise TimeoutError(f"there was none within {SECONDS:g} seconds")
     return left
-
-
-@contextmanager
-def _cut_at(until: float, link: socket.socket) -> Iterator[None]:
-    """Ends the connection then, whatever waits for it: a time-out of its own is for each single read of a socket.
-
-    By a second handle, since TLS takes over the first one while it still shakes hands.
-    """
-    with closing(link.dup()) as handle:
-
-        def cut() -> None:
-            with suppress(OSError):
-                handle.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(max(0, until - time.monotonic()), cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
 
 
 def _checked_address(host: str, port: int) -> str:
