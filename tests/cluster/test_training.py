@@ -39,7 +39,8 @@ def work(program: str, **changes: Any) -> Work:
     values: dict[str, Any] = {
         "execution_id": f"exec-{time.monotonic_ns()}",
         "command": ["python", "train.py", "a word; with $(signs)"],
-        "env": {"PODSTACK_API_TOKEN": "secret-of-this-run"},
+        "env": {},
+        "secrets": {"PODSTACK_API_TOKEN": lambda: "secret-of-this-run"},
         "configuration": {"depth": 3},
         "timeout": 600,
         "memory": None,
