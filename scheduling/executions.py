@@ -77,6 +77,7 @@ def execute(execution_id: int) -> Again | None:
         return _step(execution, engine_for(execution.engine))
     except EngineAway as error:
         log.warning("%s: %s", execution.public_id, error)
+        _tell(execution, str(error))
         return Again(ENGINE_AWAY)
     except EngineError as error:
         return settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, str(error))
@@ -121,6 +122,7 @@ def _claim(execution: ScheduleExecution) -> bool:
 def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
     starts = _starts(execution)  # before the engine is asked: what they do from now on, it shows
     seen = engine.observe(execution.public_id)
+    _tell(execution, "")
     if seen.state == "absent":
         return _absent(execution, starts)
     if seen.state == "running":
@@ -131,6 +133,14 @@ def _step(execution: ScheduleExecution, engine: TrainingEngine) -> Again | None:
     state, sentence = _verdict(execution, seen)
     _keep_log(execution, engine)
     return settle(execution, state, seen.reason, sentence, seen)
+
+
+def _tell(execution: ScheduleExecution, sentence: str) -> None:
+    """What holds it up while it is open."""
+    if execution.reason != sentence:
+        still_open = ScheduleExecution.objects.filter(pk=execution.pk, state__in=OPEN_STATES)
+        still_open.update(reason=printable(sentence)[:LONGEST_REASON])
+        execution.reason = sentence
 
 
 def _absent(execution: ScheduleExecution, starts: Collection[str]) -> Again | None:

@@ -89,6 +89,18 @@ def test_an_execution_ends_whatever_became_of_its_maker_and_its_run(
     assert not ApiToken.objects.filter(only_run=execution.run.public_id, revoked_at=None).exists()
 
 
+def test_an_execution_says_that_its_cluster_is_away_as_long_as_it_is(ann: Person, settings: Any) -> None:
+    settings.RAY_ADDRESS, settings.RAY_TOKEN = "http://127.0.0.1:1", "t"
+    execution = trigger(ann, make_schedule(ann, engine="ray"))
+    step(execution)
+    execution.refresh_from_db()
+    said = "The cluster does not answer; it is asked again every few seconds."
+    assert (execution.state, execution.reason) == ("Running", said)
+    ScheduleExecution.objects.update(engine="local")
+    drive(execution)
+    assert (execution.state, execution.reason) == ("Succeeded", "")
+
+
 def test_giving_up_works_too_when_its_maker_has_left(ann: Person, ray: Person) -> None:
     execution = trigger(ann, make_schedule(ann, program=FOREVER))
     begun(execution)
