@@ -149,6 +149,7 @@ def test_each_moment_of_two_years_comes_once_and_none_early() -> None:
             catch_up="none" if number in WATCHED else "last",
             overlap="queue",
             created_by=ann.user,
+            acts_as=ann.user,
         )
         Schedule.objects.filter(pk=schedule.pk).update(next_at=cron_of(schedule).next_after(BEGIN))
         wanted[schedule.pk] = expected(cron, ZoneInfo(zone), end)
