@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, JSONField, Sum, TextField, Value
+from django.db.models import Count, JSONField, Subquery, Sum, TextField, Value
 from django.db.models.functions import Cast, Length
 from django.utils import timezone
 
@@ -259,10 +259,12 @@ def log_params(*, actor: Actor, project: Project, run_id: str, params: Mapping[s
         run = running_run(project, run_id)
         rows = [RunParam(run=run, key=key, value=_json(checked[key])) for key in sorted(checked)]
         RunParam.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
-        for key, value in run.params.filter(key__in=list(checked)).values_list("key", "value"):
+        count_of_all, size_of_all = _of_all_params(run)
+        there = run.params.filter(key__in=list(checked)).annotate(count=count_of_all, characters=size_of_all)
+        for key, value, count, characters in there.values_list("key", "value", "count", "characters"):
             if not _same(value, checked[key]):
                 raise _param_changed(run, key, value, checked[key])
-        _check_all_params(run)
+            _check_all_params(run, count, characters)
 
 
 def log_metrics(*, actor: Actor, project: Project, run_id: str, series: Sequence[Mapping[str, Any]]) -> int:
@@ -355,10 +357,15 @@ def _same(one: object, other: object) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def _check_all_params(run: Run) -> None:
+def _of_all_params(run: Run) -> tuple[Subquery, Subquery]:
+    """How many parameters the run has, and their characters together."""
+    rows = RunParam.objects.filter(run=run).order_by().values("run")
     size = Sum(Length("key") + Length(Cast("value", TextField())))
-    found = run.params.aggregate(count=Count("pk"), size=size)
-    count, characters = found["count"], found["size"] or 0
+    count = rows.annotate(found=Count("pk")).values("found")
+    return Subquery(count), Subquery(rows.annotate(found=size).values("found"))
+
+
+def _check_all_params(run: Run, count: int, characters: int) -> None:
     if count > MAX_PARAMS:
         raise _too_many(run, f"{count} parameters", str(MAX_PARAMS), "params")
     if characters > MAX_PARAM_CHARACTERS:
