@@ -24,8 +24,9 @@ OURS = (
     *("accounts", "artifacts", "tracking", "registry", "deployments", "common", "approvals", "scheduling"),
     "cluster",
 )
-# Halves of nouns: points of a series, parts of an upload, answers kept for a retry, a counter.
+# Halves of nouns: points of a series, parts of an upload, answers kept for a retry, a counter, whose work a run did.
 NO_NOUNS = {"tracking/metricchunk", "artifacts/uploadpart", "common/idempotentanswer", "accounts/change"}
+NO_NOUNS |= {"approvals/runauthor"}
 # A membership stands in its project's page.
 NO_NOUNS |= {"accounts/membership"}
 # What the portal has no page for.

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry
 from accounts.permissions import system_actor
+from approvals.models import RunAuthor
 from artifacts.collect import collect
 from artifacts.models import Blob
 from common.errors import Denied
@@ -140,7 +141,7 @@ def test_only_the_system_and_operators_empty_the_trash(ann: Person) -> None:
 
 def test_what_goes_with_a_run_was_chosen() -> None:
     """A new foreign key to runs that cascades goes at the purge: think, then add it here."""
-    assert {each.related_model for each in parts_of(Run)} == {*CONTENT} - {MetricChunk}
+    assert {each.related_model for each in parts_of(Run)} == {*CONTENT, RunAuthor} - {MetricChunk}
 
 
 @pytest.mark.django_db(transaction=True)
