@@ -369,10 +369,9 @@ def materialize(
     Raises BytesLost when the store lacks a file or has other bytes, StoreFull when the disk would be left without its
     reserve.
     """
-    if is_materialized(manifest, folder):
+    was_there = folder.exists()
+    if is_materialized(manifest, folder) or (was_there and not _put_away(manifest, folder)):
         return
-    if folder.exists():
-        shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     blobs = _blobs_by_path(manifest)
     sizes = {blob.sha256: blob.size for blob in blobs.values()}
@@ -383,7 +382,7 @@ def materialize(
         _check_room(folder.parent, total)  # others may fill the same disk meanwhile
         watch()
 
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    draft = _beside(folder)
     try:
         draft.mkdir()
         brought: dict[str, Path] = {}
@@ -396,6 +395,25 @@ def materialize(
         _rename_unless_there(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_away(manifest: Manifest, folder: Path) -> bool:
+    """Removes a folder that lacks something; False when it was whole by now, since another had just brought it."""
+    aside = _beside(folder)
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return True
+    whole = is_materialized(manifest, aside)
+    if whole:
+        _rename_unless_there(aside, folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    return not whole
+
+
+def _beside(folder: Path) -> Path:
+    """A name of its own for what is no folder of files yet, or no more."""
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
 
 
 def _check_room(home: Path, total: int, coming: int = 0) -> None:
@@ -423,11 +441,14 @@ def is_materialized(manifest: Manifest, folder: Path) -> bool:
     """Whether all files lie there with their sizes: after a crash of the machine some may be cut."""
     if not folder.is_dir():
         return False
-    there = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    try:
+        there = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+    except FileNotFoundError:  # another is putting it away
+        return False
     return there == {path: blob.size for path, blob in _blobs_by_path(manifest).items()}
 
 

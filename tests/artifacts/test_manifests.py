@@ -131,9 +131,13 @@ def test_changed_or_lost_bytes_never_reach_a_folder(ann: Person, tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("lies_there", ["nothing", "half"])
 @pytest.mark.django_db(transaction=True)
-def test_many_may_bring_the_same_files_at_once(ann: Person, tmp_path: Path) -> None:
+def test_many_may_bring_the_same_files_at_once(ann: Person, tmp_path: Path, lies_there: str) -> None:
     manifest = services.make_manifest({f"{n}.txt": blob(ann, str(n).encode()) for n in range(20)})
+    if lies_there == "half":
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "1.txt").touch()
 
     def one(_: int) -> None:
         try:
