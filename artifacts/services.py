@@ -382,7 +382,7 @@ def materialize(
         _check_room(folder.parent, total)  # others may fill the same disk meanwhile
         watch()
 
-    draft = _beside(folder)
+    draft = beside(folder)
     try:
         draft.mkdir()
         brought: dict[str, Path] = {}
@@ -399,7 +399,7 @@ def materialize(
 
 def _put_away(manifest: Manifest, folder: Path) -> bool:
     """Removes a folder that lacks something; False when it was whole by now, since another had just brought it."""
-    aside = _beside(folder)
+    aside = beside(folder)
     try:
         folder.rename(aside)
     except FileNotFoundError:
@@ -411,7 +411,7 @@ def _put_away(manifest: Manifest, folder: Path) -> bool:
     return not whole
 
 
-def _beside(folder: Path) -> Path:
+def beside(folder: Path) -> Path:
     """A name of its own for what is no folder of files yet, or no more."""
     return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
 

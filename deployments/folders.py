@@ -11,8 +11,6 @@ import logging
 import os
 import shutil
 import time
-import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,9 +19,10 @@ from django.db import connection, transaction
 
 from artifacts.errors import StoreFull
 from artifacts.models import Manifest
-from artifacts.services import is_materialized, materialize
+from artifacts.services import beside, is_materialized, materialize
 from common.jobs import LEASE, enqueue
 from common.models import Job, JobState
+from common.pacing import now_and_then
 from deployments.models import Deployment, DeploymentRevision
 from deployments.queries import ENDED, live_revisions
 from deployments.wanting import look_soon
@@ -124,7 +123,7 @@ def _put_away(folder: Path, keep: timedelta) -> Path | None:
             return None
         if time.time() - folder.stat().st_mtime < keep.total_seconds():
             return None
-        return folder.rename(folder.with_name(f".{folder.name}.{uuid.uuid4().hex}"))
+        return folder.rename(beside(folder))
 
 
 def _is_needed(digest: str) -> bool:
@@ -132,23 +131,14 @@ def _is_needed(digest: str) -> bool:
     return revisions.filter(version__manifest__digest=digest).exists()
 
 
-def _while_needed(digest: str) -> Callable[[], None]:
-    """What looks now and then whether the files are needed, and raises _Unwanted when not."""
-    next_look = time.monotonic() + LOOK_EVERY
-
-    def look() -> None:
-        nonlocal next_look
-        if time.monotonic() >= next_look:
-            next_look = time.monotonic() + LOOK_EVERY
-            if not _is_needed(digest):
-                raise _Unwanted
-
-    return look
+def _check_needed(digest: str) -> None:
+    if not _is_needed(digest):
+        raise _Unwanted
 
 
 def _materialize(manifest: Manifest, folder: Path) -> None:
     """Raises StoreFull when the files find no room, even without the folders that nobody needs."""
-    watch = _while_needed(manifest.digest)
+    watch = now_and_then(lambda: _check_needed(manifest.digest), LOOK_EVERY)
     try:
         materialize(manifest, folder, links=True, watch=watch)
     except StoreFull:

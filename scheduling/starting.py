@@ -7,8 +7,7 @@ which the look of scheduling.executions asks for. Whatever came of it, another l
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from artifacts.models import Manifest
 from artifacts.services import materialize
 from common.errors import Busy, DomainError
 from common.jobs import Again
+from common.pacing import now_and_then
 from scheduling.choices import EndReason, ExecutionState
 from scheduling.configuration import check_configuration
 from scheduling.engines import engine_for
@@ -143,25 +143,13 @@ def _token(actor: Actor, execution: ScheduleExecution, run: Run) -> str:
 
 def _bring(execution: ScheduleExecution, manifest: Manifest, folder: Path) -> None:
     """The code into the folder; raises _Unwanted as soon as there is no use for it, and at last before it begins."""
-    materialize(manifest, folder, watch=_now_and_then(lambda: _check_wanted(execution)))
+    materialize(manifest, folder, watch=now_and_then(lambda: _check_wanted(execution), LOOK_EVERY))
     _check_wanted(execution)
 
 
 def _check_wanted(execution: ScheduleExecution) -> None:
     if not _is_wanted(execution):
         raise _Unwanted
-
-
-def _now_and_then(look: Callable[[], None]) -> Callable[[], None]:
-    next_look = time.monotonic() + LOOK_EVERY
-
-    def asked() -> None:
-        nonlocal next_look
-        if time.monotonic() >= next_look:
-            next_look = time.monotonic() + LOOK_EVERY
-            look()
-
-    return asked
 
 
 def _bytes(mib: int | None) -> int | None:
