@@ -61,6 +61,12 @@ class Launched:
             self.lines.append(line.rstrip("\n"))
 
 
+def first_words(log: Path) -> str:
+    """What a process logged, once it has: nothing that the launcher says waits for a worker's first line."""
+    assert wait_until(lambda: log.read_text().endswith("\n"), 60), log.name
+    return log.read_text()
+
+
 @pytest.fixture
 def settings() -> dict[str, str]:
     return {"PORT": str(ports.free_port())}
@@ -91,11 +97,11 @@ def test_first_start_shows_address_login_and_exports_and_plays_the_example(
     for name in ("secret_key", "serving_token", "dev.env", "platform.env", "launcher.lock"):
         assert (launched.var_dir / name).stat().st_mode & 0o777 == 0o600, name
     assert read_exports(launched.var_dir / "platform.env")["DATABASE_URL"].startswith("postgresql://")
-    engine = (launched.var_dir / "logs" / "engine.log").read_text()
+    engine = first_words(launched.var_dir / "logs" / "engine.log")
     assert engine.startswith("no secret")
     assert "SERVING_ENGINE_TOKEN" in engine
     assert not {"HOME", "DATABASE_URL", "REDIS_URL"} & set(ast.literal_eval(engine.partition("secret ")[2]))
-    assert (launched.var_dir / "logs" / "worker.log").read_text().startswith("secret")
+    assert first_words(launched.var_dir / "logs" / "worker.log").startswith("secret")
 
 
 def test_sigterm_ends_everything_and_the_second_start_goes_on_with_what_is_there(
