@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,11 +21,6 @@ def wanted(name: str) -> dict[str, Any] | None:
     """The application as it was asked for last, or None."""
     found = WantedApplication.objects.filter(name=name).values_list("config", flat=True).first()
     return None if found is None else dict(found)
-
-
-def wanted_since(name: str) -> datetime | None:
-    """When it was asked for as it is wanted now, or None."""
-    return WantedApplication.objects.filter(name=name).values_list("changed_at", flat=True).first()
 
 
 def put(dashboard: Dashboard, serve_url: str, name: str, config: Mapping[str, Any]) -> None:

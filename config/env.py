@@ -76,6 +76,7 @@ class Env:
     ray_token: str
     ray_serve_url: str
     ray_model_files: str
+    ray_prepare_minutes: int
     serving_target_in_flight: int
     serving_error_percent: int
     serving_models_keep_hours: int
@@ -329,6 +330,12 @@ SETTINGS: tuple[Setting, ...] = (
         parse.one_of("download", "shared"),
         "How a model reaches the cluster's nodes: download fetches it from PUBLIC_URL, shared reads it from VAR_DIR, "
         "which all nodes then see at the same path.",
+    ),
+    Setting(
+        "RAY_PREPARE_MINUTES",
+        "30",
+        parse.number(1, 1440),
+        "Minutes that a cluster's node may take at most to fetch a model, install its packages and load it.",
     ),
     Setting(
         "SERVING_TARGET_IN_FLIGHT",

@@ -107,6 +107,8 @@ class DeploymentRevision(models.Model):
     `replicas` is how many processes are wanted now, between `min_replicas` and `max_replicas`; 0 while asleep.
     `rollout` is {} to move all traffic at once, else the steps and limits of a canary (see rollouts). `warnings` say how
     it runs otherwise than asked for; those of the wanted revision, or of the one that it falls back to, are the endpoint's.
+    `awaited_at` is since when it is to answer: its start, or its last loss or waking. `started_at` is put off beyond that
+    while it is prepared.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="revisions")
@@ -133,6 +135,7 @@ class DeploymentRevision(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
+    awaited_at = models.DateTimeField(null=True, blank=True, editable=False)
     active_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -21,6 +21,7 @@ from deployments import folders, revisions, rollouts
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.engines import engine_for
 from deployments.engines.base import (
+    START_SECONDS,
     Engine,
     EngineAway,
     EngineRefused,
@@ -35,7 +36,6 @@ from deployments.wanting import lacking_gpu, look_soon, on_the_cpu
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 180
 LOOK_AGAIN = Again(0.3)
 AT_ONCE = Again(0)
 # Requests that read the old route just before the switch still reach the old process.
@@ -109,24 +109,35 @@ def _bring_up(
     if service.state == ServiceState.FAILED:
         return _restart(plan, revision, engine, service)
     if service.preparing:
-        return _prepare(plan, revision, service.reason)
+        return _go_on_preparing(plan, revision, engine, service)
     if _waits_for_gpu(plan, revision):
         return None
     if revision.state == RevisionState.PENDING:
         _begin(plan, revision)
         return LOOK_AGAIN
-    if _overdue(revision):
-        return _give_up(
-            plan, revision, f"The model did not become ready within {START_SECONDS} s; see the logs."
-        )
+    if _since(revision.started_at, revision) > timedelta(seconds=service.start_seconds):
+        why = f": {service.reason.rstrip('.')}." if service.reason else "; see the logs."
+        said = f"The model did not become ready within {service.start_seconds} s{why}"
+        return _give_up(plan, revision, said)
     if revision.reason and revision.active_at is None:
         _prepare(plan, revision, "")
     return LOOK_AGAIN
 
 
+def _go_on_preparing(
+    plan: Deployment, revision: DeploymentRevision, engine: Engine, service: Service
+) -> Again:
+    most = engine.longest_preparation
+    if most is None or _since(revision.awaited_at, revision) < most:
+        return _prepare(plan, revision, service.reason)
+    minutes = most.total_seconds() / 60
+    said = f"It was not ready after {minutes:g} minutes, the most that it may take to prepare it."
+    return _give_up(plan, revision, f"{said} {service.reason}")
+
+
 def _prepare(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:
     """Its time to become ready begins once it is prepared, and until then is put off now and then."""
-    due = timezone.now() - _began(revision) > timedelta(seconds=START_SECONDS / 4)
+    due = _since(revision.started_at, revision) > timedelta(seconds=START_SECONDS / 4)
     if revision.reason != reason or due:
         with transaction.atomic():
             deployment, found = _still_wanted(plan, revision)
@@ -207,7 +218,7 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
     _begin(plan, revision)
     if waits := _await_files(plan, revision, engine):
         return waits
-    _apply(plan, revision, engine, started_at=True)
+    _apply(plan, revision, engine, new=True)
     return LOOK_AGAIN
 
 
@@ -246,12 +257,10 @@ def _wait(plan: Deployment, revision: DeploymentRevision, reason: str) -> None:
             revisions.wait(deployment, found, reason)
 
 
-def _apply(
-    plan: Deployment, revision: DeploymentRevision, engine: Engine, *, started_at: bool = False
-) -> None:
-    """Asks the engine to serve the revision, if it is still wanted. The time to become ready begins here."""
-    rows = _rows(revision)
-    if not (rows.update(started_at=timezone.now()) if started_at else rows.exists()):
+def _apply(plan: Deployment, revision: DeploymentRevision, engine: Engine, *, new: bool = False) -> None:
+    """Asks the engine to serve the revision, if it is still wanted. The time of a `new` service begins here."""
+    rows, now = _rows(revision), timezone.now()
+    if not (rows.update(started_at=now, awaited_at=now) if new else rows.exists()):
         return
     spec = _spec(plan, revision)
     try:
@@ -464,12 +473,9 @@ def _own_services(plan: Deployment) -> set[str]:
 
 def _worth_restarting(revision: DeploymentRevision) -> bool:
     """A model that answered before may do so again; one that never did will not."""
-    return revision.active_at is not None and not _overdue(revision)
+    again = timedelta(seconds=START_SECONDS)
+    return revision.active_at is not None and _since(revision.awaited_at, revision) < again
 
 
-def _overdue(revision: DeploymentRevision) -> bool:
-    return timezone.now() - _began(revision) > timedelta(seconds=START_SECONDS)
-
-
-def _began(revision: DeploymentRevision) -> datetime:
-    return revision.started_at or revision.created_at
+def _since(moment: datetime | None, revision: DeploymentRevision) -> timedelta:
+    return timezone.now() - (moment or revision.started_at or revision.created_at)

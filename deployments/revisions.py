@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -234,10 +235,16 @@ def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None
         address="",
         serving_key="",
         ready_replicas=0,
-        started_at=timezone.now(),
+        **_begins_now(),
     )
     _same_object(deployment, revision)
     settle(deployment, f"{why} It is being started again.", revision)
+
+
+def _begins_now() -> dict[str, datetime]:
+    """From now on it is to become ready, and has all the time for it that a first start has."""
+    now = timezone.now()
+    return {"started_at": now, "awaited_at": now}
 
 
 def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
@@ -259,16 +266,14 @@ def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
 def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
     """A request came for a revision that sleeps."""
     said = "A request came: the endpoint wakes up."
-    change_revision(
-        revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, started_at=timezone.now()
-    )
+    change_revision(revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, **_begins_now())
     _same_object(deployment, revision)
     settle(deployment, said, revision)
 
 
 def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
     """A Pending revision is being started."""
-    change_revision(revision, state=RevisionState.DEPLOYING, reason="", started_at=timezone.now())
+    change_revision(revision, state=RevisionState.DEPLOYING, reason="", **_begins_now())
     _same_object(deployment, revision)
     settle(
         deployment,

@@ -87,6 +87,7 @@ class Service:
     asked_to_stop: float | None = None
     ended: bool = False
     environment: Environment | None = None
+    load_seconds: int = 0
     rest: bytes = b""
 
     def as_dict(self) -> dict[str, object]:
@@ -98,6 +99,7 @@ class Service:
             "key": self.key,
             "replicas": self.spec.replicas,
             "preparing": self.preparing,
+            "load_seconds": self.load_seconds,
             "workers": [{"id": str(pid), "state": state} for pid, state in list(self.workers.items())],
             "reason": self.reason,
             "pid": self.process.pid if self.process else None,

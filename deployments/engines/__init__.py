@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 
 from django.conf import settings
@@ -18,7 +19,11 @@ def engine_for(name: str) -> Engine:
     """The engine of this name, "local" or "ray"; "" is the one that the settings name."""
     if (name or settings.SERVING_ENGINE) == "ray":
         return _ray_engine(
-            settings.RAY_ADDRESS, settings.RAY_TOKEN, settings.RAY_SERVE_URL, settings.RAY_MODEL_FILES
+            settings.RAY_ADDRESS,
+            settings.RAY_TOKEN,
+            settings.RAY_SERVE_URL,
+            settings.RAY_MODEL_FILES,
+            settings.RAY_PREPARE_MINUTES,
         )
     return _local_engine(settings.SERVING_ENGINE_URL, settings.SERVING_ENGINE_TOKEN)
 
@@ -29,9 +34,10 @@ def _local_engine(url: str, token: str) -> Engine:
 
 
 @lru_cache(maxsize=8)
-def _ray_engine(address: str, token: str, serve_url: str, model_files: str) -> Engine:
+def _ray_engine(address: str, token: str, serve_url: str, model_files: str, minutes: int) -> Engine:
     files_url = _files_url if model_files == "download" else None
-    return RayEngine(Dashboard(address, token), serve_url, files_url, MOST_BODY_BYTES)
+    dashboard, longest = Dashboard(address, token), timedelta(minutes=minutes)
+    return RayEngine(dashboard, serve_url, files_url, MOST_BODY_BYTES, longest)
 
 
 def _files_url(service_id: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+START_SECONDS = 180  # as long as the engine says nothing else
 
 
 class EngineError(Exception):
@@ -62,7 +65,7 @@ class Service:
     """One service as the engine sees it: `address` and `key` when it is ready, `reason` when it failed.
 
     `reason` of one that is starting may say what it is busy with. One that is `preparing` does not load the model
-    yet: its packages are being installed, for example, and the engine itself limits for how long.
+    yet: its packages are being installed, for example. From then on it has `start_seconds` to become ready.
     """
 
     service_id: str
@@ -72,6 +75,7 @@ class Service:
     reason: str
     replicas: Sequence[Replica] = ()
     preparing: bool = False
+    start_seconds: int = START_SECONDS
 
     @property
     def ready_replicas(self) -> int:
@@ -85,6 +89,11 @@ class Engine(Protocol):
     @property
     def reads_folders(self) -> bool:
         """Whether the model's files must lie in the spec's folder; else it fetches them itself."""
+        ...
+
+    @property
+    def longest_preparation(self) -> timedelta | None:
+        """How long a service may prepare in all; None where the engine itself ends what takes too long."""
         ...
 
     def apply(self, spec: ServiceSpec) -> Service:

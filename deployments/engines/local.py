@@ -12,6 +12,7 @@ import urllib3
 from common.checks import shorten
 from common.errors import Invalid
 from deployments.engines.base import (
+    START_SECONDS,
     EngineAway,
     EngineRefused,
     Replica,
@@ -22,12 +23,15 @@ from deployments.engines.base import (
 
 TIMEOUT = urllib3.Timeout(connect=2, read=15)
 LONGEST_ANSWER = 16 * 1024 * 1024
+# Beyond the engine's own limit, at which it says what is wrong.
+LATER = 60
 
 
 class LocalEngine:
     """Talks to the serving engine daemon at `url`; every call carries its token."""
 
     reads_folders = True
+    longest_preparation = None
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
@@ -137,6 +141,7 @@ def _service(answer: Any) -> Service:
             reason=str(answer.get("reason") or ""),
             replicas=[Replica(str(one["id"]), ServiceState(one["state"])) for one in answer["workers"]],
             preparing=bool(answer.get("preparing")),
+            start_seconds=max(START_SECONDS, int(answer.get("load_seconds") or 0) + LATER),
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise EngineAway(

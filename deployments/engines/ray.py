@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from cluster import applications, packages
@@ -36,8 +35,6 @@ SERVING = Path(__file__).resolve().parents[2] / "serving"
 MOST_AT_ONCE = 100
 # As long as most endpoints' time-out; a replica without requests ends at once.
 DRAIN_SECONDS = 120
-# Large files, then packages, which have ten minutes by themselves.
-LONGEST_PREPARATION = timedelta(minutes=30)
 PREPARES = "A node of the cluster prepares it: its files, its packages, then the model itself."
 PROBE = urllib3.Timeout(connect=1, read=5)
 NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
@@ -55,9 +52,15 @@ class RayEngine:
     files; None where all nodes see the model's folder."""
 
     def __init__(
-        self, dashboard: Dashboard, serve_url: str, files_url: Callable[[str], str] | None, most_bytes: int
+        self,
+        dashboard: Dashboard,
+        serve_url: str,
+        files_url: Callable[[str], str] | None,
+        most_bytes: int,
+        longest_preparation: timedelta = timedelta(minutes=30),
     ) -> None:
         self.dashboard, self.serve_url = dashboard, serve_url.rstrip("/")
+        self.longest_preparation = longest_preparation
         self.files_url, self.most_bytes = files_url, most_bytes
         self.pool = urllib3.PoolManager(retries=False, timeout=PROBE, maxsize=8)
 
@@ -172,8 +175,8 @@ class RayEngine:
     ) -> Service:
         state = state or _state(app)
         ready = state == ServiceState.READY
-        if prepares := state == ServiceState.STARTING and _prepares(service_id, app):
-            reason = PREPARES
+        if prepares := state == ServiceState.STARTING and _prepares(app):
+            reason = PREPARES + _failed_before(app)
         return Service(
             service_id=service_id,
             state=state,
@@ -232,11 +235,12 @@ def _replicas(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [replica for one in _deployments(app) for replica in one.get("replicas") or []]
 
 
-def _prepares(service_id: str, app: Mapping[str, Any]) -> bool:
-    """Whether replicas begin on their nodes, which limit each of their steps; all together is limited here."""
-    begun = any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
-    since = applications.wanted_since(service_id)
-    return begun and since is not None and timezone.now() - since < LONGEST_PREPARATION
+def _prepares(app: Mapping[str, Any]) -> bool:
+    """Whether replicas begin on their nodes, which limit each of their steps.
+
+    How often, nobody does: Serve tries again for ever where a replica answered before.
+    """
+    return any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
 
 
 def _state(app: Mapping[str, Any]) -> ServiceState:
@@ -253,9 +257,18 @@ def _reason(app: Mapping[str, Any], state: ServiceState) -> str:
     """What Serve says of it, in one sentence; the loader's own where there is one."""
     if state == ServiceState.READY:
         return ""
-    said = " ".join(str(one.get("message") or "") for one in (app, *_deployments(app)))
-    texts = [str(one.get("message") or "") for one in (app, *_deployments(app))]
-    if found := _SENTENCE.search("\n".join(texts)):
+    said = _said(app)
+    if found := _SENTENCE.search(said):
         return found[1].strip()[:500]
-    lines = [line.strip() for line in "\n".join(texts).splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     return (lines[-1] if state == ServiceState.FAILED and lines else " ".join(said.split()))[:500]
+
+
+def _failed_before(app: Mapping[str, Any]) -> str:
+    """Why the try before this one failed, as another sentence, or ""."""
+    found = _SENTENCE.search(_said(app))
+    return f" The try before failed: {found[1].strip()[:300]}" if found else ""
+
+
+def _said(app: Mapping[str, Any]) -> str:
+    return "\n".join(str(one.get("message") or "") for one in (app, *_deployments(app)))

@@ -25,6 +25,7 @@ from deployments.engines.local import LocalEngine
 from deployments.models import Deployment, DeploymentRevision
 from deployments.scaling import sample_replicas
 from deployments.tasks import look_after_endpoints
+from deployments.wanting import look_soon
 from tests.deployments.conftest import (
     TOKEN,
     EngineProcess,
@@ -159,18 +160,47 @@ def test_a_model_that_cannot_be_loaded_fails_with_the_loaders_sentence(
 def test_a_model_that_never_becomes_ready_fails_at_its_deadline(
     ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "START_SECONDS", 2)
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: Hurried(engine.url, TOKEN))
     deploy(ada, a_quick_version(ada, load="time.sleep(60)"))
     work_until(lambda: state(ada) == "Failed")
-    assert "did not become ready" in endpoint(ada)["reason"]
+    assert endpoint(ada)["reason"] == "The model did not become ready within 2 s; see the logs."
     work_until_idle()
     until(lambda: not engine.client.services(), 15)
+
+
+class Hurried(LocalEngine):
+    """The engine, with two seconds for each model."""
+
+    def observe(self, service_id: str) -> Service | None:
+        found = super().observe(service_id)
+        return found and replace(found, start_seconds=2)
+
+
+def test_a_model_may_take_as_long_to_load_as_the_engine_lets_it(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: Patient(engine.url, TOKEN))
+    deploy(ada, a_quick_version(ada, load="time.sleep(3)"))
+    work_until(engine.living)
+    DeploymentRevision.objects.update(started_at=timezone.now() - timedelta(minutes=19))
+    reconcile.reconcile(Deployment.objects.get().pk)
+    assert state(ada) == "Deploying"
+    work_until(lambda: state(ada) == "Active")
+
+
+class Patient(LocalEngine):
+    """An engine whose SERVING_LOAD_TIMEOUT is 20 minutes."""
+
+    def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        status, answer = super()._call(method, path, body)
+        return status, answer | {"load_seconds": 1200} if "load_seconds" in answer else answer
 
 
 class Installing(LocalEngine):
     """The engine, while it installs the packages of all that it starts."""
 
     until_now = True
+    longest_preparation: timedelta | None = None
 
     def observe(self, service_id: str) -> Service | None:
         found = super().observe(service_id)
@@ -195,6 +225,64 @@ def test_a_model_whose_packages_are_being_installed_has_its_time_to_load_after_t
     work_until(lambda: state(ada) == "Active")
     assert endpoint(ada)["reason"] == ""
     assert events(ada).count("Its packages are being installed.") == 1
+
+
+def installs_again_after_a_loss(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> Installing:
+    """The engine, which puts the packages of an Active endpoint anew into place."""
+    deployed(ada, a_quick_version(ada))
+    slow = Installing(engine.url, TOKEN)
+    monkeypatch.setattr(reconcile, "engine_for", lambda name: slow)
+    look_soon(Deployment.objects.get())
+    work_until(lambda: endpoint(ada)["reason"] == "Its packages are being installed.")
+    return slow
+
+
+def began(ago: timedelta) -> None:
+    """As if the revision had been lost, and its time to become ready put off last, so long ago."""
+    DeploymentRevision.objects.update(started_at=timezone.now() - ago, awaited_at=timezone.now() - ago)
+
+
+def test_what_is_prepared_anew_after_a_loss_has_as_long_as_the_first_time(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = installs_again_after_a_loss(ada, engine, monkeypatch)
+    slow.longest_preparation = timedelta(minutes=30)
+    began(timedelta(minutes=29))
+    for _ in range(2):
+        reconcile.reconcile(Deployment.objects.get().pk)
+        assert state(ada) == "Degraded"
+    slow.until_now = False
+    work_until(lambda: state(ada) == "Active")
+    assert events(ada)[-1] == "Version 1 answers again."
+
+
+def test_what_is_prepared_for_longer_than_it_may_fails_and_says_so(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = installs_again_after_a_loss(ada, engine, monkeypatch)
+    slow.longest_preparation = timedelta(minutes=30)
+    began(timedelta(minutes=31))
+    work_until(lambda: state(ada) == "Failed")
+    assert endpoint(ada)["reason"] == (
+        "It was not ready after 30 minutes, the most that it may take to prepare it. "
+        "Its packages are being installed."
+    )
+
+
+def test_what_fails_again_and_again_after_a_loss_is_given_up_although_it_is_prepared_each_time(
+    ada: Person, engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = installs_again_after_a_loss(ada, engine, monkeypatch)
+    DeploymentRevision.objects.update(awaited_at=timezone.now() - timedelta(minutes=4))
+    reconcile.reconcile(Deployment.objects.get().pk)
+    assert state(ada) == "Degraded", "it goes on"
+    said = "The packages of requirements.txt could not be installed: no answer from the index."
+    fails = Service("", ServiceState.FAILED, "", "", said)
+    monkeypatch.setattr(slow, "observe", lambda service_id: fails)
+    reconcile.reconcile(Deployment.objects.get().pk)
+    assert (state(ada), endpoint(ada)["reason"]) == ("Failed", said)
 
 
 def test_undeploy_during_deploying_leaves_nothing_running(ada: Person, engine: EngineProcess) -> None:

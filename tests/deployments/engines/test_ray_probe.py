@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from deployments.engines.base import ServiceState
+from cluster.models import WantedApplication
+from deployments.engines.base import Service, ServiceState
 from deployments.engines.ray import RayEngine
 
 
@@ -19,6 +22,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.status, self.slow = 200, threading.Event()
+        self.replica, self.message = {"replica_id": "one", "state": "RUNNING"}, ""
         cluster = self
 
         class Proxy(BaseHTTPRequestHandler):
@@ -37,13 +41,19 @@ class Cluster:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def applications(self) -> dict[str, Any]:
-        model = {"replicas": [{"replica_id": "one", "state": "RUNNING"}]}
+        model = {"replicas": [self.replica], "message": self.message}
         return {"applications": {"sums-1": {"status": "RUNNING", "deployments": {"Model": model}}}}
 
-    def observed(self) -> ServiceState:
+    def has_package(self, name: str) -> bool:
+        return True
+
+    def service(self) -> Service:
         service = RayEngine(self, self.url, None, 1 << 20).observe("sums-1")  # type: ignore[arg-type]
         assert service is not None and bool(service.address) == (service.state == ServiceState.READY)
-        return service.state
+        return service
+
+    def observed(self) -> ServiceState:
+        return self.service().state
 
     def gone(self) -> None:
         self.server.shutdown()
@@ -68,3 +78,19 @@ def test_a_loaded_service_keeps_its_address_and_one_that_is_refused_has_none_yet
         assert cluster.observed() == ServiceState.STARTING
     cluster.url = "http://127.0.0.1:9"
     assert cluster.observed() == ServiceState.STARTING
+
+
+@pytest.mark.django_db
+def test_a_replica_that_begins_anew_on_another_node_prepares_however_long_ago_it_was_asked_for(
+    cluster: Cluster,
+) -> None:
+    long_ago = timezone.now() - timedelta(days=1)
+    WantedApplication.objects.create(name="sums-1", config={}, changed_at=long_ago)
+    cluster.replica = {"replica_id": "two", "state": "STARTING"}
+    assert not cluster.service().preparing, "it waits for a node"
+    cluster.replica["node_id"] = "abc"
+    begun = cluster.service()
+    assert begun.preparing and begun.reason.endswith("then the model itself.")
+    cluster.message = "Traceback …\nserving.problems.CannotLoad: No answer from the index.\n…"
+    again = cluster.service()
+    assert again.preparing and again.reason.endswith("The try before failed: No answer from the index.")
