@@ -137,20 +137,19 @@ class Environments:
                 return known
             folder = self._home / digest
             found = self._known[digest] = Environment(folder, self._home / f"{digest}.log")
-            if (folder / READY).exists():
-                found.keep()
+            if _is_ready(found):
                 found.done.set()
                 return found
         threading.Thread(target=self._build, args=[found, asked], daemon=True).start()
         return found
 
     def sweep(self, used: Collection[Path]) -> None:
-        """Remove, once an hour, what no service uses and nobody used for long, and what was never finished.
+        """Remove, now and then, what no service uses and nobody used for long, and what was never finished.
 
         What is used is noted as such: another engine may sweep too.
         """
         now = time.monotonic()
-        if self._swept and now - self._swept < SWEEP_SECONDS:
+        if self._swept and now - self._swept < sweep_every(self._keep):
             return
         self._swept = now
         with self._lock:
@@ -164,8 +163,10 @@ class Environments:
                     self._remove(folder)
 
     def _remove(self, folder: Path) -> None:
-        """Unless another engine builds it now."""
+        """Unless another engine builds it now, or has just begun to use it."""
         with contextlib.suppress(BlockingIOError), _locked(folder, fcntl.LOCK_NB):
+            if _idle_seconds(folder) < self._keep:
+                return
             self._known.pop(folder.name, None)
             shutil.rmtree(folder, ignore_errors=True)
             folder.with_suffix(".log").unlink(missing_ok=True)
@@ -242,6 +243,20 @@ def _locked(folder: Path, how: int = 0) -> Iterator[None]:
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | how)
         yield
+
+
+def _is_ready(environment: Environment) -> bool:
+    """Whether it is built and, from now on, kept; not while it is being removed."""
+    with contextlib.suppress(BlockingIOError), _locked(environment.folder, fcntl.LOCK_NB):
+        if (environment.folder / READY).exists():
+            environment.keep()
+            return True
+    return False
+
+
+def sweep_every(keep: float) -> float:
+    """Seconds between two sweeps: what is used is noted several times before another engine takes it for left."""
+    return min(SWEEP_SECONDS, keep / 4)
 
 
 def _command(python: str, listed: Path) -> list[str]:

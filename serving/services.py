@@ -26,7 +26,6 @@ log = logging.getLogger("serving.engine")
 BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
 NO_SESSION = -1
-SWEEP_SECONDS = 3600
 LAST_SECONDS = 10  # for running requests when the engine itself ends
 
 
@@ -113,6 +112,7 @@ class Services:
                     409, f"Service '{name}' runs with other settings; delete it first or take another id."
                 )
             service = Service(name, spec, self._run / name, self._logs / f"{name}.log")
+            service.load_seconds = self._settings.load_timeout
             self._services[name] = service
         self.wake()
         return service.as_dict(), True
@@ -147,9 +147,9 @@ class Services:
             raise Problem(400, f"it must be the id of a replica{there_are}.")
 
     def _sweep_logs(self, used: set[Path]) -> None:
-        """Remove, once an hour, the logs of services that ended long ago; other engines keep what is used here."""
+        """Remove, now and then, the logs of services that ended long ago; other engines keep what is used here."""
         now = time.monotonic()
-        if self._swept and now - self._swept < SWEEP_SECONDS:
+        if self._swept and now - self._swept < environments.sweep_every(self._settings.logs_keep):
             return
         self._swept = now
         for path in used:

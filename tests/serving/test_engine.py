@@ -156,6 +156,35 @@ def test_the_log_of_a_service_that_ended_is_read_until_it_is_old(tmp_path: Path,
     engine.end()
 
 
+def test_logs_are_kept_for_as_long_as_the_setting_says_and_those_in_use_for_ever(
+    tmp_path: Path, summing: Path
+) -> None:
+    logs = tmp_path / "engine" / "logs"
+    logs.mkdir(parents=True)
+    for name, ago in (("old", 200), ("young", 50)):
+        (logs / f"{name}.log").write_text("It was loaded.\n")
+        os.utime(logs / f"{name}.log", (time.time() - ago,) * 2)
+    engine = Engine(tmp_path / "engine", SERVING_LOGS_KEEP="100")
+    until(lambda: not (logs / "old.log").exists(), 10)
+    assert (logs / "young.log").exists()
+    engine.end()
+
+    engine = Engine(tmp_path / "engine", SERVING_LOGS_KEEP="2")
+    engine.put("quiet", summing)
+    service = engine.settled("quiet")
+    until(lambda: not (logs / "young.log").exists(), 10)
+    silent = time.monotonic() + 4
+    while time.monotonic() < silent:
+        assert time.time() - (logs / "quiet.log").stat().st_mtime < 2, "another engine would remove it"
+        time.sleep(0.1)
+    assert ask(service, [[1, 2]]).status_code == 200
+    engine.delete("quiet")
+    until(lambda: not (logs / "quiet.log").exists(), 10)
+    answer = engine.session.get(engine.url("/services/quiet/logs?tail=50"), timeout=5)
+    assert answer.status_code == 404
+    engine.end()
+
+
 def test_put_is_idempotent_and_refuses_another_body_for_a_living_service(
     engine: Engine, summing: Path
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,6 +143,41 @@ def test_what_nobody_uses_is_removed(tmp_path: Path, index: Path) -> None:
     unused = built(Environments(tmp_path / "e", 100, 0), asked(tmp_path / "n", "tinypack==1.0"))
     Environments(tmp_path / "e", 100, 0).sweep({used.folder})
     assert used.folder.exists() and not unused.folder.exists()
+
+
+def test_what_one_engine_uses_no_other_removes(tmp_path: Path, index: Path) -> None:
+    ours, theirs = (Environments(tmp_path / "e", 100, 2) for _ in range(2))
+    used = built(ours, asked(tmp_path / "m", "tinypack"))
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        ours.sweep({used.folder})
+        theirs.sweep(set())
+        time.sleep(0.1)
+    assert (used.folder / environments.READY).exists()
+    time.sleep(2.1)
+    theirs.sweep(set())
+    assert not used.folder.exists()
+
+
+def test_what_is_begun_to_be_used_while_another_engine_removes_it_is_built_anew(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs, path = (
+        Environments(tmp_path / "e", 100, 100),
+        Environments(tmp_path / "e", 100, 0),
+        asked(tmp_path / "m", "tinypack"),
+    )
+    old, found, remove = built(theirs, path), [], shutil.rmtree
+
+    def slowly(folder: Path, **how: Any) -> None:
+        monkeypatch.setattr(shutil, "rmtree", remove)
+        found.append(ours.of(path))
+        remove(folder, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", slowly)
+    theirs.sweep(set())
+    assert found[0].done.wait(60) and found[0].reason == ""
+    assert (old.folder / "bin" / "python").exists()
 
 
 @pytest.mark.parametrize(
