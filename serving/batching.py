@@ -31,7 +31,7 @@ class _Wish:
     asked: Any
     size: int
     answer: Any = None
-    error: Exception | None = None
+    error: Exception | None = field(default_factory=lambda: RuntimeError("the joined call ended"))
 
 
 @dataclass
@@ -105,11 +105,11 @@ class Batcher:
                 answers = []
             if answers:
                 for wish, answer in zip(wishes, answers, strict=True):
-                    wish.answer = answer
+                    wish.answer, wish.error = answer, None
                 return
         for wish in wishes:
             try:
-                wish.answer = self._call(wish.asked, parameters)
+                wish.answer, wish.error = self._call(wish.asked, parameters), None
             except Exception as error:
                 wish.error = error
 

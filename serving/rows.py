@@ -81,9 +81,12 @@ def _array(rows: list[list[Any]]) -> Array:
         array[:] = rows
         return array
     try:
-        return np.array(rows, dtype=np.float64)
-    except (ValueError, TypeError):
-        return np.array([[number(value) for value in row] for row in rows], dtype=np.float64)
+        try:
+            return np.array(rows, dtype=np.float64)
+        except (ValueError, TypeError):
+            return np.array([[number(value) for value in row] for row in rows], dtype=np.float64)
+    except OverflowError:
+        raise Problem(422, "The rows of 'instances' hold a whole number that is too large.") from None
 
 
 def nested(rows: list[Any], datatype: Any, field: str = "instances") -> Array:
@@ -94,7 +97,7 @@ def nested(rows: list[Any], datatype: Any, field: str = "instances") -> Array:
         pass
     try:
         return np.array(_numbers(rows), dtype=datatype)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         kind = np.dtype(datatype).name
         raise Problem(422, f"The rows of '{field}' are not all of one shape, or not all {kind}.") from None
 

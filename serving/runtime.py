@@ -45,6 +45,7 @@ class Application:
     def __init__(self, model: Model, detected: Detected, identity: Identity) -> None:
         self._model, self._detected, self._identity = model, detected, identity
         self._rows, self._tensors = self._joined(model.predict_rows, ROWS), self._joined(model.infer, TENSORS)
+        self._batched = _staying(model.predict_rows)
         name = f"/v2/models/{identity.endpoint_name}"
         self._gets: dict[str, Callable[[], Answer]] = {
             "/v2": self._server,
@@ -60,6 +61,7 @@ class Application:
         """The call, for requests that are joined where the endpoint asks for it and the model takes any number of rows."""
         most, delay = self._identity.max_batch_size, self._identity.max_delay_ms / 1000
         fixed = any(one.shape and one.shape[0] >= 0 for one in self._model.inputs)
+        call = _staying(call)
         return call if most == 1 or fixed else Batcher(call, form, most, delay)
 
     def warm_up(self) -> None:
@@ -128,7 +130,7 @@ class Application:
         start_response("200 OK", [("Content-Type", "application/x-ndjson")])
         return lines.answers(
             environ["wsgi.input"],
-            lambda rows: self._checked(rows, parameters, self._model.predict_rows),
+            lambda rows: self._checked(rows, parameters, self._batched),
             lambda error: f"The model failed on this row: {one_line(error)}",
         )
 
@@ -206,6 +208,18 @@ class Application:
         answer = {"model_name": self._identity.endpoint_name, "model_version": self._identity.model_version}
         sent_id = {"id": body["id"]} if isinstance(body.get("id"), str) else {}
         return {**answer, **sent_id, "outputs": outputs}
+
+
+def _staying(call: Call) -> Call:
+    """The call, by which a model fails its request at most, and does not end the process that answers others too."""
+
+    def stays(asked: Any, parameters: dict[str, Any]) -> Any:
+        try:
+            return call(asked, parameters)
+        except SystemExit as error:
+            raise RuntimeError(f"it called sys.exit({error.code})") from error
+
+    return stays
 
 
 def _told(problem: Problem) -> tuple[int, bytes, str]:

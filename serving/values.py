@@ -108,7 +108,10 @@ def tensor(field: str, datatype: Any, shape: Any, data: Any) -> Array:
     good = isinstance(shape, list) and all(type(one) is int and one >= 0 for one in shape)
     if not good:
         raise Problem(400, f"{field}.shape must be a list of whole numbers, for instance [2, 4].")
-    flat = list(_flat(data, field))
+    try:
+        flat = list(_flat(data, field))
+    except RecursionError:
+        raise Problem(400, f"{field}.data is nested too deeply; send a flat list of values.") from None
     if len(flat) != math.prod(shape):
         raise Problem(
             400, f"{field}.data holds {len(flat)} values; the shape {shape} needs {math.prod(shape)}."

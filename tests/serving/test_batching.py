@@ -123,3 +123,10 @@ def test_a_bad_tensor_is_told_by_its_own_place(tmp_path: Path) -> None:
     good, bad = at_once(ask, INFER, [{"inputs": [one("x", "FP64", row, [1, 4])]} for row in values])
     assert (good[0], data(good[1])) == (200, [0])
     assert bad[0] == 422 and "does not take these values" in bad[1]["detail"]
+
+
+def test_a_joined_call_that_ends_its_thread_gives_nobody_an_answer(tmp_path: Path) -> None:
+    ends = COUNTING.replace('if "bad" in rows: raise RuntimeError("bad row")', "raise SystemExit")
+    ask = batching(tmp_path / "m", most=3, delay_ms=300, predictor__py=ends)
+    said = at_once(ask, "/predict", [{"instances": [number]} for number in range(3)])
+    assert [status for status, _ in said] == [500, 500, 500]

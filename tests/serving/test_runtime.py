@@ -18,11 +18,14 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from serving.loaders import load
-from serving.problems import CannotLoad
+from serving.problems import CannotLoad, Problem
+from serving.rows import nested
 from serving.runtime import Application, Identity
+from serving.values import tensor
 from tests.serving import samples
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
+DEEP: list[Any] = functools.reduce(lambda inner, _: [inner], range(2000), [1])
 Ask = Callable[..., tuple[int, Any]]
 
 
@@ -97,6 +100,8 @@ def test_the_open_inference_protocol_is_spoken(ask: Ask) -> None:
         ({"instances": [[1, 2, 3, 4], 5]}, 422, "Row 2 of 'instances' is no list"),
         ({"instances": [{"a": 1}]}, 422, "knows no column names"),
         ({"instances": ROWS, "parameters": {"method": "fit"}}, 422, "parameters.method 'fit' is unknown"),
+        ({"instances": [[1, 2, 3, 10**400]]}, 422, "hold a whole number that is too large"),
+        ({"instances": [[1, 2, "NaN", 10**400]]}, 422, "hold a whole number that is too large"),
         ({"instances": ROWS, "parameters": 1}, 400, "'parameters' must be a JSON object"),
         (b'{"instances": "' + b"x" * (1 << 20) + b'"}', 413, "send at most 1048576"),
     ],
@@ -249,3 +254,20 @@ def test_the_metadata_tells_the_columns_that_a_table_had_and_that_a_pipeline_tak
     assert ask("/v2/models/iris-api")[1]["inputs"] == [
         {"name": "instances", "datatype": "BYTES", "shape": [-1]}
     ]
+
+
+def test_rows_that_are_nested_too_deeply_are_the_callers_mistake(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="not all of one shape"):
+        nested([DEEP], "float64")
+    with pytest.raises(Problem, match=r"inputs\[0\].data is nested too deeply"):
+        tensor("inputs[0]", "FP64", [1], DEEP)
+
+
+def test_a_model_that_ends_its_process_fails_that_request_only(tmp_path: Path) -> None:
+    code = "class Predictor:\n  def load(self, path): pass\n  def predict(self, rows): raise SystemExit(3)\n"
+    ask = _serve(samples.folder(tmp_path / "m", predictor__py=code))
+    for path in ("/predict", "/v2/models/iris-api/infer"):
+        status, said = ask(path, {"instances": [1], **_infer()})
+        assert status == 500 and "it called sys.exit(3)" in said["detail"]
+    status, said = ask("/batch-predict", b"[1]\n")
+    assert (status, said["row"]) == (200, 1) and "it called sys.exit(3)" in said["error"]
