@@ -98,13 +98,16 @@ def _recording(steps: tuple[str, ...]) -> str:
 
 
 def record_refusal(actor: Actor, project: Project, what: str, error: DomainError) -> None:
-    """Writes that a member was refused, in a transaction of its own: the verb's is gone."""
+    """Writes that a member was refused, in a transaction of its own: the verb's is gone.
+
+    `what` may hold anything that an address can, also what no column holds.
+    """
     with transaction.atomic():
         record(
             actor,
             "refuse",
             "request",
-            what,
+            what.replace("\0", "%00"),
             project=project,
             after={"code": error.code, "message": error.message},
         )

@@ -37,6 +37,11 @@ def test_a_refused_request_is_written_down_by_rest_and_portal(viewer: Person) ->
     assert AuditEntry.objects.filter(verb="refuse").last().after["code"] == "role_too_low"
 
 
+def test_an_address_that_no_column_holds_is_written_down_too(viewer: Person) -> None:
+    assert viewer.api.delete(f"{viewer.base}/members/a%00b").status_code == 403
+    assert entries("refuse") == [("vic", "rest", f"DELETE {viewer.base}/members/a%00b")]
+
+
 def test_a_strangers_request_leaves_nothing_in_a_project_that_is_not_theirs(viewer: Person) -> None:
     stranger = make_person(make_project("beta"))
     assert stranger.api.get(f"{viewer.base}/models").status_code == 404
