@@ -6,6 +6,7 @@ import django_filters
 
 from approvals.choices import RequestState
 from approvals.models import ApprovalRequest
+from common.filters import MomentFilter
 from registry.choices import Stage
 
 
@@ -17,8 +18,8 @@ class RequestFilter(django_filters.FilterSet):
     model = django_filters.CharFilter(field_name="version__model__name", label="a model's name")
     version = django_filters.NumberFilter(field_name="version__number", label="a version's number")
     requester = django_filters.CharFilter(field_name="requested_by__username", label="who asked")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = ApprovalRequest

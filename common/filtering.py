@@ -12,6 +12,7 @@ Words of the language are read in capitals and in small letters. Every error nam
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -204,7 +205,11 @@ class _Parser:
             quote = token.text[0]
             return token.text[1:-1].replace(quote * 2, quote)
         if token.kind == "number":
-            return _number(token.text)
+            found = _number(token.text)
+            if math.isinf(found):
+                hint = "The infinities are written 'Infinity' and '-Infinity'."
+                raise self.wrong(token, f"{shorten(token.text)} is more than a 64-bit number can hold", hint)
+            return found
         if token.kind == "word" and token.text.lower() in ("true", "false"):
             return token.text.lower() == "true"
         hint = f"'{token.text}'" if token.kind == "word" else ""
@@ -268,7 +273,7 @@ def _tokens(text: str) -> list[Token]:
     return [*found, Token("end", "", end)]
 
 
-def _number(text: str) -> Value:
+def _number(text: str) -> float:
     if text.lstrip("+-").isdigit() and len(text) < 19:
         return int(text)
     return float(text)
@@ -294,16 +299,16 @@ def column(path: str, *, fold: bool = False) -> Meaning:
     return meaning
 
 
-def number(path: str) -> Meaning:
-    """A number column."""
+def whole(path: str) -> Meaning:
+    """A column of whole numbers."""
 
     def meaning(asked: Comparison) -> Q:
         no_key(asked)
         if asked.operator == "in":
-            return Q(**{f"{path}__in": [number_of(asked, each) for each in values_of(asked)]})
+            return Q(**{f"{path}__in": [whole_of(asked, each) for each in values_of(asked)]})
         if asked.operator == "null":
             return Q(**{f"{path}__isnull": True})
-        found = Q(**{f"{path}__{lookup_of(asked)}": number_of(asked, asked.value)})
+        found = Q(**{f"{path}__{lookup_of(asked)}": whole_of(asked, asked.value)})
         return ~found if asked.operator == "!=" else found
 
     return meaning
@@ -372,15 +377,30 @@ def number_of(asked: Comparison, value: object) -> float:
     return value
 
 
+def whole_of(asked: Comparison, value: object) -> float:
+    """The same for a column of whole numbers: between two of them lies 1.5, but it equals none."""
+    found = number_of(asked, value)
+    if not math.isfinite(found) or (asked.operator not in ORDER and found != int(found)):
+        raise Unfitting(f"{asked.name} is a whole number: compare it with one, not {shorten(value)}")
+    return found
+
+
 def moment_of(asked: Comparison) -> datetime:
     """A time to compare with."""
     try:
-        found = datetime.fromisoformat(str(asked.value))
-    except ValueError:
+        return in_utc(datetime.fromisoformat(str(asked.value)))
+    except (ValueError, OverflowError):
         raise Unfitting(
             f"{asked.name} is a time: compare it with one such as '2026-03-01' or '2026-03-01T14:00:00Z'"
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """UTC where it names no zone, else turned into it: PostgreSQL reads no zone beyond ±15:59, Python does.
+
+    OverflowError when that is no date of the calendar.
+    """
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def lookup_of(asked: Comparison) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import django_filters
 from django import forms
 from django.db.models import Q, QuerySet
 
-from common.filtering import Meaning, conditions
+from common.filtering import Meaning, conditions, in_utc
 
 FEW = 500
 
@@ -35,12 +35,12 @@ class LabelsField(forms.Field):
 
 
 class MomentField(django_filters.fields.IsoDateTimeField):
-    """An ISO date or time, in UTC: PostgreSQL reads no zone beyond ±15:59, Python does."""
+    """An ISO date or time, in UTC."""
 
     def to_python(self, value: Any) -> datetime | None:
         moment: datetime | None = super().to_python(value)
         try:
-            return None if moment is None else moment.astimezone(UTC)
+            return None if moment is None else in_utc(moment)
         except OverflowError as error:
             raise forms.ValidationError("This is no date of the calendar.") from error
 

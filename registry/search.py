@@ -14,10 +14,10 @@ from common.filtering import (
     column,
     moment,
     no_key,
-    number,
     text_of,
     truth,
     values_of,
+    whole,
 )
 from registry import holds
 from registry.choices import MetricKind
@@ -76,15 +76,15 @@ MODELS: dict[str, Meaning] = {
     "author": column("created_by__username"),
     "created_at": moment("created_at"),
     "updated_at": moment("updated_at"),
-    "versions": number("version_count"),
-    "latest": number("latest_version__number"),
+    "versions": whole("version_count"),
+    "latest": whole("latest_version__number"),
     "stage": among(ModelVersion.objects.filter(deleted_at=None), "stage", "model"),
     "alias": among(Alias.objects.all(), "name", "model"),
     "live_endpoint": live_endpoint,
 }
 VERSIONS: dict[str, Meaning] = {
     "model": column("model__name"),
-    "version": number("number"),
+    "version": whole("number"),
     "stage": column("stage", fold=True),
     "status": column("status", fold=True),
     "description": column("description"),
@@ -98,7 +98,7 @@ VERSIONS: dict[str, Meaning] = {
     "format": column("format"),
     "framework": column("framework"),
     "servable": truth("servable"),
-    "size": number("manifest__total_size"),
+    "size": whole("manifest__total_size"),
     "parent": column("parent__model__name"),
     "relation": column("relation"),
     "alias": among(Alias.objects.all(), "name", "version"),

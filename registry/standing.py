@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from common.checks import shorten
 from common.errors import Invalid
+from common.filtering import in_utc
 from registry.choices import Stage
 from registry.models import AliasMove, ModelVersion, RegisteredModel, StageTransition
 
@@ -112,9 +113,8 @@ def moment_of(text: str | None) -> datetime:
         return datetime.now(UTC)
     try:
         # A plus sign of a zone arrives as a space.
-        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError:
+        return in_utc(datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text))
+    except (ValueError, OverflowError):
         raise Invalid.field(
             "as_of", f"as_of is {shorten(text)}; it must be a time such as 2026-03-01T14:00:00Z."
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
