@@ -31,7 +31,7 @@ ROWS_PER_GROUP = 100_000
 POINTS_AS_CSV = """
     COPY (
         SELECT r.public_id AS run_id,
-               CASE WHEN m.key ~ '^[=+@\\t\\r-]' THEN '''' || m.key ELSE m.key END AS key,
+               CASE WHEN m.key ~ '^[=+@\\t\\r\\n\uff1d\uff0b\uff0d\uff20-]' THEN '''' || m.key ELSE m.key END AS key,
                p.step, p.timestamp, p.value
         FROM tracking_run r
         JOIN tracking_runmetric m ON m.run_id = r.id

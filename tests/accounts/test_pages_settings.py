@@ -332,7 +332,7 @@ def export(request: pytest.FixtureRequest, ann: Person) -> Callable[[str], HttpR
 
 
 def test_the_trail_is_exported_without_formulas(ann: Person, export: Callable[[str], HttpResponse]) -> None:
-    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", HOSTILE, "plain"):
+    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "\uff1d1", HOSTILE, "plain"):
         record(ann.actor, "do", "thing", text, project=ann.project, after={"a": text})
     answer = export("format=csv&verb=do")
     assert (
@@ -342,6 +342,8 @@ def test_the_trail_is_exported_without_formulas(ann: Person, export: Callable[[s
     assert [row["object_id"] for row in rows] == [
         "plain",
         HOSTILE,
+        "'\uff1d1",
+        "'\n=1",
         "'\t=1",
         "'@SUM(A1)",
         "'-1",
