@@ -91,7 +91,7 @@ def join(*, link: str, username: str, password: str) -> User:
     By the letter's link they have the letter's address, too. Who was shown the other link may be anybody, the
     inviter for one, so they have none: its owner would come to an account whose password another knows.
     """
-    check_text("username", username, max_length=150, required=True)
+    username = User.normalize_username(check_text("username", username, max_length=150, required=True))
     try:
         UnicodeUsernameValidator()(username)
     except ValidationError as error:

@@ -113,6 +113,7 @@ def test_a_taken_name_and_a_weak_password_keep_the_invitation(ann: Person) -> No
     address = link(ann)
     for wrong, field in (
         ({**NEW, "username": "ann"}, "taken"),
+        ({**NEW, "username": "\uff41nn"}, "taken"),  # the same name in wide letters
         ({**NEW, "password": "123"}, "too short"),
         ({**NEW, "username": "a b"}, "username is"),
         ({**NEW, "username": ""}, "required"),
