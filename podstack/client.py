@@ -24,13 +24,13 @@ from podstack.webhooks import WebhookCalls
 
 
 class MLOpsClient(
-    ExperimentCalls,
     RunCalls,
     SeriesCalls,
     BundleCalls,
     CareCalls,
     ApprovalCalls,
     ScheduleCalls,
+    ExperimentCalls,
     DeploymentCalls,
     PredictingCalls,
     LineageCalls,

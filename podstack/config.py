@@ -23,6 +23,7 @@ from podstack.errors import AuthenticationError, ValidationError
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
 DEFAULT_PROFILE = "default"
 API_PREFIX = "/api/v1"
+TOKEN_BEGINS = "podstack_"  # noqa: S105 - no secret
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,17 @@ def _without_values(error: Exception) -> str:
 
 
 def check_token(token: str) -> str:
+    """The token itself; AuthenticationError without one, and for what is clearly none."""
     if not token:
         raise AuthenticationError(
             "There is no API token.",
             hint="Create one in the portal under Settings > API tokens, then set PODSTACK_API_TOKEN or pass "
             "MLOpsClient(api_token=…). On your own machine, `make run` prints one to paste.",
+        )
+    if token.startswith(("http://", "https://")):
+        raise AuthenticationError(
+            "The API token is an address.",
+            hint="The token comes first: MLOpsClient(api_token, api_endpoint).",
         )
     if not all("!" <= character <= "~" for character in token):
         raise AuthenticationError(
@@ -143,7 +150,14 @@ def check_endpoint(endpoint: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment or parts.username or parts.password:
         raise ValidationError(
-            f"The API endpoint {endpoint!r} is not an http(s) address.",
+            f"The API endpoint {_shown(endpoint)} is not an http(s) address.",
             hint="Set PODSTACK_API_ENDPOINT to something like https://registry.example.com.",
         )
     return trimmed
+
+
+def _shown(endpoint: str) -> str:
+    """A wrong address as it was given, unless it may hold a secret: a token in the wrong place, a password."""
+    if endpoint.startswith(TOKEN_BEGINS):
+        return "holds an API token; it"
+    return "holds a user or a password; it" if "@" in endpoint else repr(endpoint)

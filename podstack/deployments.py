@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podstack.calls import given
+from podstack.calls import given, version_ref
 from podstack.errors import PodstackWarning, ServerError
 from podstack.http import Body
 from podstack.models import Deployment, DeploymentEvent, DeploymentMetrics, DeploymentRevision, GpuType
@@ -48,7 +48,7 @@ class DeploymentCalls(PredictingCalls):
         """
         body = {
             "model_name": model_name,
-            "version": version,
+            "version": version_ref(version),
             "endpoint_name": endpoint_name,
             "min_replicas": min_replicas,
             "max_replicas": max_replicas,
@@ -102,7 +102,7 @@ class DeploymentCalls(PredictingCalls):
         `gpu_type=""` goes back to the CPU, `rollout={}` to changes at once, `rate_limit=0` to no limit.
         """
         body = given(
-            version=version,
+            version=None if version is None else version_ref(version),
             gpu_type=gpu_type,
             min_replicas=min_replicas,
             max_replicas=max_replicas,
@@ -151,7 +151,7 @@ class DeploymentCalls(PredictingCalls):
     def set_shadow(self, endpoint_name: str, version: int | str) -> Deployment:
         """Sends copies of all requests to a version; its answers are compared and never given."""
         path = self.path("deployments", endpoint_name, "shadow")
-        return self._deployment(self.http.call("PUT", path, json={"version": version}))
+        return self._deployment(self.http.call("PUT", path, json={"version": version_ref(version)}))
 
     def unset_shadow(self, endpoint_name: str) -> Deployment:
         """Ends the copies; what was counted stays."""
@@ -190,13 +190,16 @@ class DeploymentCalls(PredictingCalls):
         answer = self.http.call("GET", self.path("gpu-types"), params=[("engine", engine or "")])
         return [GpuType.from_json(each) for each in answer["results"]]
 
-    def predict(self, endpoint_name: str, rows: Any) -> list[Any]:
+    def predict(
+        self, endpoint_name: str, rows: Any, *, parameters: Mapping[str, Any] | None = None
+    ) -> list[Any]:
         """One prediction per row from a live endpoint.
 
-        Rows are lists of numbers, or dictionaries by column; numpy arrays and pandas tables work too.
+        Rows are lists of numbers, or dictionaries by column; numpy arrays and pandas tables work too. `parameters`:
+        {"method": "predict_proba"} for scikit-learn, {"output": NAME} for ONNX, {"datatype": "INT64"} for torch.
         ServerError with the reason when the endpoint is not live.
         """
-        content = dump({"instances": rows})
+        content = dump({"instances": rows, **given(parameters=parameters)})
         response = self._ask_endpoint(endpoint_name, Body(lambda: content))
         answer = self.http.parse(response)
         if not isinstance(answer, dict) or "predictions" not in answer:

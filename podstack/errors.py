@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MOST_ITEMS = 20  # told by `str()`; all are in `items`
+
 
 class PodstackError(Exception):
-    """Any failure of this SDK; `str()` of it is the message and, where there is one, the hint.
+    """Any failure of this SDK; `str()` of it is the message, the hint, and a line for each that stands in the way.
 
     `status` is the HTTP status (None where no server was asked), `code` the server's stable name of the
     failure, `errors` sentences by field, `items` what stands in the way, `request_id` what to quote to an
@@ -51,7 +53,11 @@ class PodstackError(Exception):
         self.items = list(items)
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        sentence = f"{self.message} {self.hint}".strip()
+        lines = [str(item) for item in self.items if str(item) not in self.message]
+        more = len(lines) - MOST_ITEMS
+        lines = lines[:MOST_ITEMS] + ([f"and {more} more"] if more > 0 else [])
+        return "\n".join([sentence, *(f"- {line}" for line in lines)])
 
 
 class AuthenticationError(PodstackError):

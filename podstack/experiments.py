@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from podstack.calls import Calls, given
+from podstack.errors import NotFoundError
 from podstack.models import Experiment
+from podstack.values import texts
 
 
 class ExperimentCalls(Calls):
@@ -13,12 +15,23 @@ class ExperimentCalls(Calls):
 
     def create_experiment(self, name: str, description: str = "", tags: Iterable[str] = ()) -> Experiment:
         """A new experiment; ConflictError when the name is taken."""
-        body = {"name": name, "description": description, "tags": list(tags)}
+        body = {"name": name, "description": description, "tags": texts("tags", tags)}
         return Experiment.from_json(self.http.call("POST", self.path("experiments"), json=body))
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """One experiment, NotFoundError without it."""
-        return Experiment.from_json(self.http.call("GET", self.path("experiments", experiment_id)))
+        return Experiment.from_json(self.http.call("GET", self._experiment_path(experiment_id)))
+
+    def _experiment_path(self, experiment_id: str, *more: object) -> str:
+        """The API path of an experiment. No URL carries a name with a "/": it is looked up among all."""
+        if "/" not in str(experiment_id):
+            return self.path("experiments", experiment_id, *more)
+        for each in self.list_experiments(search=experiment_id):
+            if each.name == experiment_id:
+                return self.path("experiments", each.id, *more)
+        raise NotFoundError(
+            f"There is no experiment {experiment_id!r} in {self.project}.", hint="Check its id or name."
+        )
 
     def list_experiments(
         self, search: str | None = None, archived: bool | None = None, order_by: str | None = None
@@ -36,10 +49,8 @@ class ExperimentCalls(Calls):
         tags: Iterable[str] | None = None,
     ) -> Experiment:
         """Changes what is given and leaves the rest."""
-        body = given(name=name, description=description, tags=None if tags is None else list(tags))
-        return Experiment.from_json(
-            self.http.call("PATCH", self.path("experiments", experiment_id), json=body)
-        )
+        body = given(name=name, description=description, tags=None if tags is None else texts("tags", tags))
+        return Experiment.from_json(self.http.call("PATCH", self._experiment_path(experiment_id), json=body))
 
     def archive_experiment(self, experiment_id: str) -> Experiment:
         """Hides an experiment from lists; its runs stay."""
@@ -50,5 +61,5 @@ class ExperimentCalls(Calls):
         return self._experiment_verb(experiment_id, "restore")
 
     def _experiment_verb(self, experiment_id: str, verb: str) -> Experiment:
-        answer = self.http.call("POST", self.path("experiments", experiment_id, verb))
+        answer = self.http.call("POST", self._experiment_path(experiment_id, verb))
         return Experiment.from_json(answer) if answer else self.get_experiment(experiment_id)

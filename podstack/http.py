@@ -31,7 +31,9 @@ BROKEN = (
 )
 MAYBE_DONE = frozenset({502, 504})
 JSON_TYPE = "application/json"
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 SERVER_HINT = "Check that the server runs and that PODSTACK_API_ENDPOINT is its address."
+ADDRESS_HINT = "Set PODSTACK_API_ENDPOINT to its address as your browser shows it on the first page."
 STORAGE_HINT = (
     "The server has its clients send large files straight to its storage: this machine must reach it."
 )
@@ -293,6 +295,9 @@ class Http:
             problem = response.json()
         except (requests.exceptions.RequestException, ValueError):
             problem = None
+        ours = str(response.url).startswith(self.endpoint + API_PREFIX)
+        if response.status_code == 404 and ours and not isinstance(problem, dict):
+            problem = {"detail": f"There is no registry at {self.endpoint}.", "hint": ADDRESS_HINT}
         return error_from_problem(response.status_code, problem if isinstance(problem, dict) else {})
 
     def _give_up(self, response: requests.Response | None, failure: Exception | None, path: str) -> Exception:
@@ -308,6 +313,8 @@ class Http:
         self, failure: Exception | None, where: str = "", hint: str = ""
     ) -> ConnectionFailed:
         """The sentence for a request that got no answer, of the server or from `where` it sent this client."""
+        if not where and _is_plain_http(failure):
+            hint = "It speaks http:// without encryption, or is no web server: check PODSTACK_API_ENDPOINT."
         error = ConnectionFailed(
             f"No answer from {where or self.endpoint} ({_reason(failure)}).", hint=hint or SERVER_HINT
         )
@@ -345,9 +352,14 @@ def _pause_asked_for(response: requests.Response | None, pause: float) -> float:
 
 
 def _is_hopeless(error: Exception) -> bool:
-    """No broken connection, or a certificate that is not trusted: both stay so."""
+    """No broken connection, a certificate that is not trusted, or no encryption at all: all of them stay so."""
     untrusted = isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" in str(error)
-    return untrusted or not isinstance(error, BROKEN)
+    return untrusted or _is_plain_http(error) or not isinstance(error, BROKEN)
+
+
+def _is_plain_http(error: Exception | None) -> bool:
+    """Whether a server that was asked with https:// answered without encryption."""
+    return isinstance(error, requests.exceptions.SSLError) and any(sign in str(error) for sign in NO_TLS)
 
 
 def _reason(failure: Exception | None) -> str:
@@ -360,4 +372,5 @@ def _reason(failure: Exception | None) -> str:
             break
         cause = inner
     text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return text.rpartition("] ")[2] or text
+    text = text.rpartition("] ")[2] or text
+    return text.removesuffix(")") if text.count(")") > text.count("(") else text

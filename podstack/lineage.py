@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podstack.calls import Calls, given
+from podstack.calls import Calls, given, version_ref
 from podstack.errors import ValidationError
 from podstack.models import Dataset, Impact, Lineage, Quarantine, Recipe, RunInput, ScheduleExecution
 
@@ -18,6 +18,7 @@ def node_of(model_name: str | None, version: int | str | None, node: str | None)
         return node
     if version is None:
         return f"model:{model_name}"
+    version = version_ref(version)
     is_number = str(version).removeprefix("v").isdecimal() or version == "latest"
     return f"version:{model_name}{'/' if is_number else '@'}{version}"
 
@@ -109,7 +110,7 @@ class LineageCalls(Calls):
 
     def get_recipe(self, model_name: str, version: int | str) -> Recipe:
         """What is needed to make a version again: code, command, parameters, data, environment."""
-        path = self.path("models", model_name, "versions", version, "recipe")
+        path = self.path("models", model_name, "versions", version_ref(version), "recipe")
         return Recipe.from_json(self.http.call("GET", path))
 
     def run_again(self, run_id: str, configuration: Mapping[str, Any] | None = None) -> ScheduleExecution:

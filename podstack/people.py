@@ -7,6 +7,7 @@ from datetime import datetime
 
 from podstack.calls import Calls, given, moment
 from podstack.models import AuditEntry, Group, Invitation, Member, Token
+from podstack.values import texts
 
 
 class PeopleCalls(Calls):
@@ -44,7 +45,7 @@ class PeopleCalls(Calls):
 
     def set_group(self, name: str, members: Sequence[str]) -> Group:
         """Makes a group of members, or says anew who is in it; for admins. Policies and protections may name it."""
-        body = {"members": list(members)}
+        body = {"members": texts("members", members)}
         return Group.from_json(self.http.call("PUT", self.path("groups", name), json=body))
 
     def delete_group(self, name: str) -> None:
@@ -62,7 +63,7 @@ class PeopleCalls(Calls):
 
         scopes: read, write, predict, admin. It gets no more than the token that asks, and that one needs admin.
         """
-        body = {"name": name, "scopes": list(scopes), **given(expires_in_days=expires_in_days)}
+        body = {"name": name, "scopes": texts("scopes", scopes), **given(expires_in_days=expires_in_days)}
         return Token.from_json(self.http.call("POST", self.path("tokens"), json=body))
 
     def revoke_token(self, prefix: str) -> None:

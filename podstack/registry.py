@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from podstack.calls import Calls, given, moment
+from podstack.calls import Calls, given, moment, version_ref
 from podstack.errors import PodstackWarning
 from podstack.files import chosen, download
+from podstack.files.fetching import LISTED
 from podstack.models import Alias, ArtifactFile, Comparison, Inspection, Model, ModelVersion, StageTransition
-from podstack.values import number
+from podstack.values import mapping, number, texts
 from podstack.waiting import settled
 
 NUMBER = re.compile(r"v?([0-9]+)")
@@ -27,7 +28,7 @@ class RegistryCalls(Calls):
 
     def register_model(self, name: str, description: str = "", tags: Iterable[str] = ()) -> Model:
         """A new model, without versions yet; ConflictError when the name is taken."""
-        body = {"name": name, "description": description, "tags": list(tags)}
+        body = {"name": name, "description": description, "tags": texts("tags", tags)}
         return Model.from_json(self.http.call("POST", self.path("models"), json=body))
 
     def get_model(self, model_name: str) -> Model:
@@ -59,8 +60,8 @@ class RegistryCalls(Calls):
             ("models",),
             search=search,
             stage=stage,
-            tag=list(tags),
-            any_tag=list(any_tags),
+            tag=texts("tags", tags),
+            any_tag=texts("any_tags", any_tags),
             alias=alias,
             author=author,
             live_endpoint=live_endpoint,
@@ -74,7 +75,7 @@ class RegistryCalls(Calls):
         self, model_name: str, description: str | None = None, tags: Iterable[str] | None = None
     ) -> Model:
         """Changes what is given and leaves the rest."""
-        body = given(description=description, tags=None if tags is None else list(tags))
+        body = given(description=description, tags=None if tags is None else texts("tags", tags))
         return Model.from_json(self.http.call("PATCH", self.path("models", model_name), json=body))
 
     def delete_model(self, model_name: str, confirm: str | None = None) -> None:
@@ -112,7 +113,7 @@ class RegistryCalls(Calls):
             "source_run_id": source_run_id,
             "artifact_path": artifact_path,
             "description": description,
-            "tags": {key: str(value) for key, value in (tags or {}).items()},
+            "tags": {key: str(value) for key, value in mapping("tags", tags or {}).items()},
             **({"parent": parent, "relation": relation} if parent or relation else {}),
         }
         answer = self.http.call("POST", self.path("models", model_name, "versions"), json=body)
@@ -159,7 +160,8 @@ class RegistryCalls(Calls):
         self, model_name: str, version: int | str, metrics: Mapping[str, Any]
     ) -> ModelVersion:
         """Keeps what validating a version found, as its `validation_metrics`; NaN and ±inf are values."""
-        body = {"metrics": {str(key): number(value) for key, value in metrics.items()}}
+        found = mapping("metrics", metrics)
+        body = {"metrics": {key: number(key, value) for key, value in found.items()}}
         path = self._version_path(model_name, version, "validation-metrics")
         return ModelVersion.from_json(self.http.call("POST", path, json=body))
 
@@ -199,15 +201,15 @@ class RegistryCalls(Calls):
 
     def compare_model_versions(self, model_name: str, versions: Sequence[int | str]) -> Comparison:
         """Versions of one model side by side: metrics, parameters and tags."""
-        params = [("versions", ",".join(str(version) for version in versions))]
+        params = [("versions", ",".join(str(version_ref(version)) for version in versions))]
         return Comparison.from_json(
             self.http.call("GET", self.path("models", model_name, "compare"), params=params)
         )
 
     def list_model_version_artifacts(self, model_name: str, version: int | str) -> list[ArtifactFile]:
         """A version's files."""
-        answer = self.http.call("GET", self._version_path(model_name, version, "artifacts"))
-        return [ArtifactFile.from_json(item) for item in answer["files"]]
+        listed = self.http.pages(self._version_path(model_name, version, "artifacts"), {"page_size": LISTED})
+        return [ArtifactFile.from_json(item) for item in listed]
 
     def download_model_version(
         self,
@@ -257,7 +259,7 @@ class RegistryCalls(Calls):
         self, model_name: str, version: int | str | None = None
     ) -> Iterator[StageTransition]:
         """The moves between stages of one version, or of all versions of a model, the latest first."""
-        versions = () if version is None else ("versions", version)
+        versions = () if version is None else ("versions", version_ref(version))
         return self.listed(StageTransition.from_json, ("models", model_name, *versions, "transitions"))
 
     # Aliases
@@ -284,10 +286,10 @@ class RegistryCalls(Calls):
         self.http.call("DELETE", self.path("models", model_name, "aliases", alias))
 
     def _version_path(self, model_name: str, version: int | str, *more: object) -> str:
-        return self.path("models", model_name, "versions", version, *more)
+        return self.path("models", model_name, "versions", version_ref(version), *more)
 
     def _number(self, model_name: str, version: int | str) -> int:
-        match = NUMBER.fullmatch(str(version))
+        match = NUMBER.fullmatch(str(version_ref(version)))
         return int(match[1]) if match else self.get_model_version(model_name, version).version
 
 

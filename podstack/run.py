@@ -11,15 +11,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from podstack.calls import version_ref
 from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
-from podstack.files import LocalFile, files_below, files_to_log, sha256_of, upload
+from podstack.files import LocalFile, as_path, files_below, files_to_log, sha256_of, upload
 from podstack.models import Alert, Dataset, Run, RunInput
 from podstack.outbox import RUN_ENDED, Outbox, Param, Point
-from podstack.values import number, scalar
+from podstack.saving import figure_file, json_file, model_files, text_file
+from podstack.values import mapping, number, scalar, step_number
 
 if TYPE_CHECKING:
     from podstack.runs import RunCalls
@@ -115,8 +116,9 @@ class ActiveRun:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Records several parameters; see `log_param`."""
         self._check_running()
-        new = {str(key): scalar(value) for key, value in params.items()}
+        new = {key: scalar(value) for key, value in mapping("params", params).items()}
         for key, value in new.items():
+            _check_key("parameter", key)
             if key in self._params and self._params[key] != value:
                 raise ConflictError(
                     f"The parameter {key} is {self._params[key]!r} and cannot become {value!r}.",
@@ -135,15 +137,13 @@ class ActiveRun:
         """Records several metrics at one step; see `log_metric`."""
         self._check_running()
         now = time.time_ns() // 1_000_000
-        values = {str(key): number(value) for key, value in metrics.items()}
+        values = {key: number(key, value) for key, value in mapping("metrics", metrics).items()}
         points = [Point(key, value, self._step(key, step), now) for key, value in values.items()]
         self._outbox.put(points)
 
     def _step(self, key: str, step: int | None) -> int:
-        try:
-            chosen = self._next_step.get(key, 0) if step is None else int(step)
-        except (TypeError, ValueError) as error:
-            raise ValidationError(f"A step must be a whole number, not {step!r}.") from error
+        _check_key("metric", key)
+        chosen = self._next_step.get(key, 0) if step is None else step_number(step)
         self._next_step[key] = chosen + 1
         return chosen
 
@@ -153,7 +153,7 @@ class ActiveRun:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Sets several tags and keeps the others."""
-        merged = {**self._data.tags, **{str(key): str(value) for key, value in tags.items()}}
+        merged = {**self._data.tags, **{key: str(value) for key, value in mapping("tags", tags).items()}}
         self._data = self._calls.update_run(self.id, tags=merged)
 
     # Files and data
@@ -165,14 +165,40 @@ class ActiveRun:
         `artifact_path="checkpoints"` checkpoints/model.pt.
         The same path logged again is replaced. Bytes that the server has are not sent.
         """
-        self._upload(files_to_log(Path(local_path), artifact_path))
+        self._upload(files_to_log(as_path("local_path", local_path), artifact_path), local_path)
 
     def log_artifacts(self, local_dir: str | os.PathLike[str], artifact_path: str | None = None) -> None:
         """Stores all files below a folder at their relative paths, below `artifact_path` if given."""
-        self._upload(files_below(Path(local_dir), artifact_path))
+        self._upload(files_below(as_path("local_dir", local_dir), artifact_path), local_dir)
 
-    def _upload(self, files: Sequence[LocalFile]) -> None:
+    def log_text(self, text: str, path: str) -> None:
+        """Stores a text as the file `path` of the run: `log_text(report, "report.md")`."""
+        with text_file(text, path) as files:
+            self._upload(files, path)
+
+    def log_dict(self, value: Mapping[str, Any] | Sequence[Any], path: str) -> None:
+        """Stores a dictionary or a list as the JSON file `path` of the run."""
+        with json_file(value, path) as files:
+            self._upload(files, path)
+
+    def log_figure(self, figure: Any, path: str) -> None:
+        """Stores a figure of matplotlib or plotly, or an image of PIL, in the format that `path` ends with."""
+        with figure_file(figure, path) as files:
+            self._upload(files, path)
+
+    def log_model(self, model: Any, path: str = "model", *, input_example: Any = None) -> None:
+        """Stores what scikit-learn, XGBoost or LightGBM trained below the folder `path` of the run.
+
+        `create_model_version(name, run.id, path)` then makes a version of it. `input_example`: a few rows that its
+        endpoint is tried with before it answers. ValidationError, which says how to save it, for any other model.
+        """
+        with model_files(model, path, input_example) as files:
+            self._upload(files, path)
+
+    def _upload(self, files: Sequence[LocalFile], origin: object) -> None:
         self._check_running()
+        if not files:
+            warnings.warn(f"{origin} holds no files; nothing was stored.", PodstackWarning, stacklevel=3)
         with self._noticing_an_end():
             upload(self._calls.http, self._calls.path(), self._path, files)
 
@@ -184,7 +210,7 @@ class ActiveRun:
         `path` may be a local file, whose sha256 is then recorded too, or any address. `context` says what
         for: "training", "validation".
         """
-        local = None if path is None else Path(path)
+        local = as_path("path", path) if path else None
         digest = sha256_of(local)[0] if local is not None and local.is_file() else ""
         body = {
             "name": name,
@@ -203,7 +229,7 @@ class ActiveRun:
 
         What it registers is then known to depend on that version. ConflictError where the version came from this run.
         """
-        body = {"model_name": model_name, "version": str(version)}
+        body = {"model_name": model_name, "version": str(version_ref(version))}
         self._check_running()
         with self._noticing_an_end():
             return RunInput.from_json(self._calls.http.call("POST", f"{self._path}/inputs", json=body))
@@ -320,6 +346,11 @@ class ActiveRun:
             hint=f'Continue it with start_run(run_id="{self.id}").',
             code=RUN_ENDED,
         )
+
+
+def _check_key(noun: str, key: str) -> None:
+    if not key.strip():
+        raise ValidationError(f"A {noun} needs a name; its key is {key!r}.")
 
 
 def ending(error: BaseException | None) -> tuple[str, str]:

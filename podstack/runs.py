@@ -10,8 +10,10 @@ from podstack.calls import Calls, given
 from podstack.environment import environment, wanted
 from podstack.errors import NotFoundError, ValidationError
 from podstack.files import chosen, download
+from podstack.files.fetching import LISTED
 from podstack.models import Alert, ArtifactFile, Run
 from podstack.run import ActiveRun
+from podstack.values import mapping
 
 
 class RunCalls(Calls):
@@ -52,7 +54,7 @@ class RunCalls(Calls):
             experiment_id=experiment,
             id=continued,
             name=name,
-            tags=None if tags is None else {key: str(value) for key, value in tags.items()},
+            tags=None if tags is None else {k: str(value) for k, value in mapping("tags", tags).items()},
             parent_run_id=parent_run_id,
             code_version=commit if code_version is None else code_version,
             environment=seen,
@@ -152,10 +154,9 @@ class RunCalls(Calls):
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactFile]:
         """The files that a run stored, or those at and below `path`."""
-        answer = self.http.call(
-            "GET", self.path("runs", run_id, "artifacts"), params=[("path", path)] if path else []
-        )
-        return [ArtifactFile.from_json(item) for item in answer["files"]]
+        asked = {"path": path or None, "page_size": LISTED}
+        listed = self.http.pages(self.path("runs", run_id, "artifacts"), asked)
+        return [ArtifactFile.from_json(item) for item in listed]
 
     def download_artifacts(
         self,

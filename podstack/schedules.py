@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, get_type_hints
 
-from podstack.calls import Calls
 from podstack.errors import PodstackError, ValidationError
-from podstack.files import files_below, upload_bytes
+from podstack.experiments import ExperimentCalls
+from podstack.files import as_path, files_below, upload_bytes
 from podstack.models import LogPiece, Schedule, ScheduleExecution, ScheduleTimes, TrainingCode
 from podstack.waiting import settled
 
@@ -21,7 +21,34 @@ LEFT_OUT = frozenset(
 MOST_CONFIGURATION = 256 * 1024
 
 
-class ScheduleCalls(Calls):
+class ScheduleSettings(TypedDict, total=False):
+    """What a schedule may be told beside its cron expression, its time zone and its configuration."""
+
+    code: int | None
+    overlap: str
+    catch_up: str
+    starting_deadline: int | None
+    timeout: int
+    cpu_limit: int | None
+    memory_limit: int | None
+    file_size_limit: int | None
+    max_attempts: int
+    engine: str
+    model_name: str
+    artifact_path: str
+    promote_metric: str
+    promote_stage: str
+
+
+class ScheduleChanges(ScheduleSettings, total=False):
+    """What an edit of a schedule may change."""
+
+    cron: str
+    timezone: str
+    configuration: Mapping[str, Any]
+
+
+class ScheduleCalls(ExperimentCalls):
     """`name` is a schedule's name, `execution_id` an execution's id, `exec-…`."""
 
     # Training code
@@ -40,7 +67,10 @@ class ScheduleCalls(Calls):
         Caches, virtual environments and .git are left out.
         """
         words = _words(command)
-        files = [file for file in files_below(Path(folder), None) if not LEFT_OUT & set(file.path.split("/"))]
+        found = files_below(as_path("folder", folder), None)
+        files = [file for file in found if not LEFT_OUT & set(file.path.split("/"))]
+        if not files:
+            raise ValidationError(f"{folder} holds no files that could train.")
         for file in files:
             if file.source.is_symlink():
                 raise ValidationError(
@@ -90,13 +120,16 @@ class ScheduleCalls(Calls):
         self, experiment_id: str, words: list[str], schema: Mapping[str, Any] | None, **given: Any
     ) -> TrainingCode:
         rules = {} if schema is None else {"schema": dict(schema)}
-        path = self.path("experiments", experiment_id, "training-code")
+        path = self._experiment_path(experiment_id, "training-code")
         answer = self.http.call("POST", path, json={**given, "command": words, **rules})
         return TrainingCode.from_json(answer)
 
     def list_training_code(self, experiment_id: str) -> Iterator[TrainingCode]:
         """An experiment's training code, the newest first."""
-        return self.listed(TrainingCode.from_json, ("experiments", experiment_id, "training-code"))
+        found = experiment_id
+        if "/" in experiment_id:
+            found = self.get_experiment(experiment_id).id
+        return self.listed(TrainingCode.from_json, ("experiments", found, "training-code"))
 
     # Schedules
 
@@ -107,7 +140,7 @@ class ScheduleCalls(Calls):
         cron: str,
         timezone: str = "UTC",
         configuration: Mapping[str, Any] | None = None,
-        **settings: Any,
+        **settings: Unpack[ScheduleSettings],
     ) -> Schedule:
         """**Create Schedule**: the experiment's training code at each moment of a five-field cron expression.
 
@@ -124,7 +157,7 @@ class ScheduleCalls(Calls):
             "cron": cron,
             "timezone": timezone,
             "configuration": _configuration({} if configuration is None else configuration),
-            **settings,
+            **_known(settings, ScheduleSettings),
         }
         return Schedule.from_json(self.http.call("POST", self.path("schedules"), json=body))
 
@@ -151,14 +184,15 @@ class ScheduleCalls(Calls):
             deleted=deleted,
         )
 
-    def update_schedule(self, name: str, **settings: Any) -> Schedule:
+    def update_schedule(self, name: str, **settings: Unpack[ScheduleChanges]) -> Schedule:
         """Changes what is given, with the words of `create_schedule`; None empties what may be empty.
 
         An edit never starts anything by itself.
         """
-        if "configuration" in settings:
-            settings["configuration"] = _configuration(settings["configuration"])
-        return Schedule.from_json(self.http.call("PATCH", self.path("schedules", name), json=settings))
+        changes = _known(settings, ScheduleChanges)
+        if "configuration" in changes:
+            changes["configuration"] = _configuration(changes["configuration"])
+        return Schedule.from_json(self.http.call("PATCH", self.path("schedules", name), json=changes))
 
     def pause_schedule(self, name: str) -> Schedule:
         """Nothing starts by its cron expression from now on; what runs goes on."""
@@ -252,6 +286,27 @@ class ScheduleCalls(Calls):
             offset = piece.next_offset
 
 
+def _known(settings: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The settings as they are; ValidationError for a word that none of them has: it would change nothing."""
+    known = get_type_hints(kind)
+    for name in settings:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise ValidationError(
+                f"{name} is no setting of a schedule; there are {', '.join(sorted(known))}.",
+                hint=f"Did you mean {close[0]}?" if close else "",
+            )
+    return dict(settings)
+
+
+def _foreign(value: Any) -> Any:
+    """A scalar or an array of numpy, as JSON's own types."""
+    for method in ("tolist", "item"):
+        if callable(getattr(value, method, None)):
+            return getattr(value, method)()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
 def _configuration(value: object) -> dict[str, Any]:
     """A configuration that JSON can say; ValidationError before anything is sent."""
     if not isinstance(value, Mapping):
@@ -259,7 +314,7 @@ def _configuration(value: object) -> dict[str, Any]:
             f"configuration is {type(value).__name__}; it must be a mapping such as {{'epochs': 3}}."
         )
     try:
-        written = json.dumps(dict(value), allow_nan=False)
+        written = json.dumps(dict(value), allow_nan=False, default=_foreign)
     except RecursionError:
         raise ValidationError("configuration is nested too deeply.") from None
     except (TypeError, ValueError) as error:

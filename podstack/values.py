@@ -11,6 +11,7 @@ from typing import Any
 
 from podstack.errors import ValidationError
 
+LARGEST_STEP = 2**62
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -20,8 +21,25 @@ def dump(value: Any) -> bytes:
         return json.dumps(plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(
-            f"A value cannot be sent as JSON: {error}.", hint="Use texts, numbers, lists and dictionaries."
+            f"{_place_of_fault(value) or 'A value'} cannot be sent as JSON: {error}.",
+            hint="Use texts, numbers, lists and dictionaries.",
         ) from error
+
+
+def _place_of_fault(value: Any) -> str:
+    """Where in a body stands what JSON cannot say, such as source_run_id or tags.owner; "" where none is found."""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, item in items:
+        try:
+            json.dumps(plain(item), allow_nan=False)
+        except (TypeError, ValueError):
+            inner = _place_of_fault(item)
+            return f"{key}.{inner}" if inner else str(key)
+        except RecursionError:
+            return str(key)
+    return ""
 
 
 def plain(value: Any) -> Any:
@@ -56,16 +74,62 @@ def plain_number(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def number(value: Any) -> float:
-    """A metric's value as a float, numpy scalars and one-element tensors too; else ValidationError."""
-    if isinstance(value, str | bytes) or value is None:
-        raise ValidationError(f"A metric's value must be a number, not {value!r}.")
+def number(key: object, value: Any) -> float:
+    """The metric's value as a float, numpy scalars, arrays and tensors of one element too; else ValidationError."""
+    single = value if isinstance(value, float | int) else _only_element(key, value)
+    if isinstance(single, str | bytes) or single is None:
+        raise ValidationError(f"The metric {key} is {single!r}; it must be a number.")
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        return float(single)
+    except OverflowError as error:
+        raise ValidationError(f"The metric {key} is larger than a float can be.") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(value).__name__
+        hint = 'Log each under a key of its own, such as "train/loss".' if isinstance(value, Mapping) else ""
         raise ValidationError(
-            f"A metric's value must be a number, not {type(value).__name__}: {error}."
+            f"The metric {key} is of type {kind}; it must be a number.", hint=hint
         ) from error
+
+
+def step_number(step: Any) -> int:
+    """A step as a whole number, numpy's too; ValidationError for any other, a fraction for example."""
+    try:
+        chosen = int(step)
+        whole = not isinstance(step, str) and chosen == step
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or abs(chosen) > LARGEST_STEP:
+        raise ValidationError(f"step is {step!r}; it must be a whole number from -2**62 to 2**62.")
+    return chosen
+
+
+def _only_element(key: object, value: Any) -> Any:
+    """What an array or tensor of one element holds; whatever has no elements stays as it is."""
+    shape = getattr(value, "shape", ())
+    if shape and math.prod(shape) != 1:
+        raise ValidationError(
+            f"The metric {key} is an array of shape {tuple(shape)}; it must be one number.",
+            hint="Log its mean, or each element at a step of its own.",
+        )
+    return value.item() if shape and callable(getattr(value, "item", None)) else value
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """`value` as a dictionary with texts as keys, a pandas Series too; ValidationError for anything else."""
+    items = getattr(value, "items", None)
+    if not callable(items):
+        raise ValidationError(f"{name} is of type {type(value).__name__}; it must be a dictionary.")
+    return {str(key): item for key, item in items()}
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """`value` as a list of texts; ValidationError for one text, whose letters a list would hold, or a dictionary."""
+    if isinstance(value, str | Mapping):
+        raise ValidationError(
+            f"{name} is {value!r}; it must be a list of texts.",
+            hint=f"Write {[value] if isinstance(value, str) else [str(key) for key in value]!r}.",
+        )
+    return [str(item) for item in value]
 
 
 def parse_number(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from podstack.calls import Calls, given
 from podstack.models import Webhook, WebhookDelivery
+from podstack.values import texts
 
 
 class WebhookCalls(Calls):
@@ -19,7 +20,7 @@ class WebhookCalls(Calls):
         events: such as "version.transition_stage" or "approval.*"; none is all that concern models, approvals,
         schedules and endpoints. format: standard (signed JSON), slack, teams or discord.
         """
-        body = {"name": name, "url": url, "events": list(events), "format": format}
+        body = {"name": name, "url": url, "events": texts("events", events), "format": format}
         return Webhook.from_json(self.http.call("POST", self.path("webhooks"), json=body))
 
     def list_webhooks(self) -> Iterator[Webhook]:
@@ -42,7 +43,7 @@ class WebhookCalls(Calls):
         body = given(
             name=name,
             url=url,
-            events=None if events is None else list(events),
+            events=None if events is None else texts("events", events),
             format=format,
             is_active=is_active,
         )

@@ -3,7 +3,15 @@
 from podstack.files.choosing import chosen
 from podstack.files.digests import PIECE, sha256_of
 from podstack.files.fetching import download
-from podstack.files.local import HashedFile, LocalFile, check_path, files_below, files_to_log, open_file
+from podstack.files.local import (
+    HashedFile,
+    LocalFile,
+    as_path,
+    check_path,
+    files_below,
+    files_to_log,
+    open_file,
+)
 from podstack.files.pieces import FilePieces
 from podstack.files.sending import upload, upload_bytes
 
@@ -12,6 +20,7 @@ __all__ = [
     "FilePieces",
     "HashedFile",
     "LocalFile",
+    "as_path",
     "check_path",
     "chosen",
     "download",

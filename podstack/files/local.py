@@ -7,7 +7,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from podstack.errors import PodstackWarning, ValidationError
 
@@ -30,6 +30,18 @@ class HashedFile(LocalFile):
     size: int
 
 
+def as_path(name: str, value: Any) -> Path:
+    """The path that an argument called `name` holds; ValidationError for a model, a figure or whatever else it is."""
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
+        return Path(value)
+    if isinstance(value, str):
+        raise ValidationError(f"{name} is empty.", hint="Give the path of what lies here.")
+    raise ValidationError(
+        f"{name} is of type {type(value).__name__}; it must be the path of a file or folder.",
+        hint='Save it to a file first, a model for example by joblib.dump(model, "model.joblib"), and give its path.',
+    )
+
+
 def check_path(path: str) -> str:
     """`path` as a relative POSIX path; ValidationError for what could lead out of a folder."""
     normal = str(PurePosixPath(path)) if path else ""
@@ -48,9 +60,9 @@ def open_file(path: Path) -> BinaryIO:
             return path.open("rb")
     except OSError as error:
         raise ValidationError(f"{path} cannot be read: {error.strerror}.") from error
-    raise ValidationError(
-        f"There is no file {path}.", hint="Check the path; write the file before logging it."
-    )
+    if path.is_dir():
+        raise ValidationError(f"{path} is a folder, no file.")
+    raise ValidationError(f"There is no file {path}.", hint=f"Paths begin at {Path.cwd()}.")
 
 
 def changed(file: HashedFile) -> ValidationError:
@@ -74,8 +86,10 @@ def files_below(folder: Path, artifact_path: str | None) -> list[LocalFile]:
 
     Links to folders are not followed, with a warning; devices and sockets are left out.
     """
+    if folder.is_file():
+        raise ValidationError(f"{folder} is a file, no folder.", hint="Name the folder that it lies in.")
     if not folder.is_dir():
-        raise ValidationError(f"There is no folder {folder}.", hint="Use log_artifact for a single file.")
+        raise ValidationError(f"There is no folder {folder}.", hint=f"Paths begin at {Path.cwd()}.")
     found = []
     for root, folders, names in os.walk(folder):
         for name in folders:

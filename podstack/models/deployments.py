@@ -195,6 +195,9 @@ class Deployment(Answer):
             reason = self.reason or f"{self.endpoint_name} is {self.state}."
             raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again.")
 
-    def predict(self, rows: Any) -> list[Any]:
-        """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables."""
-        return self.calls.predict(self.endpoint_name, rows)
+    def predict(self, rows: Any, *, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+        """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables.
+
+        `parameters` such as {"method": "predict_proba"} as for `MLOpsClient.predict`.
+        """
+        return self.calls.predict(self.endpoint_name, rows, parameters=parameters)

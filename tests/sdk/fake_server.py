@@ -187,7 +187,7 @@ class FakeServer:
             f"GET {P}/models/m/versions/(1|best)",
             lambda r, m: Answer(body={"model_name": "m", "version": 1}),
         )
-        yield f"GET {P}/models/m/versions/1/artifacts", lambda r, m: Answer(body={"files": self.listing})
+        yield f"GET {P}/models/m/versions/1/artifacts", self._list_files
         yield f"GET {P}/models/m/versions/1/artifacts/(.+)", self._get_file
         yield f"POST {P}/models/m/versions/1/read-artifacts", self._read_files
         yield f"GET {P}/models/m/versions/1/bundle", lambda r, m: Answer(body=self.stored["bundle"])
@@ -207,6 +207,13 @@ class FakeServer:
         following = f"https://elsewhere.example{P}/models?cursor={at + 1}&search=x" if at < 2 else None
         body = {"results": [{"name": f"model-{at}", "brand_new": at}], "next": following, "previous": None}
         return Answer(body=body)
+
+    def _list_files(self, request: Request, match: re.Match[str]) -> Answer:
+        """Of several files all but the last stand on the first page."""
+        rest = "cursor" in request.query
+        following = f"https://elsewhere.example{P}/x?cursor=1" if len(self.listing) > 1 and not rest else None
+        shown = self.listing[-1:] if rest else self.listing[:-1] or self.listing
+        return Answer(body={"results": shown, "next": following, "previous": None})
 
     def _start_run(self, request: Request, match: re.Match[str]) -> Answer:
         run_id = request.json.get("id") or f"run-{len(self.runs):06}"

@@ -138,7 +138,7 @@ def test_each_refusal_has_its_type(
         client.get_model("m")
     error = caught.value
     assert type(error) is kind
-    assert str(error) == "It cannot be. Do so."
+    assert str(error) == "It cannot be. Do so.\n- api"
     assert (error.code, error.hint, error.status, error.request_id) == ("a_code", "Do so.", status, "req-1")
     assert (error.errors, error.items) == ({"name": ["It is empty."]}, ["api"])
 
@@ -198,8 +198,8 @@ def test_a_name_that_would_be_another_address_is_refused(client: MLOpsClient, na
 
 def test_names_are_quoted(client: MLOpsClient, server: FakeServer) -> None:
     with pytest.raises(NotFoundError):
-        client.get_model("ümläut?x=1#y/..")
-    assert server.seen[0].path == f"{P}/models/ümläut?x=1#y/.."
+        client.set_model_version_tag("ümläut?x=1#y..", 1, "a/../b", "c")
+    assert server.seen[0].path == f"{P}/models/ümläut?x=1#y../versions/1/tags/a/../b"
     assert server.seen[0].query == {}
 
 
