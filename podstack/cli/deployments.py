@@ -11,7 +11,7 @@ import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
 from podstack.cli.output import Columns, cell
-from podstack.cli.words import Command, read_json, versioned
+from podstack.cli.words import Command, pairs, read_json, versioned
 from podstack.models import Deployment
 
 COLUMNS: Columns = {
@@ -313,14 +313,21 @@ def delete_deployment(door: Door, endpoint_name: str, yes: bool) -> None:
 @deployments.command("predict")
 @click.argument("endpoint_name", metavar="ENDPOINT")
 @click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--set",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Such as method=predict_proba; may be repeated.",
+)
 @pass_door
-def predict(door: Door, endpoint_name: str, file: BinaryIO) -> None:
+def predict(door: Door, endpoint_name: str, file: BinaryIO, parameters: tuple[str, ...]) -> None:
     """Ask an endpoint for one prediction per row.
 
     FILE, or stdin without one, holds rows in JSON: a list of lists of numbers, or of dictionaries by column; the
     whole body {"instances": rows} works too.
     """
-    predictions = door.client.predict(endpoint_name, _rows(file))
+    predictions = door.client.predict(endpoint_name, _rows(file), parameters=pairs(parameters) or None)
     if door.wants_json:
         door.show({"predictions": predictions})
         return
@@ -337,7 +344,11 @@ def _rows(file: BinaryIO) -> Any:
 @click.argument("endpoint_name", metavar="ENDPOINT")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Else FILE.predictions.jsonl."
+    "--to",
+    "output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the answers go; else FILE.predictions.jsonl.",
 )
 @pass_door
 def batch_predict(door: Door, endpoint_name: str, file: Path, output: Path | None) -> None:

@@ -27,6 +27,7 @@ from podstack.client import MLOpsClient
 from podstack.errors import PodstackWarning
 from podstack.version import __version__
 
+WHOLE = 1000  # letters: a list of commands wraps a sentence instead of cutting it
 AGENT = f"podstack-cli/{__version__}"
 F = TypeVar("F", bound=Callable[..., Any])
 HELP = """Track runs, register and promote models, deploy them: the model registry from a terminal.
@@ -171,6 +172,9 @@ def unasked(command: F) -> F:
 class Verb(click.Command):
     """A command; it takes the common options too."""
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return super().get_short_help_str(WHOLE)
+
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.params += common_options(hidden=True)
@@ -180,6 +184,9 @@ class Noun(click.Group):
     """Commands on one noun."""
 
     command_class = Verb
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return super().get_short_help_str(WHOLE)
 
 
 class Root(Noun):

@@ -57,6 +57,8 @@ def columns_with(metrics: tuple[str, ...], params: tuple[str, ...]) -> Columns:
 @click.option("--experiment", metavar="EXPERIMENT", help="Those of one experiment, by id or name.")
 @click.option("--status", type=STATUSES)
 @click.option("--search", metavar="TEXT", help="Text in name, id or notes.")
+@click.option("--parent", metavar="RUN", help="Those that are part of this run.")
+@click.option("--deleted", is_flag=True, help="Those that were deleted; for maintainers.")
 @click.option("--metric", "metrics", multiple=True, metavar="KEY", help="A column more; may be repeated.")
 @click.option("--param", "params", multiple=True, metavar="KEY", help="A column more; may be repeated.")
 @click.option("--order-by", metavar="FIELD", help="A field; -FIELD turns the order around.")
@@ -67,13 +69,15 @@ def list_runs(
     experiment: str | None,
     status: str | None,
     search: str | None,
+    parent: str | None,
+    deleted: bool,
     metrics: tuple[str, ...],
     params: tuple[str, ...],
     order_by: str | None,
     limit: int | None,
 ) -> None:
     """List runs, the latest first."""
-    found = door.client.list_runs(experiment, status=status, search=search, order_by=order_by)
+    found = door.client.list_runs(experiment, status, search, order_by, parent, deleted or None)
     door.show_all(found, columns_with(metrics, params), "runs", limit)
 
 

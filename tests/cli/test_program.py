@@ -228,3 +228,16 @@ def test_sizes_are_readable() -> None:
         "5.0 GiB",
         "3072.0 TiB",
     ]
+
+
+def test_no_option_of_a_command_hides_another() -> None:
+    for words, command in commands(root):
+        names = [name for parameter in command.params for name in parameter.opts + parameter.secondary_opts]
+        assert len(names) == len(set(names)), words
+
+
+@pytest.mark.parametrize("noun", ["", *sorted(root.commands)])
+def test_a_list_of_commands_cuts_no_sentence(noun: str) -> None:
+    command = root.commands[noun] if noun else root
+    text = command.get_help(click.Context(command, info_name=noun or "podstack", terminal_width=80))
+    assert not [line for line in text.splitlines() if line.endswith("...") and "Usage" not in line]
