@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from accounts import groups
 from accounts.choices import Right
-from accounts.forms import ConfirmForm, GroupForm, GroupMembersForm
+from accounts.forms import GroupForm, GroupMembersForm
 from accounts.models import ProjectGroup
-from accounts.portal import FormPage, check_typed
+from accounts.portal import FormPage, TypedPage
 from common.errors import Invalid
 
 
@@ -69,13 +69,15 @@ class ChangeGroup(OfGroup):
         return self.groups_url()
 
 
-class DeleteGroup(OfGroup):
-    form_class = ConfirmForm
+class DeleteGroup(TypedPage, OfGroup):
     template = "accounts/group_delete.html"
+
+    @property
+    def confirm_text(self) -> str:
+        return self.group.name
 
     def perform(self, data: dict[str, Any]) -> str:
         name = self.group.name
-        check_typed(data["confirm"], name)
         groups.delete_group(actor=self.actor, project=self.project, name=name)
         messages.success(self.request, f"The group {name} is deleted.")
         return self.groups_url()

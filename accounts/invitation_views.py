@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from accounts import invitations
 from accounts.choices import Right
 from accounts.forms import InvitationForm, JoinForm
 from accounts.models import Invitation, User
-from accounts.portal import FormPage, ProjectPage, add_refusal
+from accounts.portal import FormPage, SurePage, add_refusal
 from common.errors import DomainError, Missing
 
 
@@ -36,14 +37,28 @@ class Invite(FormPage):
         return self.request.path
 
 
-class RevokeInvitation(ProjectPage):
-    http_method_names = ["post"]
+class RevokeInvitation(SurePage):
+    """**Withdraw**: the link that was sent lets nobody in any more."""
+
+    template = "accounts/invitation_revoke.html"
     right = Right.ADMIN
 
-    def post(self, request: HttpRequest, project: str, invitation_id: int) -> HttpResponseBase:
-        invitations.revoke_invitation(actor=self.actor, project=self.project, invitation_id=invitation_id)
-        messages.success(request, "The invitation is withdrawn.")
-        return redirect("accounts:invitations", project=self.project.slug)
+    @cached_property
+    def invitation(self) -> Invitation:
+        number = self.kwargs["invitation_id"]
+        found = invitations.invitations_of(self.project).filter(pk=number).first()
+        if found is None:
+            raise Missing(f"No invitation {number} waits in {self.project.slug}.")
+        return found
+
+    def extra(self) -> dict[str, Any]:
+        return {"invitation": self.invitation}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        found = self.invitation
+        invitations.revoke_invitation(actor=self.actor, project=self.project, invitation_id=found.pk)
+        messages.success(self.request, f"The invitation of {found.email} is withdrawn.")
+        return reverse("accounts:invitations", args=[self.project.slug])
 
 
 class AcceptInvitation(View):

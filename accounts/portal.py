@@ -23,11 +23,12 @@ from django.views import View
 from accounts.audit import record_refusal
 from accounts.choices import Door, Right
 from accounts.context_processors import LAST_PROJECT
+from accounts.forms import ConfirmForm, SureForm
 from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
 from common.api.problems import request_id_of
-from common.errors import Conflict, Denied, DomainError, Invalid, Missing, TooMany
+from common.errors import Denied, DomainError, Invalid, Missing, TooMany
 from common.limits import LIMITS
 
 PER_PAGE = 50
@@ -201,13 +202,6 @@ def remember_project(response: HttpResponse, project: Project) -> None:
     response.set_cookie(LAST_PROJECT, project.slug, max_age=year, secure=safe, httponly=True, samesite="Lax")
 
 
-def check_typed(typed: str, wanted: str) -> None:
-    """Refuses what destroys something until its name is typed."""
-    if typed != wanted:
-        sentence = f"Type {wanted} to confirm; nothing was deleted."
-        raise Conflict(sentence, fields={"confirm": [sentence]})
-
-
 def toast(response: HttpResponse, message: str, kind: str = "good") -> HttpResponse:
     """Lets an answer to htmx show a line that goes away again; `kind` is good or bad."""
     response["HX-Trigger"] = json.dumps({"toast": {"message": message, "kind": kind}})
@@ -230,12 +224,16 @@ class PersonForm(PersonPage):
             try:
                 target = self.perform(form.cleaned_data)
             except DomainError as error:
-                add_refusal(form, error)
+                self.refused(form, error)
             else:
                 if self.success_message:
                     messages.success(request, self.success_message)
                 return redirect(target)
         return self.show(self.template, code=422, form=form, **self.extra())
+
+    def refused(self, form: Form, error: DomainError) -> None:
+        """What the verb refused stands in the form, which comes back."""
+        add_refusal(form, error)
 
     def make_form(self, data: QueryDict | None = None) -> Form:
         return self.form_class(data, initial=self.initial())
@@ -257,6 +255,32 @@ class FormPage(PersonForm, ProjectPage):
     """The same in a project."""
 
     right = Right.WRITE
+
+
+class SurePage(FormPage):
+    """Asks before one button's act. Links with `data-sure` show what it asks in a dialog; without a script it is a page."""
+
+    form_class = SureForm
+
+    def refused(self, form: Form, error: DomainError) -> None:
+        if isinstance(error, (Denied, Missing)):
+            raise error  # nothing was typed that the form would keep
+        super().refused(form, error)
+
+
+class TypedPage(FormPage):
+    """Asks for the name of what is destroyed, too."""
+
+    form_class = ConfirmForm
+    otherwise = "nothing was deleted"
+
+    @property
+    def confirm_text(self) -> str:
+        """What is to be typed."""
+        raise NotImplementedError
+
+    def make_form(self, data: QueryDict | None = None) -> Form:
+        return ConfirmForm(data, wanted=self.confirm_text, otherwise=self.otherwise)
 
 
 def add_refusal(form: BaseForm, error: DomainError) -> None:

@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from accounts import webhooks
 from accounts.choices import Right
-from accounts.forms import ConfirmForm, WebhookForm
+from accounts.forms import WebhookForm
 from accounts.models import Webhook
-from accounts.portal import FormPage, ProjectPage, add_refusal, check_typed
+from accounts.portal import FormPage, ProjectPage, SurePage, TypedPage, add_refusal
 from common.errors import DomainError
 from common.heads import Sorting
 
@@ -103,8 +103,7 @@ class EditWebhook(OfWebhook, FormPage):
         return self.hook_url()
 
 
-class DeleteWebhook(OfWebhook, FormPage):
-    form_class = ConfirmForm
+class DeleteWebhook(OfWebhook, TypedPage):
     template = "accounts/webhook_delete.html"
     success_message = "The webhook is removed."
     right = Right.MAINTAIN
@@ -112,8 +111,11 @@ class DeleteWebhook(OfWebhook, FormPage):
     def extra(self) -> dict[str, Any]:
         return {"hook": self.hook}
 
+    @property
+    def confirm_text(self) -> str:
+        return self.hook.name
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.hook.name)
         webhooks.delete_webhook(**self.where)
         return reverse("accounts:webhooks", args=[self.project.slug])
 
@@ -145,11 +147,24 @@ class Ping(OnWebhook):
         webhooks.ping_webhook(**self.where)
 
 
-class Switch(OnWebhook):
-    sentence = "It is switched."
+class SwitchOn(OnWebhook):
+    sentence = "It is told again what happens."
 
     def act(self) -> None:
-        webhooks.update_webhook(**self.where, is_active=not self.hook.is_active)
+        webhooks.update_webhook(**self.where, is_active=True)
+
+
+class SwitchOff(OfWebhook, SurePage):
+    template = "accounts/webhook_off.html"
+    success_message = "It is told nothing until it is switched on again."
+    right = Right.MAINTAIN
+
+    def extra(self) -> dict[str, Any]:
+        return {"hook": self.hook}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        webhooks.update_webhook(**self.where, is_active=False)
+        return self.hook_url()
 
 
 class Redeliver(OnWebhook):

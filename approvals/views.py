@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from accounts.choices import Right
 from accounts.permissions import require
-from accounts.portal import FormPage, ProjectPage, add_refusal
+from accounts.portal import FormPage, ProjectPage, SurePage, add_refusal
 from approvals import policies, services
 from approvals.bulk import MOST_ITEMS, Outcome, bulk
 from approvals.choices import RequestState
@@ -275,10 +275,22 @@ class Reject(Said):
         messages.success(self.request, "Rejected.")
 
 
-class Withdraw(Said):
-    def act(self, data: dict[str, Any]) -> None:
-        services.cancel_approval(**self.where, **data)
-        messages.success(self.request, "The request is withdrawn.")
+class Withdraw(OfRequest, SurePage):
+    """**Withdraw**: who asks for the move asks no more."""
+
+    template = "approvals/withdraw.html"
+    success_message = "The request is withdrawn."
+
+    def enter(self) -> None:
+        mine = self.approval.requested_by_id == self.person.pk
+        require(self.actor, self.project, Right.READ if mine else Right.MAINTAIN)
+
+    def extra(self) -> dict[str, Any]:
+        return {"approval": self.approval}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.cancel_approval(**self.where)
+        return request_url(self.approval)
 
 
 class Comment(Said):

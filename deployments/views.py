@@ -15,8 +15,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
-from accounts.forms import ConfirmForm
-from accounts.portal import FormPage, ProjectPage, check_typed
+from accounts.portal import FormPage, ProjectPage, SurePage, TypedPage
 from common.checks import shorten
 from common.errors import DomainError, Invalid
 from common.heads import Sorting
@@ -42,6 +41,7 @@ COLUMNS = {
     "updated_at": ("Last change", "updated_at"),
 }
 BUSY = 503  # the page goes on asking, and says so
+LATELY = 24  # hours
 SPANS = ((1, "Last hour"), (6, "6 hours"), (24, "24 hours"), (168, "7 days"))
 COMES_BACK = (RevisionState.ASLEEP, RevisionState.PENDING, RevisionState.DEPLOYING)
 MOVING = (
@@ -151,13 +151,12 @@ def canary_of(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 class Act(OfEndpoint):
-    """One button, one verb, POST only: **Undeploy**, **Deploy** again, **Promote now**, **Abort**, **Rollback** …"""
+    """One button, one verb, POST only: **Deploy** again, **End the copies** …"""
 
     http_method_names = ["post"]
     post_right = Right.WRITE
     verb = ""
     verbs: dict[str, tuple[Callable[..., Any], str]] = {
-        "undeploy": (services.undeploy, "The endpoint is being undeployed."),
         "deploy": (services.deploy_again, "The endpoint is being deployed again."),
         "promote": (rollouts.promote_rollout, "All requests go to the new revision now."),
         "abort": (rollouts.abort_rollout, "The change is given up; what served goes on serving."),
@@ -181,8 +180,29 @@ class Act(OfEndpoint):
         return redirect(self.detail_url())
 
 
-class RollBack(Act):
+class SureAct(Act, SurePage):
+    """An act that moves requests to another version: **Promote now**, **Abort**, **Rollback**."""
+
+    http_method_names = ["get", "head", "post"]
+    template = ""
+
+    def extra(self) -> dict[str, Any]:
+        deployment = self.deployment
+        return {
+            "deployment": deployment,
+            "coming": deployment.wanted_revision,
+            "serving": deployment.serving_revision,
+        }
+
+
+class RollBack(SureAct):
     """**Rollback** to one of the earlier revisions."""
+
+    template = "deployments/rollback.html"
+
+    def extra(self) -> dict[str, Any]:
+        earlier = find_revision(self.deployment, self.kwargs["revision"])
+        return {**super().extra(), "earlier": earlier}
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         revision = kwargs["revision"]
@@ -200,20 +220,51 @@ class Shadow(Act):
         return self.done(rollouts.set_shadow, "The version is started and then gets copies.", version=version)
 
 
-class DeleteEndpoint(OfEndpoint, FormPage):
-    """**Delete**: the name is typed."""
+class Undeploy(OfEndpoint, TypedPage):
+    """**Undeploy**: says what goes away, and who asked it of late."""
 
-    form_class = ConfirmForm
+    template = "deployments/undeploy.html"
+    success_message = "The endpoint is being undeployed."
+    otherwise = "the endpoint stays as it is"
+
+    def extra(self) -> dict[str, Any]:
+        deployment = self.deployment
+        metrics = metrics_of(deployment, LATELY)
+        asked = [point.at for point in metrics.series if point.counts.requests]
+        return {
+            "deployment": deployment,
+            "model": deployment.model,
+            "serving": deployment.serving_revision,
+            "endpoint_url": services.endpoint_url(deployment),
+            "hours": LATELY,
+            "counts": metrics.counts,
+            "asked_at": asked[-1] if asked else None,
+        }
+
+    @property
+    def confirm_text(self) -> str:
+        return self.deployment.endpoint_name
+
+    def perform(self, data: dict[str, Any]) -> str:
+        services.undeploy(**self.where)
+        return self.detail_url()
+
+
+class DeleteEndpoint(OfEndpoint, TypedPage):
+    """**Delete** of one that is down."""
+
     template = "deployments/delete.html"
     success_message = "The endpoint is deleted."
     right = Right.MAINTAIN
 
     def extra(self) -> dict[str, Any]:
-        down = self.deployment.state in DOWN
-        return {"deployment": self.deployment, "is_down": down, "confirm_text": self.deployment.endpoint_name}
+        return {"deployment": self.deployment, "is_down": self.deployment.state in DOWN}
+
+    @property
+    def confirm_text(self) -> str:
+        return self.deployment.endpoint_name
 
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.deployment.endpoint_name)
         services.delete_deployment(**self.where)
         return reverse("deployments:list", args=[self.project.slug])
 

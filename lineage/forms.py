@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from lineage.services import MESSAGE_LENGTH
@@ -27,8 +29,22 @@ class QuarantineForm(ReasonForm):
         choices=[("", "Choose, if there are any"), ("keep", "Go on serving"), ("undeploy", "Undeploy them")],
     )
 
+    confirm = forms.CharField(
+        label="Type undeploy to confirm",
+        required=False,
+        max_length=20,
+        help_text="Their URLs answer nobody from then on.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
     def clean_endpoints(self) -> str | None:
         return self.cleaned_data["endpoints"] or None
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data.pop("confirm", "") != "undeploy" and data.get("endpoints") == "undeploy":
+            self.add_error("confirm", "Type undeploy to confirm; nothing was quarantined or undeployed.")
+        return data
 
 
 class AgainForm(forms.Form):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -130,7 +131,7 @@ class ImpactPage(OfNode):
         about: dict[str, Any] = {"actor": self.actor, "project": self.project, "node": self.node}
         if act == "release":
             found = services.release_impact(**about)
-            messages.success(request, f"{len(found.versions)} versions are released.")
+            messages.success(request, f"{counted(found.versions)} released.")
             return redirect(request.get_full_path())
         form = {"notify": NotifyForm, "quarantine": QuarantineForm}.get(act, ReasonForm)(request.POST)
         if form.is_valid():
@@ -149,7 +150,7 @@ class ImpactPage(OfNode):
             )
         if act == "quarantine":
             found = services.quarantine_impact(**about, **data)
-            return f"{len(found.versions)} versions are quarantined, {found.untouched} stayed as they were."
+            return f"{counted(found.versions)} quarantined, {found.untouched} stayed as they were."
         raise Invalid.field("act", "act must be notify, quarantine or release.")
 
     def _show(self, filled: dict[str, Any], code: int = 200) -> HttpResponse:
@@ -168,6 +169,10 @@ class ImpactPage(OfNode):
             notify_form=filled.get("notify") or NotifyForm(),
             quarantine_form=filled.get("quarantine") or QuarantineForm(),
         )
+
+
+def counted(versions: Sequence[Any]) -> str:
+    return f"{len(versions)} version{' is' if len(versions) == 1 else 's are'}"
 
 
 class DatasetList(ProjectPage):

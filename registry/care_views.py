@@ -12,14 +12,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.choices import Right
-from accounts.forms import ConfirmForm
-from accounts.portal import PER_PAGE, FormPage, ProjectPage, add_refusal, check_typed
+from accounts.portal import PER_PAGE, FormPage, ProjectPage, SurePage, TypedPage, add_refusal
 from common.checks import shorten
 from common.errors import DomainError, Missing
 from deployments.models import Deployment
 from registry import aliases, protections, services, trash
 from registry.forms import DescriptionForm, ProtectionForm, ReleaseForm, RestoreForm
-from registry.models import Alias, Protection
+from registry.models import Alias, Protection, VersionTag
 from registry.portal import OfModel, OfVersion
 from tracking import trash as run_trash
 
@@ -118,11 +117,11 @@ class Protections(ProjectPage):
         return self.show("registry/protections.html", code=code, page=page, form=form)
 
 
-class RemoveProtection(FormPage):
+class RemoveProtection(TypedPage):
     """Says who may move it from then on and asks for its name."""
 
-    form_class = ConfirmForm
     template = "registry/protection_remove.html"
+    otherwise = "the protection stays"
     success_message = "The protection is removed."
     right = Right.MAINTAIN
 
@@ -137,16 +136,18 @@ class RemoveProtection(FormPage):
     def extra(self) -> dict[str, Any]:
         return {"protection": self.protection}
 
+    @property
+    def confirm_text(self) -> str:
+        return self.protection.name
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.protection.name)
         protections.unprotect(actor=self.actor, project=self.project, protection_id=self.protection.pk)
         return reverse("registry:protections", args=[self.project.slug])
 
 
-class DeleteAlias(OfModel, FormPage):
+class DeleteAlias(OfModel, TypedPage):
     """Says which version it names, and which endpoints follow it, and asks for its name."""
 
-    form_class = ConfirmForm
     template = "registry/alias_delete.html"
     success_message = "The alias is deleted."
 
@@ -163,11 +164,37 @@ class DeleteAlias(OfModel, FormPage):
         names = followers.order_by("endpoint_name").values_list("endpoint_name", flat=True)
         return {"model": self.model, "alias": self.alias, "followers": names[:LISTED]}
 
+    @property
+    def confirm_text(self) -> str:
+        return self.alias.name
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.alias.name)
         where: dict[str, Any] = {"actor": self.actor, "project": self.project, "model_name": self.model.name}
         aliases.delete_alias(**where, alias=self.alias.name)
         return reverse("registry:aliases", args=[self.project.slug, self.model.name])
+
+
+class RemoveAnnotation(OfVersion, SurePage):
+    """**Remove** on one annotation; `?key=` names it."""
+
+    template = "registry/annotation_remove.html"
+
+    @cached_property
+    def annotation(self) -> VersionTag:
+        key = self.request.GET.get("key", "").replace("\0", "")
+        found = self.version.tags.filter(key=key).first()
+        if found is None:
+            raise Missing(f"Version {self.version.number} has no annotation {shorten(key)}.")
+        return found
+
+    def extra(self) -> dict[str, Any]:
+        return {"model": self.model, "version": self.version, "annotation": self.annotation}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        key = self.annotation.key
+        services.delete_version_tag(**self.where, key=key)
+        messages.success(self.request, f"The annotation {key} is removed.")
+        return self.version_url() + "#annotations"
 
 
 class ReleaseVersion(OfVersion, FormPage):

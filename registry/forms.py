@@ -55,7 +55,9 @@ class RegisterVersionForm(forms.Form):
 
 class AliasForm(forms.Form):
     alias = forms.CharField(
-        label="Alias", max_length=64, help_text="For example latest-prod or best-accuracy."
+        label="Alias",
+        max_length=64,
+        help_text="For example latest-prod or best-accuracy. One that exists moves, and endpoints that follow it do.",
     )
     version = forms.IntegerField(
         label="Version",

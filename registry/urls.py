@@ -20,6 +20,7 @@ urlpatterns = [
     path("models/<str:name>/compare/", views.Compare.as_view(), name="compare"),
     path(f"{VERSION}/", views.VersionDetail.as_view(), name="version"),
     path(f"{VERSION}/edit/", care_views.EditVersion.as_view(), name="version_edit"),
+    path(f"{VERSION}/remove-annotation/", care_views.RemoveAnnotation.as_view(), name="annotation_remove"),
     path(f"{VERSION}/release/", care_views.ReleaseVersion.as_view(), name="version_release"),
     path("trash/", care_views.Trash.as_view(), name="trash"),
     path("protections/", care_views.Protections.as_view(), name="protections"),

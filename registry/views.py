@@ -16,9 +16,8 @@ from django.utils import timezone
 from django_filters import FilterSet
 
 from accounts.choices import Right
-from accounts.forms import ConfirmForm
 from accounts.permissions import Actor
-from accounts.portal import FormPage, ProjectPage, add_refusal, check_typed
+from accounts.portal import FormPage, ProjectPage, TypedPage, add_refusal
 from artifacts.api.serve import serve_blob, serve_image
 from artifacts.models import ManifestFile
 from artifacts.previews import preview_of
@@ -47,6 +46,7 @@ MODEL_FILTERS = ("search", "stage", "tag", "any_tag", "filter", "alias", "author
 HISTORY_ROWS = 20
 MOST_HISTORY = 1000  # that `?history=all` shows
 KEY_METRICS = 3
+ENDPOINTS = 20  # that a page lists
 LISTED = 100  # versions that a page names before it counts the others
 MOST_FILES = 1000  # that the page lists
 MOST_FOLDERS = 100  # of one zip
@@ -199,7 +199,7 @@ class ModelDetail(OfModel, ProjectPage):
             metric_keys=keys[:KEY_METRICS],
             transitions=History.of(request, histories.select_related("version__model", "actor")),
             alias_moves=History.of(request, moves.select_related("from_version", "to_version", "actor")),
-            deployments=deployments_of(self.model),
+            deployments=deployments_of(self.model)[: ENDPOINTS + 1],
         )
 
     def alias_names(self) -> dict[int, list[str]]:
@@ -216,8 +216,9 @@ class ModelDetail(OfModel, ProjectPage):
 
 
 def deployments_of(model: RegisteredModel) -> Any:
+    """Its endpoints, those that are to run first."""
     rows = Deployment.objects.alive().filter(model=model)
-    return rows.with_details().order_by("endpoint_name")
+    return rows.with_details().order_by("wanted", "endpoint_name")
 
 
 class EditModel(OfModel, FormPage):
@@ -236,10 +237,9 @@ class EditModel(OfModel, FormPage):
         return self.model_url()
 
 
-class DeleteModel(OfModel, FormPage):
+class DeleteModel(OfModel, TypedPage):
     """**Delete Model**: lists what goes and asks for the name."""
 
-    form_class = ConfirmForm
     template = "registry/model_delete.html"
     success_message = "The model and its versions are deleted."
     right = Right.MAINTAIN
@@ -254,11 +254,13 @@ class DeleteModel(OfModel, FormPage):
             "endpoints": sorted({n for n, _ in endpoints}),
         }
 
+    @property
+    def confirm_text(self) -> str:
+        return self.model.name
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.model.name)
-        trash.delete_model(
-            actor=self.actor, project=self.project, name=self.model.name, confirm=data["confirm"]
-        )
+        name = self.model.name
+        trash.delete_model(actor=self.actor, project=self.project, name=name, confirm=name)
         return reverse("registry:model_list", args=[self.project.slug])
 
 
@@ -289,10 +291,11 @@ class Aliases(OfModel, ProjectPage):
     def _show(self, form: AliasForm, code: int = 200) -> HttpResponse:
         moves = AliasMove.objects.filter(model=self.model)
         versions = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
-        held = held_aliases(self.actor, self.model)
+        held, followers = held_aliases(self.actor, self.model), followers_of(self.model)
         rows: list[Any] = list(self.model.aliases.all())
         for alias in rows:
             alias.held = held.get(alias.name, "")
+            alias.followers = followers.get(alias.name, [])
         return self.show(
             "registry/aliases.html",
             code=code,
@@ -302,6 +305,15 @@ class Aliases(OfModel, ProjectPage):
             aliases=rows,
             alias_moves=History.of(self.request, moves.select_related("from_version", "to_version", "actor")),
         )
+
+
+def followers_of(model: RegisteredModel) -> dict[str, list[str]]:
+    """The endpoints that follow an alias of the model, by the alias's name."""
+    rows = Deployment.objects.alive().filter(model=model).exclude(follows="").order_by("endpoint_name")
+    found: dict[str, list[str]] = {}
+    for alias, endpoint in rows.values_list("follows", "endpoint_name")[:LISTED]:
+        found.setdefault(alias, []).append(endpoint)
+    return found
 
 
 def held_aliases(actor: Actor, model: RegisteredModel) -> dict[str, str]:
@@ -347,10 +359,7 @@ class VersionDetail(OfVersion, ProjectPage):
         return self._show(TagForm())
 
     def post(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
-        """Sets or removes one annotation."""
-        if "delete_tag" in request.POST:
-            services.delete_version_tag(**self.where, key=request.POST["delete_tag"])
-            return redirect(self.version_url() + "#annotations")
+        """Sets one annotation."""
         form = TagForm(request.POST)
         if form.is_valid():
             try:
@@ -446,10 +455,9 @@ def metrics_against(version: ModelVersion, other: ModelVersion | None) -> list[d
     return rows
 
 
-class DeleteVersion(OfVersion, FormPage):
+class DeleteVersion(OfVersion, TypedPage):
     """**Delete Version**."""
 
-    form_class = ConfirmForm
     template = "registry/version_delete.html"
     success_message = "The version is deleted."
     right = Right.MAINTAIN
@@ -459,12 +467,14 @@ class DeleteVersion(OfVersion, FormPage):
         return {
             "model": self.model,
             "version": self.version,
-            "confirm_text": f"v{self.version.number}",
             "endpoints": sorted({name for name, pk in endpoints if pk == self.version.pk}),
         }
 
+    @property
+    def confirm_text(self) -> str:
+        return f"v{self.version.number}"
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], f"v{self.version.number}")
         trash.delete_version(**self.where)
         return self.model_url()
 
@@ -544,7 +554,7 @@ class RegisterVersion(FormPage):
 
     form_class = RegisterVersionForm
     template = "registry/register_version.html"
-    success_message = "The version is registered. A worker is looking at its files."
+    success_message = "The version is registered."
 
     def initial(self) -> dict[str, Any]:
         return {"artifact_path": self.request.GET.get("artifact_path", "")}

@@ -11,14 +11,13 @@ from zoneinfo import available_timezones
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import OuterRef, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.choices import Right
-from accounts.forms import ConfirmForm
-from accounts.portal import FormPage, ProjectPage, check_typed
+from accounts.portal import FormPage, ProjectPage, SurePage, TypedPage
 from common.errors import Conflict, DomainError
 from common.heads import Sorting
 from scheduling import services
@@ -196,6 +195,13 @@ class EditSchedule(OfSchedule, ScheduleFormPage):
         found = services.facts(self.schedule)
         return {**found, "experiment_id": self.schedule.experiment.name}
 
+    def make_form(self, data: QueryDict | None = None) -> Form:
+        form = super().make_form(data)
+        name = form.fields["name"]
+        name.widget.attrs["readonly"] = True
+        name.help_text = "It stays: links, records and programs go by it."
+        return form
+
     def extra(self) -> dict[str, Any]:
         return {**super().extra(), "schedule": self.schedule}
 
@@ -249,20 +255,21 @@ class RunNow(OnSchedule):
     sentence = "It runs as soon as a worker is free."
 
 
-class DeleteSchedule(OfSchedule, FormPage):
+class DeleteSchedule(OfSchedule, TypedPage):
     """**Delete**: asks for the name."""
 
-    form_class = ConfirmForm
     template = "scheduling/schedule_delete.html"
     success_message = "The schedule is deleted; its executions stay readable."
-    right = Right.WRITE
 
     def extra(self) -> dict[str, Any]:
         running = self.schedule.executions.filter(state__in=OPEN_STATES)
         return {"schedule": self.schedule, "running": running}
 
+    @property
+    def confirm_text(self) -> str:
+        return self.schedule.name
+
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(data["confirm"], self.schedule.name)
         services.delete_schedule(**self.where)
         return reverse("scheduling:list", args=[self.project.slug])
 
@@ -283,12 +290,20 @@ class ExecutionDetail(ProjectPage):
         )
 
 
-class Stop(ProjectPage):
-    """**Stop**."""
+class Stop(SurePage):
+    """**Stop**: says what is lost."""
 
-    http_method_names = ["post"]
+    template = "scheduling/stop.html"
+    success_message = "It is being stopped."
 
-    def post(self, request: HttpRequest, project: str, execution: str) -> HttpResponseBase:
-        services.stop_execution(actor=self.actor, project=self.project, execution_id=execution)
-        messages.success(request, "It is being stopped.")
-        return redirect("scheduling:execution", project=self.project.slug, execution=execution)
+    @cached_property
+    def execution(self) -> ScheduleExecution:
+        return find_execution(self.project, self.kwargs["execution"])
+
+    def extra(self) -> dict[str, Any]:
+        return {"execution": self.execution, "schedule": self.execution.schedule}
+
+    def perform(self, data: dict[str, Any]) -> str:
+        found = self.execution.public_id
+        services.stop_execution(actor=self.actor, project=self.project, execution_id=found)
+        return reverse("scheduling:execution", args=[self.project.slug, found])

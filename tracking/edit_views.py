@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from accounts.forms import ConfirmForm
-from accounts.portal import FormPage, ProjectPage, check_typed
+from accounts.portal import FormPage, ProjectPage, SurePage, TypedPage
 from tracking import queries, services
 from tracking.forms import ExperimentForm, ReasonForm, RunForm
 from tracking.models import Experiment, Run
@@ -57,15 +56,18 @@ class EditExperiment(OfExperiment, FormPage):
         return self.experiment_url()
 
 
-class Archive(OfExperiment, ProjectPage):
+class Archive(OfExperiment, SurePage):
     """**Archive**: out of the list; its runs stay."""
 
-    http_method_names = ["post"]
+    template = "tracking/experiment_archive.html"
+    success_message = "The experiment is archived: it takes no new runs."
 
-    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    def extra(self) -> dict[str, Any]:
+        return {"experiment": self.experiment}
+
+    def perform(self, data: dict[str, Any]) -> str:
         services.archive_experiment(**self.where)
-        messages.success(request, "The experiment is archived: it takes no new runs.")
-        return redirect(self.experiment_url())
+        return self.experiment_url()
 
 
 class Restore(OfExperiment, ProjectPage):
@@ -124,23 +126,17 @@ class KillRun(OfRun, FormPage):
         return self.run_url()
 
 
-class DeleteRun(OfRun, FormPage):
+class DeleteRun(OfRun, TypedPage):
     """**Delete run**: asks for its name to be typed, or its id where it has none."""
 
-    form_class = ConfirmForm
     template = "tracking/run_delete.html"
     success_message = "The run is deleted."
 
     @property
     def confirm_text(self) -> str:
-        """One blank for several, as a browser shows them."""
-        return " ".join(str(self.run).split())
-
-    def extra(self) -> dict[str, Any]:
-        return {**super().extra(), "confirm_text": self.confirm_text}
+        return str(self.run)
 
     def perform(self, data: dict[str, Any]) -> str:
-        check_typed(" ".join(data["confirm"].split()), self.confirm_text)
         experiment = self.run.experiment
         services.delete_run(**self.where)
         return reverse("tracking:experiment", args=[self.project.slug, experiment.public_id])

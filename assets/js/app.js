@@ -2,11 +2,13 @@
 import "htmx.org";
 
 import "./copy.js";
+import "./forms.js";
 import "./frame.js";
 import { on } from "./on.js";
 import "./polled.js";
 import "./search.js";
 import "./selection.js";
+import "./sure.js";
 
 on("change", "[data-submit-on-change]", (field) => field.form.requestSubmit());
 
@@ -47,7 +49,6 @@ const there = new Intl.DateTimeFormat("en-GB", {
   month: "short",
   hour: "2-digit",
   minute: "2-digit",
-  timeZoneName: "short",
 });
 
 function showViewersTimes() {

@@ -438,3 +438,40 @@ def test_a_row_is_made_from_the_inputs_of_a_model() -> None:
     image = inputs_from([{"name": "pixels", "datatype": "FP32", "shape": [-1, 2, 2]}])
     assert image.example == [[0.5, 0.5], [0.5, 0.5]]
     assert inputs_from([]).fields == ()
+
+
+def test_undeploy_says_who_asks_the_endpoint_and_wants_its_name(ann: Person) -> None:
+    found = deployed(ann)
+    address = "/projects/alpha/deployments/flowers/undeploy/"
+    page = shown(ann, "deployments/flowers/")
+    assert f'href="{address}"' in page and f'action="{address}"' not in page
+    asks = shown(ann, "deployments/flowers/undeploy/")
+    assert "none in the last 24 hours" in asks and "It is in use" not in asks
+    EndpointTraffic.objects.create(
+        deployment=found, revision=found.serving_revision, at=timezone.now(), requests=1234
+    )
+    asks = shown(ann, "deployments/flowers/undeploy/")
+    for words in (services.endpoint_url(found), "<bdi>iris</bdi> v1", "1,234 in the last 24 hours", "in use"):
+        assert words in asks, words
+    client = Client()
+    client.force_login(ann.user)
+    for typed in ("", "flower", "flowers x"):
+        refused = client.post(address, {"confirm": typed})
+        assert refused.status_code == 422
+    assert "Type flowers to confirm; the endpoint stays as it is." in refused.content.decode()
+    found.refresh_from_db()
+    assert found.state == EndpointState.ACTIVE
+    assert client.post(address, {"confirm": " flowers "}).status_code == 302
+    found.refresh_from_db()
+    assert found.state == EndpointState.UNDEPLOYING
+
+
+def test_rollback_names_both_revisions_before_it_moves_requests(ann: Person) -> None:
+    found = deployed(ann)
+    services.update_deployment(actor=ann.actor, project=ann.project, endpoint_name="flowers", version=2)
+    address = "deployments/flowers/rollback/1/"
+    assert f'href="/projects/alpha/{address}" data-sure' in shown(ann, "deployments/flowers/")
+    asks = shown(ann, address)
+    assert "Roll <bdi>flowers</bdi> back to revision 1, v1?" in asks
+    assert "revision 1 (v1) serves until then" in asks
+    assert DeploymentRevision.objects.filter(deployment=found).count() == 2

@@ -52,7 +52,10 @@ def test_an_endpoint_is_deployed_tried_switched_rolled_back_and_taken_down(
     expect(page.get_by_text("serves flowers v2")).to_be_visible(timeout=PATIENCE)
     expect(heading).to_contain_text("Active", timeout=PATIENCE)
 
-    page.get_by_role("button", name="Rollback to revision 1", exact=True).click()
+    page.get_by_role("link", name="Rollback to revision 1", exact=True).click()
+    asked = page.get_by_role("dialog", name="Roll garden-api back to revision 1, v1?")
+    no_barrier(page)
+    asked.get_by_role("button", name="Rollback").click()
     expect(page.get_by_text("serves flowers v1")).to_be_visible(timeout=PATIENCE)
 
     page.get_by_role("link", name="Logs").click()
@@ -61,6 +64,8 @@ def test_an_endpoint_is_deployed_tried_switched_rolled_back_and_taken_down(
     page.goto(f"{platform.url}/projects/default/deployments/?search=garden&state=Active")
     page.get_by_role("link", name="garden-api").click()
 
+    page.get_by_role("link", name="Undeploy").click()
+    page.get_by_label("Type garden-api to confirm").fill("garden-api")
     page.get_by_role("button", name="Undeploy").click()
     expect(heading).to_contain_text("Inactive", timeout=PATIENCE)
     page.get_by_role("link", name="Delete").click()

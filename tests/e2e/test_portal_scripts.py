@@ -133,3 +133,81 @@ def test_a_page_without_tls_copies_and_says_nothing_in_the_console(context: Brow
     page.keyboard.press("Control+V")
     expect(page.get_by_label("Here")).to_have_value("run-1")
     assert complaints == []
+
+
+def test_what_a_link_asks_stands_in_a_dialog_that_gives_the_focus_back(context: BrowserContext) -> None:
+    asks = """<h1>Elsewhere</h1><div data-asks><h1 id="asks">Stop it?</h1><form method="post">
+      <button>Stop it now</button><a href="/" data-cancel>Cancel</a></form></div>"""
+    page = opened(
+        context,
+        lambda asked: (
+            asks
+            if "asks" in asked
+            else """<a id="stop" href="/?asks=1" data-sure>Stop</a> <a href="/?nothing=1" data-sure>Gone</a>"""
+        ),
+    )
+    dialog = page.get_by_role("dialog", name="Stop it?")
+    link = page.get_by_role("link", name="Stop", exact=True)
+    for close in (
+        lambda: dialog.get_by_role("link", name="Cancel").click(),
+        lambda: page.keyboard.press("Escape"),
+        lambda: page.mouse.click(5, 5),
+    ):
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
+        assert "Elsewhere" not in page.content()
+        close()
+        expect(dialog).to_have_count(0)
+        expect(link).to_be_focused()
+    link.click()
+    page.evaluate("document.querySelector('#stop').outerHTML = document.querySelector('#stop').outerHTML")
+    page.keyboard.press("Escape")
+    expect(link).to_be_focused()
+    page.get_by_role("link", name="Gone").click()
+    page.wait_for_url("**/?nothing=1")
+
+
+def test_a_form_is_sent_once_and_one_with_errors_has_the_focus_at_the_first(context: BrowserContext) -> None:
+    form = """<main><form method="post"><input name="a"><input name="b" aria-label="Wrong" aria-invalid="true">
+      <input aria-invalid="true"><button>Save</button></form></main>"""
+    page = opened(context, lambda asked: form)
+    expect(page.get_by_label("Wrong")).to_be_focused()
+    whole = opened(
+        context, lambda asked: form.replace("<input", '<p class="note-bad" role="alert">No</p><input', 1)
+    )
+    expect(whole.get_by_role("alert")).to_be_focused()
+    send = """form => form.dispatchEvent(new SubmitEvent("submit",
+      {bubbles: true, cancelable: true, submitter: form.querySelector("button")}))"""
+    assert [page.locator("form").evaluate(send) for _ in range(2)] == [True, False]
+    button = page.get_by_role("button", name="Save")
+    expect(button).to_have_attribute("aria-busy", "true")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(button).not_to_have_attribute("aria-busy", "true")
+    assert page.locator("form").evaluate(send) is True
+
+
+def test_what_is_quiet_better_or_worse_looks_so_in_a_table_too(context: BrowserContext) -> None:
+    words = ("quiet", "up", "down")
+    cells = "".join(f'<td class="{word}">{word}</td>' for word in words)
+    outside = "".join(f'<p class="{word}">{word}</p>' for word in words)
+    page = opened(
+        context, lambda asked: f'{outside}<table class="table"><tbody><tr>{cells}</tr></tbody></table>'
+    )
+    page.add_style_tag(content=SCRIPT.with_name("app.css").read_text())
+    look = "found => found.map(each => getComputedStyle(each).color)"
+    assert page.locator("td").evaluate_all(look) == page.locator("p").evaluate_all(look)
+
+
+def test_a_version_s_number_is_never_cut(context: BrowserContext) -> None:
+    name = f'<span class="numbered"><span>{"long-" * 50}</span> v31</span>'
+    page = opened(
+        context,
+        lambda asked: f'<table class="table"><tbody><tr><td class="cut">{name}</td></tr></tbody></table>',
+    )
+    page.add_style_tag(content=SCRIPT.with_name("app.css").read_text())
+    inside = """cell => {
+      const number = document.createRange();
+      number.selectNode(cell.querySelector(".numbered").lastChild);
+      return number.getBoundingClientRect().right <= cell.getBoundingClientRect().right; }"""
+    assert page.locator("td").evaluate(inside) is True

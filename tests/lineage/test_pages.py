@@ -156,6 +156,11 @@ def test_owners_are_told_and_versions_quarantined_from_the_page(ann: Person) -> 
     back = client.post(f"/projects/alpha/{path}", {"act": "release"}, follow=True)
     assert "2 versions are released" in back.content.decode()
     assert client.post(f"/projects/alpha/{path}", {"act": "quarantine"}).status_code == 422
+    sent = {"act": "quarantine", "reason": "bad", "endpoints": "undeploy"}
+    refused = client.post(f"/projects/alpha/{path}", {**sent, "confirm": "yes"})
+    assert "Type undeploy to confirm; nothing was quarantined or undeployed." in refused.content.decode()
+    moved = client.post(f"/projects/alpha/{path}", {**sent, "confirm": "undeploy"}, follow=True)
+    assert "quarantined" in moved.content.decode() and moved.status_code == 200
     assert client.post(f"/projects/alpha/{path}", {"act": "burn", "reason": "x"}).status_code == 422
 
 

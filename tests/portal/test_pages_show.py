@@ -180,7 +180,12 @@ def test_aliases_and_annotations_are_set_and_removed(ann: Person) -> None:
     version = "/projects/alpha/models/iris/versions/1/"
     assert client.post(version, {"key": "validated_by", "value": "ml-team"}).status_code == 302
     assert "validated_by" in page(ann, "models/iris/versions/1/")
-    assert client.post(version, {"delete_tag": "validated_by"}).status_code == 302
+    asks = f"{version}remove-annotation/?key=validated_by"
+    assert f'href="{asks}" data-sure' in page(ann, "models/iris/versions/1/")
+    assert "Remove <bdi>validated_by</bdi> of <bdi>iris</bdi> v1?" in client.get(asks).content.decode()
+    assert ModelVersion.objects.get().tags.exists()
+    assert client.post(asks).status_code == 302
+    assert client.post(asks).status_code == 404
     assert not ModelVersion.objects.get().tags.exists()
 
 

@@ -70,7 +70,7 @@ def test_what_is_not_in_the_trash_cannot_be_restored(max_: Person) -> None:
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("models/m/versions/1/", "delete_tag"),
+        ("models/m/versions/1/remove-annotation/", "key"),
         ("models/m/many/?v=1", "act"),
     ],
 )

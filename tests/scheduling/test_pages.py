@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,5 +188,14 @@ def test_a_list_costs_the_same_queries_at_10_and_200_rows(ann: Person, path: str
 def test_what_is_polled_has_ids_by_which_the_focus_comes_back(ann: Person) -> None:
     schedule = make_schedule(ann)
     execution = trigger(ann, schedule)
-    assert '<button id="act-stop"' in text(browser(ann), f"executions/{execution.public_id}/")
+    assert '<a id="act-stop"' in text(browser(ann), f"executions/{execution.public_id}/")
     assert f'<a id="execution-{execution.pk}"' in text(browser(ann), f"schedules/{schedule.name}/")
+
+
+def test_the_name_of_a_schedule_cannot_be_typed_over_and_says_why(ann: Person) -> None:
+    schedule = make_schedule(ann)
+    edit = text(browser(ann), f"schedules/{schedule.name}/edit/")
+    name = re.search(r'<input [^>]*name="name"[^>]*>', edit)
+    assert name is not None and " readonly" in name[0]
+    assert "It stays: links, records and programs go by it." in edit
+    assert " readonly" not in text(browser(ann), "create-schedule/")

@@ -68,6 +68,7 @@ def filled(world: World, name: str, route: str) -> str:
     query = {"lineage:graph": "?node=version:iris/1", "lineage:impact": "?node=version:iris/1"}
     query |= {
         "registry:compare": "?v=1&v=2",
+        "registry:annotation_remove": "?key=k",
         "approvals:many": "?v=1",
         "accounts:audit_export": "?format=csv",
     }
