@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from django.db import connection
 from django.urls import reverse
@@ -16,7 +17,8 @@ class Section:
 
     `count` is the SQL of its figure, in which %(project)s and %(user)s stand for their ids; it stands on every page
     and must cost next to nothing. `counted` says in words what the figure counts. `pages` are the pages of `apps` that
-    are the section's own; all where it is empty.
+    are the section's own; all where it is empty. `below` are those that lie below another section: its address's name
+    by theirs, "" for none.
     """
 
     order: int
@@ -29,6 +31,7 @@ class Section:
     warns: bool = False
     in_bar: bool = False
     pages: tuple[str, ...] = ()
+    below: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Shown:
     section: Section
     url: str
     count: int
+    others: frozenset[str] = frozenset()  # pages of other sections that lie below this one
 
 
 _sections: dict[str, Section] = {}
@@ -46,6 +50,16 @@ def add_section(section: Section) -> None:
     _sections[section.url_name] = section
 
 
+def _pages_below(section: Section) -> frozenset[str]:
+    return frozenset(
+        f"{app}:{page}"
+        for each in _sections.values()
+        for app in each.apps
+        for page, target in each.below.items()
+        if target == section.url_name
+    )
+
+
 def sections_of(project: Project, user: User) -> list[Shown]:
     """All sections with their figures, which one query reads."""
     sections = sorted(_sections.values(), key=lambda each: each.order)
@@ -54,6 +68,6 @@ def sections_of(project: Project, user: User) -> list[Shown]:
         cursor.execute(f"SELECT {figures}", {"project": project.pk, "user": user.pk})
         counts = cursor.fetchone()
     return [
-        Shown(each, reverse(each.url_name, args=[project.slug]), count)
+        Shown(each, reverse(each.url_name, args=[project.slug]), count, _pages_below(each))
         for each, count in zip(sections, counts, strict=True)
     ]

@@ -18,5 +18,6 @@ class ApprovalsConfig(AppConfig):
             f"SELECT count(*) FROM ({WAITING}) AS mine",  # noqa: S608
             "waiting for you",
             warns=True,
+            below=dict.fromkeys(("change_stage", "many", "roll_back"), "registry:model_list"),
         )
         add_section(section)

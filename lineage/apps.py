@@ -20,5 +20,6 @@ class LineageConfig(AppConfig):
             "marked bad",
             warns=True,
             pages=("dataset_list", "dataset"),
+            below={"reproduce": "registry:model_list"},
         )
         add_section(section)

@@ -12,4 +12,10 @@ class RegistryConfig(AppConfig):
         from registry.queries import versions_that_use
 
         name_uses(ManifestFile, versions_that_use)
-        add_section(Section(10, "Model Registry", "models", "registry:model_list", ("registry",)))
+        below = {
+            "register_version": "tracking:experiment_list",
+            **dict.fromkeys(("trash", "protections", "protection_remove"), ""),  # settings of the project
+        }
+        add_section(
+            Section(10, "Model Registry", "models", "registry:model_list", ("registry",), below=below)
+        )

@@ -14,6 +14,13 @@ class SchedulingConfig(AppConfig):
         from accounts.sections import Section, add_section
 
         section = Section(
-            50, "Schedules", "schedules", "scheduling:list", ("scheduling",), RUNNING, "running"
+            50,
+            "Schedules",
+            "schedules",
+            "scheduling:list",
+            ("scheduling",),
+            RUNNING,
+            "running",
+            below=dict.fromkeys(("code", "fetch_code"), "tracking:experiment_list"),
         )
         add_section(section)

@@ -16,7 +16,7 @@ from accounts.models import Membership, Project
 from common import pages
 from deployments.models import Deployment
 from registry.services import register_model
-from tests.factories import Person, browser, make_person, make_project, make_run, make_user
+from tests.factories import Person, browser, make_person, make_project, make_run, make_user, make_version
 from tracking.services import start_run
 
 pytestmark = pytest.mark.django_db
@@ -152,3 +152,19 @@ def test_the_sidebar_says_where_one_is(ann: Person) -> None:
     assert here("models/m/") == ["models"]
     assert here("datasets/") == ["datasets"]
     assert here("lineage/?node=model:m") == []
+
+
+def test_a_page_lies_in_the_section_that_its_crumbs_name(ann: Person) -> None:
+    version = make_version(ann, "m")
+    assert version.source_run is not None
+    run, experiment = version.source_run.public_id, version.source_run.experiment.public_id
+    for path in (
+        *("models/m/versions/1/stage/", "models/m/many/?v=1", "models/m/roll-back/"),
+        *("models/m/versions/1/deploy/", "models/m/versions/1/reproduce/"),
+        *(f"runs/{run}/register/", f"experiments/{experiment}/training-code/"),
+        *("trash/", "protections/"),
+    ):
+        shown = browser(ann).get(f"/projects/alpha/{path}").content.decode()
+        here = re.findall(r'<a href="/projects/alpha/([a-z]+)/" aria-current="page">\s*<svg', shown)
+        first = re.search(r'<nav class="crumbs"[^>]*>(?:<a href="/projects/alpha/([a-z]+)/")?', shown)
+        assert first is not None and here == [each for each in first.groups() if each], path
