@@ -105,10 +105,10 @@ class ScheduleForm(forms.Form):
     )
     artifact_path = forms.CharField(label="Artifact path", max_length=LONGEST_PATH, required=False)
     promote_metric = forms.CharField(
-        label="Promote if this metric is better than Production's",
+        label="Promote by this metric",
         max_length=250,
         required=False,
-        help_text="Empty where the checks of the model's policy decide.",
+        help_text="If it is better than Production's. Empty: the checks of the model's policy decide.",
     )
     promote_stage = forms.ChoiceField(
         label="Promote to",

@@ -28,6 +28,8 @@ function shape(name, attributes, ...children) {
 }
 const text = (content, attributes) => shape("text", attributes, document.createTextNode(content));
 const title = (content) => shape("title", {}, document.createTextNode(content));
+// Names that differ at their ends are cut in the middle.
+const cutInside = (name, length) => (name.length > length ? `${name.slice(0, length / 2 - 1)}…${name.slice(-length / 2)}` : name);
 const cut = (name, length) => (name.length > length ? `${name.slice(0, length - 1)}…` : name);
 
 function scale(values, from, to) {
@@ -146,7 +148,7 @@ function scatter() {
   for (const { item, index, x, y } of both)
     svg.append(
       shape("a", { href: item.link }, shape("circle", { cx: h.at(x), cy: v.at(y), r: 6, fill: color(index) }, title(`${item.name}: ${across.key} ${x}, ${up.key} ${y}`))),
-      text(cut(item.name, 14), { x: h.at(x) + 10, y: v.at(y) + 4 }),
+      text(cutInside(item.name, 16), { x: h.at(x) + 10, y: v.at(y) + 4 }),
     );
   canvas.replaceChildren(svg);
 }

@@ -96,7 +96,7 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
     page.get_by_text("More settings").click()
     page.get_by_label("Register as model").fill(MODEL)
     page.get_by_label("Artifact path").fill("model")
-    page.get_by_label("Promote if this metric is better than Production's").fill("accuracy")
+    page.get_by_label("Promote by this metric").fill("accuracy")
     page.get_by_label("Promote to").select_option("Production")
     look_at(page)
     page.get_by_role("button", name="Create", exact=True).click()
