@@ -172,7 +172,7 @@ def _inspected(revision: DeploymentRevision) -> list[Mapping[str, Any]]:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer("The model's process answered with something that is no prediction.") from error
 
 

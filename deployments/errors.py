@@ -46,6 +46,10 @@ class WrongMethod(DomainError):
     title = "Method not allowed"
     default_code = "method_not_allowed"
 
+    def __init__(self, method: str, allowed: str, hint: str) -> None:
+        super().__init__(f"{method} is not allowed here.", hint)
+        self.allowed = allowed
+
 
 class TooMany(DomainError):
     """More requests a second than the endpoint takes: 429."""

@@ -129,7 +129,7 @@ class Gateway:
 
     async def _answer(self, request: Request) -> None:
         parts = request.path.split("/", 4)
-        if len(parts) < 4 or parts[1] != "serve":
+        if len(parts) < 4 or parts[1] != "serve" or "\0" in request.path:  # which no name in the database has
             await self._own(request)
             return
         route = await self._authorized(request, parts[2], parts[3])
@@ -177,13 +177,14 @@ class Gateway:
     async def _predict(self, route: Route, request: Request) -> None:
         """POST {"instances": [...]} -> {"predictions": [...], "model_name", "model_version"}."""
         if request.method != "POST":
-            raise WrongMethod(f"{request.method} is not allowed here.", 'POST {"instances": [[…], …]}.')
+            raise WrongMethod(request.method, "POST", 'POST {"instances": [[…], …]}.')
         content = await self._content(route, request)
         await self._ask(route, request, Question("POST", "/predict", content, request.id), named_answer=True)
 
     async def _protocol(self, route: Route, request: Request, path: str) -> None:
-        """The Open Inference Protocol v2 of one endpoint, passed through."""
+        """The Open Inference Protocol v2 of one endpoint, passed through; a version in it is asked for by its number."""
         model = f"models/{route.endpoint_name}"
+        path, version = _without_version(path, model)
         gets = ("", "health/live", "health/ready", model, f"{model}/ready")
         method = "GET" if path in gets else "POST" if path == f"{model}/infer" else None
         if method is None:
@@ -192,15 +193,15 @@ class Gateway:
                 f"Its model is called {route.endpoint_name}: v2/{model}.",
             )
         if request.method != method:
-            raise WrongMethod(f"{request.method} is not allowed here.", f"Use {method}.")
+            raise WrongMethod(request.method, method, f"Use {method}.")
         content = await self._content(route, request) if method == "POST" else b""
         question = Question(method, f"/v2/{path}".rstrip("/"), content, request.id)
-        await self._ask(route, request, question, named_answer=False)
+        await self._ask(route, request, question, named_answer=False, version=version)
 
     async def _batch(self, route: Route, request: Request) -> None:
         """POST rows, one JSON value a line -> answers, one a line, while rows still come. The query holds parameters."""
         if request.method != "POST":
-            raise WrongMethod(f"{request.method} is not allowed here.", "POST one row of JSON in each line.")
+            raise WrongMethod(request.method, "POST", "POST one row of JSON in each line.")
         self._check_rate(route)
         ready = Question("GET", "/v2/health/ready", b"", request.id)
         # Rows cannot be sent twice: what answers is found before the first is taken.
@@ -236,29 +237,31 @@ class Gateway:
     def _check_rate(self, route: Route) -> None:
         self._limits.check(route)
 
-    async def _ask(self, route: Route, request: Request, question: Question, *, named_answer: bool) -> None:
+    async def _ask(
+        self, route: Route, request: Request, question: Question, *, named_answer: bool, version: str = ""
+    ) -> None:
         """The serving process's answer. When its address is no longer right, the route is read once more."""
         if route.asleep:
             route = await self._routes.awake(route)
-        backend = route.pick()
+        backend = route.pick(version)
         try:
             await self._exchange(route, backend, request, question, named_answer=named_answer)
             return
         except Unreachable as error:
             log.info("Nothing answers for %s at %s: %s", route.endpoint_name, backend.url, error)
-        route, backend = await self._fresh(route)
+        route, backend = await self._fresh(route, version)
         try:
             await self._exchange(route, backend, request, question, named_answer=named_answer)
         except Unreachable as error:
             log.warning("Nothing answers for %s at %s: %s", route.endpoint_name, backend.url, error)
             raise self._gone(route) from error
 
-    async def _fresh(self, route: Route) -> tuple[Route, Backend]:
+    async def _fresh(self, route: Route, version: str = "") -> tuple[Route, Backend]:
         """The route as it is now, and what serves by it."""
         route = await self._routes.again(route)
         if route.asleep:
             route = await self._routes.awake(route)
-        return route, route.main()
+        return route, route.pick(version) if version else route.main()
 
     async def _found(self, route: Route, question: Question) -> tuple[Route, Backend]:
         """A backend that answers this question with 200."""
@@ -348,6 +351,14 @@ class Gateway:
         )
 
 
+def _without_version(path: str, model: str) -> tuple[str, str]:
+    """models/NAME/versions/3/infer as models/NAME/infer and 3; else the path as it is, and ""."""
+    if not path.startswith(f"{model}/versions/"):
+        return path, ""
+    version, slash, rest = path.removeprefix(f"{model}/versions/").partition("/")
+    return f"{model}{slash}{rest}", version or "none"
+
+
 def _too_slow(route: Route) -> TooSlow:
     return TooSlow(f"The model did not answer within {route.timeout_seconds} s.", "Send fewer rows at once.")
 
@@ -384,7 +395,7 @@ async def _refusal(connection: Connection, route: Route) -> DomainError:
 def _sentence(content: bytes, otherwise: str) -> str:
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return otherwise
     detail = (found.get("detail") or found.get("error")) if isinstance(found, Mapping) else None
     return str(detail)[:5000] if detail else otherwise

@@ -9,21 +9,53 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 32 * 1024
 HEADER_SECONDS = 30.0
+STUCK_SECONDS = (
+    90.0  # a caller that takes nothing of its answer for so long; longer than a piece is waited for
+)
+LAST_SECONDS = 10.0  # for what is left of an answer when its connection closes
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A request's head is small and comes soon, or its connection is closed."""
+    """A request's head is small and comes soon, and so does what is left of a body that was answered already; a caller
+    takes its answer. Or the connection is closed.
+    """
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(HEADER_SECONDS, transport.close)
+        self._hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
+        self._goes_on()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # uvicorn's own time for an idle connection ends with the first byte, whatever that is.
+        if self.cycle is None or self.cycle.response_complete:
+            self._hurry()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._hurry()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._goes_on()
+        self._stuck = self.loop.call_later(STUCK_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._goes_on()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -45,6 +77,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > HEADER_BYTES:
             raise ValueError("the request's head is too large")
+
+    def _hurry(self) -> None:
+        if self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
+
+    def _too_late(self) -> None:
+        self.transport.close()
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)
+
+    def _goes_on(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def _in_time(self) -> None:
         if self._deadline is not None:

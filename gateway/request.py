@@ -12,6 +12,7 @@ from typing import Any
 
 from common.errors import DomainError, Invalid, TooLarge
 from common.problems import CONTENT_TYPE, body
+from deployments.errors import WrongMethod
 from gateway.room import Bodies, Places
 
 Message = MutableMapping[str, Any]
@@ -130,6 +131,8 @@ class Request:
             more.append((b"retry-after", b"%d" % error.retry_after))
         if error.status == 401:
             more.append((b"www-authenticate", b'Bearer realm="api"'))
+        if isinstance(error, WrongMethod):
+            more.append((b"allow", error.allowed.encode()))
         if error.status == 413 or self._comes:
             more.append((b"connection", b"close"))
         await self.answer(error.status, json.dumps(document).encode(), CONTENT_TYPE.encode(), *more)

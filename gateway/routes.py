@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from common.checks import shorten
+from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.errors import NotLive
 from gateway.cache import Cache
@@ -98,8 +100,13 @@ class Route:
             return False
         return main.min_replicas == 0 and main.state in COMES_BACK
 
-    def pick(self) -> Backend:
-        """What answers the next request; NotLive with the reason when nothing does."""
+    def pick(self, version: str = "") -> Backend:
+        """What answers the next request, of this version if one is asked for.
+
+        NotLive with the reason when nothing does, Missing when nothing does by this version.
+        """
+        if version:
+            return self._by(version)
         if self.canary_percent and self._canary and random.random() * 100 < self.canary_percent:
             return self._canary
         return self.main()
@@ -109,6 +116,18 @@ class Route:
         if self.wanted == Wanted.RUNNING and self.serving is not None and self.serving.url:
             return self.serving
         raise self.not_live()
+
+    def _by(self, version: str) -> Backend:
+        answering = [each for each in (self.main(), self._canary) if each]
+        for backend in answering:
+            if str(backend.version) == version:
+                return backend
+        numbers = " and ".join(str(each.version) for each in answering)
+        raise Missing(
+            f"Version {shorten(version)} does not answer at {self.endpoint_name}, which serves {numbers}.",
+            "Leave versions/… out: whichever version serves answers then.",
+            code="version_not_served",
+        )
 
     @property
     def _canary(self) -> Backend | None:

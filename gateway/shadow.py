@@ -57,7 +57,7 @@ def agree(one: bytes, other: bytes) -> bool:
     """Whether two answers predict the same, numbers up to rounding."""
     try:
         return _same(_predictions(json.loads(one)), _predictions(json.loads(other)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -122,6 +122,9 @@ class Traffic:
         if load.second < second - SLOT_SECONDS:  # the clock leapt, or this machine slept
             self._tell(revision_id, load)
             load.second, load.peak, load.told = second - SLOT_SECONDS, load.now, 0
+        if load.second > second:  # it was set back: what is asked now belongs to no time to come
+            self._tell(revision_id, load)
+            load.second, load.peak, load.told = second, load.now, 0
         while load.second < second:
             self._tell(revision_id, load)
             load.second, load.peak, load.told = load.second + 1, load.now, 0
