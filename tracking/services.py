@@ -49,7 +49,7 @@ from tracking.series import check_series, write_series
 TEXT_LENGTH = 20_000
 MAX_PARAMS = 10_000
 MAX_PARAM_CHARACTERS = 1 << 20  # of a run's parameters together: lists of runs carry them all
-MAX_RUN_FILES = 50_000  # one answer lists them
+MAX_RUN_FILES = 50_000  # whoever adds one looks at all their paths
 MAX_REASON = 2000
 ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.KILLED)
 

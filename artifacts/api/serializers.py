@@ -105,7 +105,7 @@ class PathsInput(serializers.Serializer):
 
 
 class FileSerializer(serializers.Serializer):
-    """A file of a run: a path and its bytes."""
+    """A file of a run or a version: a path and its bytes."""
 
     path = serializers.CharField()
     size = serializers.IntegerField(source="blob.size", help_text="bytes")

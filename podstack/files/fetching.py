@@ -26,6 +26,7 @@ from podstack.http import Body, Http
 from podstack.models import ArtifactFile
 from podstack.values import dump
 
+LISTED = 500  # files of one page of their list, the most that the server gives
 BIG = 64 << 20
 TRIAL = 16 << 20  # bytes after which a connection's speed is judged
 FAST = 200 << 20  # bytes a second: more connections would only cost more

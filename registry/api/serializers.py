@@ -9,7 +9,6 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.groups import short_name
-from artifacts.api.serializers import FileSerializer
 from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
 from common.api.fields import NUMBER_SCHEMA, NumberField, VersionRefField
 from registry.answers import version_answers
@@ -196,13 +195,6 @@ class AliasMoveSerializer(serializers.Serializer):
 
     def get_to_version(self, move: AliasMove) -> int | None:
         return move.to_version.number if move.to_version else None
-
-
-class FilesSerializer(serializers.Serializer):
-    """All files of a version, by path."""
-
-    manifest_digest = serializers.CharField(source="digest")
-    files = FileSerializer(many=True)
 
 
 class ComparisonSerializer(serializers.Serializer):

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView, kept
-from artifacts.api.serializers import PathsInput
+from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
 from common.api.filters import filtered, ordered, ordering_of
@@ -274,12 +274,13 @@ def transitions() -> QuerySet[StageTransition]:
 
 class VersionFilesView(RegistryView):
     @extend_schema(
-        operation_id="list_version_files", summary="A version's files", responses=s.FilesSerializer
+        operation_id="list_version_files",
+        summary="A version's files, by path",
+        responses=FileSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
-        manifest = self.bare_version.manifest
-        files = manifest.files.select_related("blob").order_by("path")
-        return Response(s.FilesSerializer({"digest": manifest.digest, "files": files}).data)
+        files = ManifestFile.objects.filter(manifest=self.bare_version.manifest_id)
+        return self.page(files.select_related("blob"), FileSerializer, ("path",))
 
 
 class ReadVersionFilesView(RegistryView):

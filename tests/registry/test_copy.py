@@ -92,7 +92,7 @@ def test_who_sees_the_copy_reads_its_files(ann: Person, bob: Person) -> None:
     assert b"".join(bob.api.get(f"{bob.base}/models/m/versions/1/artifacts/w.txt")) == b"1 2 3"
     # A copy may be copied on, and its files used in runs there: the project holds them.
     eve = make_person(bob.project, Role.CONTRIBUTOR)
-    digest = bob.api.get(f"{bob.base}/models/m/versions/1/artifacts").json()["files"][0]["sha256"]
+    digest = bob.api.get(f"{bob.base}/models/m/versions/1/artifacts").json()["results"][0]["sha256"]
     missing = eve.api.post(f"{eve.base}/blobs/missing", {"sha256": [digest]}, format="json")
     assert missing.json()["missing"] == []
 

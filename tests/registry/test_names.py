@@ -142,7 +142,7 @@ def test_paths_that_differ_in_case_or_form_stay_two_files(ann: Person) -> None:
     files = {"m/Weights.txt": b"1", "m/weights.txt": b"2", "m/é.txt": b"3", "m/e\u0301.txt": b"4"}
     make_version(ann, "m", files=files)
     base = f"{ann.base}/models/m/versions/1/artifacts"
-    listed = {file["path"] for file in ann.api.get(base).json()["files"]}
+    listed = {file["path"] for file in ann.api.get(base).json()["results"]}
     assert listed == {path.removeprefix("m/") for path in files}
     for path, content in files.items():
         got = ann.api.get(f"{base}/{quote(path.removeprefix('m/'))}")

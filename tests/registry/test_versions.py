@@ -35,7 +35,7 @@ def test_a_version_pins_files_metrics_and_parameters_and_registers_its_model(ann
     assert version["metrics"] == {"accuracy": 0.94, "loss": "NaN"}
     assert (version["source_run_id"], version["experiment_name"]) == (run.public_id, "exp")
     assert (version["file_count"], version["size"], version["tags"]) == (1, 7, {"by": "ann"})
-    files = ann.api.get(f"{ann.base}/models/m/versions/1/artifacts").json()["files"]
+    files = ann.api.get(f"{ann.base}/models/m/versions/1/artifacts").json()["results"]
     assert [f["path"] for f in files] == ["model.pt"]
     assert ann.api.get(f"{ann.base}/models/m").json()["latest_version"] == {"version": 1, "stage": "None"}
 

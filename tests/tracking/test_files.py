@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, connections
 
 from common.errors import Invalid
+from registry.services import create_version
 from tests.factories import Person, make_person, make_project, send_json
 from tracking import queries, services
 from tracking.models import Run, RunFile
@@ -43,7 +44,7 @@ def commit(person: Person, run: Run, files: object):
 
 
 def listed(person: Person, run: Run, query: str = "") -> list[dict[str, Any]]:
-    return person.api.get(f"{person.base}/runs/{run.public_id}/artifacts{query}").json()["files"]
+    return person.api.get(f"{person.base}/runs/{run.public_id}/artifacts{query}").json()["results"]
 
 
 def test_files_are_committed_listed_and_replaced(ann: Person, run: Run) -> None:
@@ -169,7 +170,34 @@ def test_ten_thousand_files_are_committed_in_few_statements(
     assert run.files.count() == 10_000
 
 
-def test_a_run_has_no_more_files_than_one_answer_lists(ann: Person, run: Run) -> None:
+def test_files_are_listed_page_by_page_in_the_order_of_their_paths(ann: Person, run: Run) -> None:
+    digest = upload(ann, b"one")
+    long = "/".join(["\u6f22" * 80] * 4)  # 963 bytes, which the link to the next page holds
+    paths = ["m/z.txt", "m/a/b.txt", f"m/{long}", "m/a-b.txt", "other.txt", "m/A.txt"]
+    for path in paths:
+        assert commit(ann, run, {path: digest}).status_code == 200
+    version = create_version(
+        actor=ann.actor,
+        project=ann.project,
+        model_name="m",
+        source_run_id=run.public_id,
+        artifact_path="m",
+    )
+    inside = sorted(path for path in paths if path != "other.txt")
+    for address, wanted in (
+        (f"runs/{run.public_id}/artifacts?page_size=2", sorted(paths)),
+        (f"runs/{run.public_id}/artifacts?path=m/&page_size=1", inside),
+        (f"models/m/versions/{version.number}/artifacts?page_size=2", [path[2:] for path in inside]),
+    ):
+        found, following = [], f"{ann.base}/{address}"
+        while following:
+            page = ann.api.get(following).json()
+            found += [file["path"] for file in page["results"]]
+            following = page["next"]
+        assert found == wanted
+
+
+def test_a_run_has_a_most_of_files(ann: Person, run: Run) -> None:
     digest = upload(ann, b"one")
     assert commit(ann, run, {"first": digest}).status_code == 200
     with connection.cursor() as cursor:

@@ -7,7 +7,6 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from artifacts.api.serializers import FileSerializer
 from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
 from common.api.fields import NUMBER_SCHEMA, ScalarField
 from common.checks import plain_number
@@ -289,12 +288,6 @@ class FilesInput(serializers.Serializer):
 
 class CommittedSerializer(serializers.Serializer):
     committed = serializers.IntegerField(help_text="files that the run now has at the paths given")
-
-
-class RunFilesSerializer(serializers.Serializer):
-    """All files of a run, by path."""
-
-    files = FileSerializer(many=True)
 
 
 class RunComparisonSerializer(serializers.Serializer):

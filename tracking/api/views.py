@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from artifacts.api.serializers import PathsInput
+from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.paths import check_path
 from common.api.filters import filtered, ordered, ordering_of
@@ -293,17 +293,17 @@ class DatasetsView(RunView):
 class RunFilesView(RunView):
     @extend_schema(
         operation_id="list_run_files",
-        summary="A run's files",
+        summary="A run's files, by path",
         parameters=[OpenApiParameter("path", str, description="this file, or the files below this folder")],
-        responses=s.RunFilesSerializer,
+        responses=FileSerializer(many=True),
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
-        files = self.run.files.select_related("blob").order_by("path")
+        files = self.run.files.select_related("blob")
         path = request.query_params.get("path", "").removesuffix("/")
         if path:
             check_path("path", path)
             files = files.filter(Q(path=path) | Q(path__startswith=f"{path}/"))
-        return Response(s.RunFilesSerializer({"files": files}).data)
+        return self.page(files, FileSerializer, ("path",))
 
     @extend_schema(
         operation_id="commit_files",
