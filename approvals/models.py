@@ -15,6 +15,9 @@ from registry.choices import Stage
 from registry.models import ModelVersion, RegisteredModel, StageTransition
 from tracking.models import Run
 
+# Of a policy: the same words at every door.
+OWN_REVIEW = "who asked for the move, made the version or had a part in training it may review"
+
 
 class PromotionRules(models.Model):
     """What holds in a project for Production, whether or not a policy covers it."""
@@ -49,9 +52,7 @@ class ApprovalPolicy(models.Model):
     approvals_needed = models.PositiveSmallIntegerField(default=1)
     reviewers = models.ManyToManyField(User, blank=True, related_name="+")
     groups = models.ManyToManyField(Group, blank=True, related_name="+")
-    own_review = models.BooleanField(
-        default=False, help_text="Whether the requester and the version's author may review."
-    )
+    own_review = models.BooleanField(default=False, help_text=f"Whether {OWN_REVIEW}.")
     bypass = models.BooleanField(default=False, help_text="Whether a maintainer may bypass it with a reason.")
     expires_days = models.PositiveSmallIntegerField(default=14)
     checks = models.JSONField(default=list, blank=True)
@@ -76,7 +77,10 @@ class ApprovalPolicy(models.Model):
 
 
 class RunAuthor(models.Model):
-    """Whose work a run did beside who started it, as by the code: versions of it are theirs too, and others review."""
+    """Whose work a run did beside who started it, as by the code: versions of it are theirs too, and others review.
+
+    Who started it is known by the run itself.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

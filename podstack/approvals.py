@@ -69,10 +69,10 @@ class ApprovalCalls(Calls):
         """From now on a move to `stage` waits for approval: of one model, or of all models of the project.
 
         Setting it again replaces all of it. Without reviewers and groups every maintainer and admin may review.
-        own_review: whether the requester and the version's author may; bypass: whether a maintainer may move at
-        once with a reason. checks must hold before anybody is asked, such as {"check": "metric_at_least",
-        "metric": "accuracy", "value": 0.9}, {"check": "not_worse", "metric": "f1", "tolerance": 0.01},
-        {"check": "tag", "key": "validated_by"}, {"check": "dataset"}, {"check": "scan_clean"},
+        own_review: whether who asked for the move, made the version or had a part in training it may review;
+        bypass: whether a maintainer may move at once with a reason. checks must hold before anybody is asked, such
+        as {"check": "metric_at_least", "metric": "accuracy", "value": 0.9}, {"check": "not_worse", "metric": "f1",
+        "tolerance": 0.01}, {"check": "tag", "key": "validated_by"}, {"check": "dataset"}, {"check": "scan_clean"},
         {"check": "description"}.
         """
         body = {

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from accounts.groups import short_name
 from approvals.choices import RequestState, Vote
-from approvals.models import ApprovalPolicy, ApprovalRequest, Review
+from approvals.models import OWN_REVIEW, ApprovalPolicy, ApprovalRequest, Review
 from approvals.policies import MOST_APPROVALS, MOST_DAYS
 from registry.api.serializers import TransitionSerializer
 from registry.choices import Stage
@@ -182,9 +182,7 @@ class PolicyInput(serializers.Serializer):
         required=False, child=serializers.CharField(max_length=150), help_text="names of members"
     )
     groups = serializers.ListField(required=False, child=serializers.CharField(max_length=150))
-    own_review = serializers.BooleanField(
-        required=False, help_text="whether the requester and the version's author may review"
-    )
+    own_review = serializers.BooleanField(required=False, help_text=f"whether {OWN_REVIEW}")
     bypass = serializers.BooleanField(required=False, help_text="whether a maintainer may bypass it")
     expires_days = serializers.IntegerField(required=False, min_value=1, max_value=MOST_DAYS)
     checks = serializers.JSONField(
