@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NoReturn
 
 from podstack.approvals import ApprovalCalls
 from podstack.bundles import BundleCalls
@@ -64,6 +65,9 @@ class MLOpsClient(
         return (
             f"MLOpsClient(api_endpoint={self.settings.endpoint!r}, project={self.settings.project or None!r})"
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A client is not pickled, for it holds the token: make one in each process.")
 
     def me(self) -> Me:
         """Whose token this is, its scopes, and the projects it reaches."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from podstack.calls import version_ref
 from podstack.errors import ConflictError, PodstackError, PodstackWarning, ValidationError
@@ -36,13 +36,14 @@ class ActiveRun:
     Parameters and metrics are sent in the background: a call takes microseconds and a server that is away is
     waited for. Tags, files and datasets are stored when their call returns. At the end of a `with` block
     everything is delivered and the run is Completed; Failed with the error when the block raised; Killed on
-    Ctrl-C. Without `with`, call `end()`; a process that exits normally does so for you.
+    Ctrl-C. Without `with`, call `end()`; a process that exits normally does so for you. A process that joined
+    (`start_run(run_id=…, join=True)`) only delivers: the run's status is left to whoever began it.
 
     When somebody kills the run meanwhile, a warning says so as soon as values are refused, `status` is Killed,
     and the next call that logs raises ConflictError, which ends the training.
     """
 
-    def __init__(self, calls: RunCalls, data: Run) -> None:
+    def __init__(self, calls: RunCalls, data: Run, joined: bool = False) -> None:
         self._calls = calls
         self._data = data
         self._path = calls.path("runs", data.id)
@@ -51,6 +52,7 @@ class ActiveRun:
         self._next_step = {key: (row.last_step or 0) + 1 for key, row in data.metric_summary.items()}
         self._pid = os.getpid()
         self._ended = False
+        self._joined = joined
         atexit.register(self._end_at_exit)
 
     @property
@@ -82,7 +84,12 @@ class ActiveRun:
         return self._data
 
     def __repr__(self) -> str:
-        return f"ActiveRun(id={self.id!r}, status={self.status!r})"
+        return f"ActiveRun(id={self.id!r}, status={self.status!r}, url={self.url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f'A run is not pickled: hand its id over, and join it there by start_run(run_id="{self.id}", join=True).'
+        )
 
     def start_child(
         self,
@@ -267,6 +274,9 @@ class ActiveRun:
         if self._ended or self._pid != os.getpid():
             return
         patience = SHORT_PATIENCE if status == "Killed" else PATIENCE_AT_END
+        if self._joined:
+            self._leave(patience)
+            return
         try:
             self.flush(patience)
         except PodstackError as problem:
@@ -278,6 +288,14 @@ class ActiveRun:
                 )
             raise
         self._finish(status, error, patience)
+
+    def _leave(self, patience: float) -> None:
+        """The end of a process that joined: its values are delivered, and the run goes on."""
+        try:
+            self.flush(patience)
+        finally:
+            self._ended = True
+            atexit.unregister(self._end_at_exit)
 
     def _finish(self, status: str, error: str, patience: float) -> None:
         self._ended = True
@@ -340,6 +358,12 @@ class ActiveRun:
             raise self._has_ended()
 
     def _has_ended(self) -> ConflictError:
+        if self._joined and self.status == "Running":
+            return ConflictError(
+                f"This process has left {self.id}; it logs nothing to it any more.",
+                hint=f'Join it again with start_run(run_id="{self.id}", join=True).',
+                code=RUN_ENDED,
+            )
         reason = f" ({self._data.error.rstrip('.')})" if self._data.error else ""
         return ConflictError(
             f"{self.id} has ended as {self.status}{reason}; nothing can be logged to it any more.",

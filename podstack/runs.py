@@ -8,10 +8,11 @@ from pathlib import Path
 
 from podstack.calls import Calls, given
 from podstack.environment import environment, wanted
-from podstack.errors import NotFoundError, ValidationError
+from podstack.errors import ConflictError, NotFoundError, ValidationError
 from podstack.files import chosen, download
 from podstack.files.fetching import LISTED
 from podstack.models import Alert, ArtifactFile, Run
+from podstack.outbox import RUN_ENDED
 from podstack.run import ActiveRun
 from podstack.values import mapping
 
@@ -29,19 +30,23 @@ class RunCalls(Calls):
         parent_run_id: str | None = None,
         code_version: str | None = None,
         capture: bool = True,
+        join: bool = False,
     ) -> ActiveRun:
         """Starts recording a run; use it as `with client.start_run("sentiment") as run:`.
 
         `experiment_id` is an id or a name; a new name makes the experiment. `run_id` of an existing run
         continues it; of none, the new run gets it (`run-` and 6 to 32 lower-case letters and digits). Where
         PODSTACK_RUN_ID is set, the process's first run continues that one. `parent_run_id` makes it part of
-        another run of the project; see `ActiveRun.start_child`.
+        another run of the project; see `ActiveRun.start_child`. With join=True a Running run is logged to beside
+        the process that began it, a rank of a distributed training for example: its end here ends nothing.
 
         The system, the versions of well-known packages and the Git commit of the running script are recorded
         with a new run (`run.data.environment`), and the commit is its `code_version` unless you give another;
         not with capture=False or PODSTACK_CAPTURE=0.
         """
         continued = run_id or os.environ.pop("PODSTACK_RUN_ID", None)
+        if join:
+            return self._join(continued)
         experiment = (self._experiment_of(continued) if continued else None) or experiment_id
         if not experiment:
             raise ValidationError(
@@ -60,6 +65,18 @@ class RunCalls(Calls):
             environment=seen,
         )
         return ActiveRun(self, Run.from_json(self.http.call("POST", self.path("runs"), json=body)))
+
+    def _join(self, run_id: str | None) -> ActiveRun:
+        if not run_id:
+            raise ValidationError("join=True needs a run_id.", hint="Hand the id of the run to each process.")
+        run = self.get_run(run_id)
+        if run.status != "Running":
+            raise ConflictError(
+                f"{run.id} is {run.status}; only a Running run is joined.",
+                hint="Leave join out to continue it.",
+                code=RUN_ENDED,
+            )
+        return ActiveRun(self, run, joined=True)
 
     def _experiment_of(self, run_id: str) -> str | None:
         try:
