@@ -12,6 +12,7 @@ from accounts.permissions import Actor
 from approvals.models import ApprovalPolicy, ApprovalRequest, RunAuthor
 from common import sql
 from common.errors import Denied
+from registry.models import ModelVersion
 from tracking.models import Run
 
 USUAL_ROLES = (Role.MAINTAINER, Role.ADMIN)
@@ -25,7 +26,11 @@ WAITING = """
     WHERE q.project_id = %(project)s AND q.state = 'Pending' AND q.expires_at > now()
       AND (p.own_review OR (
           q.requested_by_id <> %(user)s AND v.created_by_id <> %(user)s
-          AND NOT EXISTS (SELECT 1 FROM approvals_runauthor a WHERE a.run_id = v.source_run_id AND a.user_id = %(user)s)))
+          AND NOT EXISTS (
+              SELECT 1 FROM registry_modelversion s JOIN tracking_run t ON t.id = s.source_run_id
+              WHERE (s.id = v.id OR (v.source_run_id IS NULL AND s.manifest_id = v.manifest_id AND s.id < v.id))
+                AND (s.created_by_id = %(user)s OR t.created_by_id = %(user)s OR EXISTS (
+                    SELECT 1 FROM approvals_runauthor a WHERE a.run_id = t.id AND a.user_id = %(user)s)))))
       AND (EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r
                    WHERE r.approvalpolicy_id = p.id AND r.user_id = %(user)s)
            OR EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g
@@ -61,13 +66,23 @@ def reviewers_for(request: ApprovalRequest, policy: ApprovalPolicy) -> QuerySet[
 
 def own_people(request: ApprovalRequest) -> dict[int, str]:
     """Whose request it is, each by id, and what makes it theirs: they review it only where the policy says so."""
-    run = request.version.source_run_id
-    authors = RunAuthor.objects.filter(run=run).values_list("user", flat=True) if run else ()
     return {
-        **dict.fromkeys(authors, "had a part in training this version"),
+        **dict.fromkeys(_trainers(request.version), "had a part in training this version"),
         request.version.created_by_id: "made this version",
         request.requested_by_id: "asked for this move",
     }
+
+
+def _trainers(version: ModelVersion) -> set[int]:
+    """Whose work the version's files are. A copy, or what came back by a bundle, is theirs who trained the original."""
+    trained = ModelVersion.objects.exclude(source_run=None)
+    if version.source_run_id is None:
+        trained = trained.filter(manifest=version.manifest_id, pk__lt=version.pk)
+    else:
+        trained = trained.filter(pk=version.pk)
+    noted = RunAuthor.objects.filter(run__versions__in=trained).values_list("user")
+    people = [*trained.values_list("created_by", "source_run__created_by"), *noted]
+    return {person for row in people for person in row}
 
 
 def require_reviewer(actor: Actor, request: ApprovalRequest, policy: ApprovalPolicy) -> None:

@@ -137,10 +137,16 @@ def approve(*, actor: Actor, project: Project, request_id: str, comment: str = "
             return request
         policy, evidence = _judged(request, actor)
         _refuse_failed(evidence, request.version, request.to_stage)
-        _vote(actor, request, Vote.APPROVE, comment, evidence)
+        is_new = _vote(actor, request, Vote.APPROVE, comment, evidence)
         approvers = _approvers(request, policy, evidence)
-        if len(approvers) >= policy.approvals_needed:
+        if (
+            len(approvers) >= policy.approvals_needed
+        ):  # by now: the policy may ask for fewer than when they voted
             _apply(request, actor, approvers, evidence)
+        elif not is_new:
+            raise Conflict(
+                f"You approved {request.public_id} already.", "It waits for others.", code="already_approved"
+            )
     return request
 
 
@@ -439,12 +445,11 @@ def _policy_of(request: ApprovalRequest) -> ApprovalPolicy:
     return policy
 
 
-def _vote(actor: Actor, request: ApprovalRequest, vote: Vote, comment: str, evidence: Evidence) -> None:
+def _vote(actor: Actor, request: ApprovalRequest, vote: Vote, comment: str, evidence: Evidence) -> bool:
+    """Whether it is a new one: the same on the same evidence counts once."""
     mine = Review.objects.filter(request=request, reviewer=actor.user, evidence=evidence.digest, vote=vote)
     if mine.exists():
-        raise Conflict(
-            f"You approved {request.public_id} already.", "It waits for others.", code="already_approved"
-        )
+        return False
     Review.objects.create(
         request=request,
         reviewer=actor.user,
@@ -461,6 +466,7 @@ def _vote(actor: Actor, request: ApprovalRequest, vote: Vote, comment: str, evid
         project=request.project,
         after={"comment": comment, "evidence": evidence.digest},
     )
+    return True
 
 
 def _approvers(request: ApprovalRequest, policy: ApprovalPolicy, evidence: Evidence) -> list[User]:
