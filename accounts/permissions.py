@@ -10,6 +10,7 @@ from accounts.choices import Door, Right
 from accounts.models import ApiToken, Membership, Project, User
 from accounts.rights import (
     ROLE_RIGHTS,
+    deactivated,
     no_project,
     only_its_run,
     role_too_low,
@@ -33,8 +34,12 @@ class Actor:
     _roles: dict[int, str | None] = field(default_factory=dict, compare=False, repr=False)
 
     def role_in(self, project: Project) -> str | None:
-        """This user's role in `project`, or None where the user, or the token, has no part in it."""
-        if self.token is not None and self.token.project_id not in (None, project.pk):
+        """This user's role in `project`, or None where the user, or the token, has no part in it.
+
+        A deactivated user has none anywhere: jobs act as people who were asked long ago.
+        """
+        bound = self.token is not None and self.token.project_id not in (None, project.pk)
+        if bound or not self.user.is_active:
             return None
         if project.pk not in self._roles:
             found = Membership.objects.filter(project=project, user=self.user).order_by("pk")
@@ -69,6 +74,8 @@ def require(actor: Actor, project: Project, right: Right) -> None:
     """Raises Missing to who is no member, Denied to a member without the right."""
     if may(actor, project, right):
         return
+    if not actor.user.is_active:
+        raise deactivated(actor.user.username)
     role = actor.role_in(project)
     if role is None:
         raise Missing(f"There is no project {project.slug!r} that you can see.")

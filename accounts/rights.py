@@ -50,6 +50,15 @@ def only_its_run(run_id: str) -> Denied:
     return Denied(f"This token may read the project and write to {run_id} alone.", code="token_of_a_run")
 
 
+def deactivated(username: str) -> Denied:
+    """Somebody in whose name a job acts, and who may act no more."""
+    return Denied(
+        f"{username}'s account is deactivated.",
+        "Somebody else has to ask for it, or an operator activates the account.",
+        code="deactivated",
+    )
+
+
 def role_too_low(role: str, slug: str, right: Right) -> Denied:
     """A member whose role does not reach."""
     return Denied(

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.choices import Role
-from accounts.models import ApiToken, Membership
+from accounts.models import ApiToken, Membership, User
 from common.jobs import enqueue
 from common.models import Job, JobState
 from scheduling import executions, services, tasks
@@ -242,6 +242,14 @@ def test_who_lost_the_right_trains_no_more(ann: Person) -> None:
     assert (execution.state, execution.end_reason) == ("Failed", "refused")
     assert "alpha" in execution.reason
     assert schedule.executions.count() == 1
+
+
+def test_the_schedule_of_a_deactivated_person_trains_no_more(ann: Person) -> None:
+    execution = trigger(ann, make_schedule(ann, max_attempts=3))
+    User.objects.filter(pk=ann.user.pk).update(is_active=False)
+    drive(execution)
+    assert (execution.state, execution.end_reason) == ("Failed", "refused")
+    assert execution.reason.startswith("ann's account is deactivated.")
 
 
 def test_what_has_no_code_any_more_is_refused_once(ann: Person) -> None:
