@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import nh3
@@ -22,6 +23,8 @@ from markdown_it import MarkdownIt
 
 register = template.Library()
 
+# Of itself it adds up to 65,536 cells to rows that are too short: seconds of work for a text of some lines.
+import_module("markdown_it.rules_block.table").MAX_AUTOCOMPLETED_CELLS = 1000  # type: ignore[attr-defined]
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 MARKDOWN_TAGS = {
     *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "code", "pre", "blockquote"),
