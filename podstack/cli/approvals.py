@@ -118,7 +118,11 @@ def list_policies(door: Door, limit: int | None) -> None:
 @click.option("--approvals", "approvals_needed", type=int, default=1, show_default=True)
 @click.option("--reviewer", "reviewers", multiple=True, metavar="NAME", help="A member; may be repeated.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="A group; may be repeated.")
-@click.option("--own-review", is_flag=True, help="The requester and the author may review too.")
+@click.option(
+    "--own-review",
+    is_flag=True,
+    help="Who asked for the move, made the version or had a part in training it may review.",
+)
 @click.option("--bypass", is_flag=True, help="A maintainer may move at once, with a reason.")
 @click.option("--expires-days", type=int, default=14, show_default=True)
 @click.option("--checks", type=click.File("rb"), metavar="FILE", help="A JSON list of checks; - is stdin.")
