@@ -9,7 +9,8 @@ import pytest
 from accounts.choices import Role
 from accounts.models import AuditEntry
 from approvals.policies import set_approval_policy
-from registry import trash
+from deployments import services as deployment_verbs
+from registry import aliases, trash
 from registry.choices import VersionStatus
 from registry.models import ModelVersion, Protection
 from tests.factories import Person, browser, make_person, make_project, make_run, make_version
@@ -194,3 +195,12 @@ def test_a_viewer_is_not_offered_what_viewers_may_not_do(max_: Person) -> None:
     assert "Compare" in shown
     for path in ("models/m/many/?v=1", "models/m/versions/1/edit/", "models/m/versions/1/release/"):
         assert text(vic, path, 403)
+
+
+def test_the_page_of_aliases_names_the_endpoints_that_follow_one(ann: Person) -> None:
+    make_version(ann, "m")
+    whose: dict[str, Any] = {"actor": ann.actor, "project": ann.project, "model_name": "m"}
+    aliases.set_alias(**whose, alias="best", version=1)
+    assert "m-api" not in text(ann, "models/m/aliases/")
+    deployment_verbs.deploy(**whose, version="best", endpoint_name="m-api")
+    assert '<a href="/projects/alpha/deployments/m-api/">m-api</a>' in text(ann, "models/m/aliases/")

@@ -44,3 +44,13 @@ def test_a_wrong_word_keeps_what_was_typed_with_the_error_beside_it(
     assert 'value="anothername"' in shown
     assert f"Type {wanted} to confirm; nothing was deleted." in shown.split('id="id_confirm_error"')[1]
     assert "note-bad" not in shown
+
+
+def test_what_holds_a_version_is_said_once_and_leads_to_where_it_is_changed(ann: Person) -> None:
+    version = make_version(ann, "iris")
+    ModelVersion.objects.filter(pk=version.pk).update(stage="Production")
+    path = "/projects/alpha/models/iris/versions/1/delete/"
+    shown = browser(ann).get(path).content.decode()
+    assert 'It is in Production. <a href="/projects/alpha/models/iris/versions/1/stage/">' in shown
+    refused = browser(ann).post(path, {"confirm": "v1"}).content.decode()
+    assert "Version 1 is in Production." in refused and refused.count("note-bad") == 1
