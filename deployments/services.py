@@ -41,10 +41,12 @@ from deployments.wanting import (
     want,
     wanted_revision,
 )
-from deployments.wishes import Wishes, check_engine, check_limits, check_wish, wish_of
+from deployments.wishes import REVISION_FIELDS, Wishes, check_engine, check_limits, check_wish, wish_of
 from registry.models import Alias, ModelVersion, RegisteredModel
 from registry.queries import find_model, version_among
 
+# What makes another revision where it differs.
+MAKE_REVISIONS = tuple(name for name in REVISION_FIELDS if name != "rollout")
 ENDPOINT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -81,7 +83,7 @@ def deploy(
     target = version_among(ModelVersion.objects.all(), model, version)
     follows = _followed(model, version, follow)
     check_follows(target, follows)
-    lack = lack_known_now(engine, wish.gpu_type)
+    lack = lack_known_now(engine if "engine" in wishes else _engine_of(project, endpoint_name), wish.gpu_type)
     with transaction.atomic():
         locked = lock_deployable(target.pk)
         deployment = take_name(
@@ -115,20 +117,24 @@ def update_deployment(
     target, follows = _target(found, version, follow)
     wish, limits = check_wish(wishes, current_wish(found)), check_limits(wishes)
     lack = lack_known_now(found.engine, wish.gpu_type)
+    values = {} if follows is None else {"follows": follows}
     with transaction.atomic():
         if (target.pk, wish) != (current.version_id, wish_of(current)):
             locked = lock_deployable(target.pk)
             deployment = lock_deployment(found.pk)
             same_revision(deployment, current)
             must_run(deployment)
-            want(actor, "update_deployment", deployment, locked, wish, lack=lack, follows=follows)
+            want(actor, "update_deployment", deployment, locked, wish, lack=lack, **values)
+            current = wanted_revision(deployment)
         deployment = lock_deployment(found.pk)
+        if version is not None or any(wishes.get(name) is not None for name in MAKE_REVISIONS):
+            same_revision(deployment, current)
         if "rollout" in wishes:
             _set_rollout(actor, deployment, wish.rollout)
         if "engine" in wishes:
             _set_engine(actor, deployment, check_engine(wishes["engine"]))
         named = {} if description is None else {"description": description}
-        describe(actor, "update_deployment", deployment, follows=follows, **named, **limits)
+        describe(actor, "update_deployment", deployment, **values, **named, **limits)
     return find_deployment(project, endpoint_name)
 
 
@@ -219,6 +225,8 @@ def delete_deployment(*, actor: Actor, project: Project, endpoint_name: str) -> 
                 code="endpoint_in_use",
             )
         before = {"state": deployment.state, "model": deployment.model.name}
+        for revision in unended(deployment):  # a shadow outlives what failed
+            retire(revision)
         deployment.wanted = Wanted.DELETED
         deployment.save(update_fields=["wanted"])
         tell(deployment, f"{actor.user.username} deleted the endpoint.")
@@ -283,17 +291,23 @@ def check_endpoint_name(name: object) -> str:
     )
 
 
+def _engine_of(project: Project, endpoint_name: str) -> str:
+    """The engine of the endpoint of this name; "", the platform's own, for a new one."""
+    rows = Deployment.objects.alive().filter(project=project, endpoint_name=endpoint_name)
+    return rows.values_list("engine", flat=True).first() or ""
+
+
 def _target(
     deployment: Deployment, version: str | int | None, follow: bool | None
-) -> tuple[ModelVersion, str]:
-    """The version that a change asks for, and the alias that is followed from then on, or "".
+) -> tuple[ModelVersion, str | None]:
+    """The version that a change asks for, and the alias that is followed from then on, or ""; None leaves that as it is.
 
     The alias that is followed already, which a form sends with every change, moves nothing that following would not.
     """
     if version is None:
         if follow and not deployment.follows:
             raise Invalid.field("follow", "follow needs version, the alias to follow.")
-        return wanted_revision(deployment).version, "" if follow is False else deployment.follows
+        return wanted_revision(deployment).version, "" if follow is False else None
     if follow is not False and deployment.follows and version == deployment.follows:
         return followed_version(deployment), deployment.follows
     target = version_among(ModelVersion.objects.all(), deployment.model, version)
