@@ -46,6 +46,11 @@ def members(session: int, uid: int | None) -> list[int]:
     return found
 
 
+def owners() -> set[int]:
+    """The accounts of all living processes."""
+    return {uid for uid in map(_owner, _pids()) if uid is not None}
+
+
 def _owner(pid: int) -> int | None:
     try:
         return os.stat(PROC / str(pid)).st_uid

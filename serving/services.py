@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import select
 import shutil
 import signal
@@ -26,6 +27,7 @@ log = logging.getLogger("serving.engine")
 BUSY_TICK, IDLE_TICK = 50, 500  # milliseconds
 PROBE_SECONDS = 10
 NO_SESSION = -1
+ACCOUNTS = range(account.FIRST, account.LAST + 1)
 LAST_SECONDS = 10  # for running requests when the engine itself ends
 
 
@@ -267,8 +269,12 @@ class Services:
         if self._uid is not None:
             return self._uid
         with self._lock:
-            taken = [one.uid for one in self._services.values() if one.uid is not None]
-        return account.free(taken)
+            taken = {one.uid for one in self._services.values() if one.uid is not None and not one.ended}
+        # Another engine may be on this machine; of two that look at once each begins anywhere.
+        uid = account.free(taken | processes.owners(), random.sample(ACCOUNTS, len(ACCOUNTS)))
+        if uid is None:
+            raise OSError(f"all {len(ACCOUNTS)} accounts for serving processes are taken")
+        return uid
 
     def _watch(self, service: Service) -> None:
         for event in service.events():

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 import requests
 
-from serving import account, processes
+from serving import account, processes, services
+from serving.service import Service, Settings, Spec
+from serving.services import Services
 from tests.serving import samples
 from tests.serving.test_environments import wheel
 from tests.waiting import until
@@ -442,3 +444,37 @@ def test_the_engine_refuses_an_open_address_and_an_empty_token(tmp_path: Path, h
         check=False,
     )
     assert done.returncode == 1 and done.stderr.strip().endswith(".")
+
+
+@pytest.fixture
+def two_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Services]:
+    """Two engines of one machine that give accounts, without their processes."""
+    monkeypatch.setattr(account, "usable", lambda: "")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    return [Services(tmp_path / name, Settings()) for name in ("one", "two")]
+
+
+def an_account(services: Services, folder: Path) -> int | None:
+    spec = Spec(str(folder), 1, "iris-api", "iris", "3")
+    return services._account_for(Service("a", spec, folder / "run", folder / "log"))
+
+
+def test_no_account_is_given_that_a_process_has_whosever_it_is(
+    two_engines: list[Services], summing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "ACCOUNTS", range(62000, 62002))
+    monkeypatch.setattr(processes, "owners", lambda: {0, 62001})
+    assert {an_account(one, summing) for one in two_engines * 10} == {62000}
+    monkeypatch.setattr(processes, "owners", lambda: {0, 62000, 62001})
+    with pytest.raises(OSError, match="all 2 accounts for serving processes are taken"):
+        an_account(two_engines[0], summing)
+
+
+def test_two_engines_that_look_at_once_hardly_give_the_same_account(
+    two_engines: list[Services], summing: Path
+) -> None:
+    given = [tuple(an_account(one, summing) for one in two_engines) for _ in range(5)]
+    assert any(first != second for first, second in given)
+    assert all(account.FIRST <= uid <= account.LAST for pair in given for uid in pair if uid is not None)
+    assert os.getuid() in processes.owners()
