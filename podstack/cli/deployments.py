@@ -345,20 +345,20 @@ def _rows(file: BinaryIO) -> Any:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--to",
-    "output",
+    "target",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the answers go; else FILE.predictions.jsonl.",
 )
 @pass_door
-def batch_predict(door: Door, endpoint_name: str, file: Path, output: Path | None) -> None:
+def batch_predict(door: Door, endpoint_name: str, file: Path, target: Path | None) -> None:
     """Ask an endpoint for a prediction for each row of FILE, CSV with a header line or JSON lines.
 
     The answers are JSON lines: {"row", "prediction"}, or {"row", "error"} for a row that the model does not take. A
     run that breaks leaves what it has in a file that ends with .part; the next one begins anew.
     """
-    target = output or file.with_name(f"{file.name}.predictions.jsonl")
-    summary = door.client.batch_predict(endpoint_name, file, target, on_progress=_counted)
+    output = target or file.with_name(f"{file.name}.predictions.jsonl")
+    summary = door.client.batch_predict(endpoint_name, file, output, on_progress=_counted)
     if sys.stderr.isatty():
         click.echo(err=True)
     if door.wants_json:

@@ -234,6 +234,9 @@ def test_no_option_of_a_command_hides_another() -> None:
     for words, command in commands(root):
         names = [name for parameter in command.params for name in parameter.opts + parameter.secondary_opts]
         assert len(names) == len(set(names)), words
+        # Two options that share a parameter share its value, too.
+        kept = [parameter.name for parameter in command.params]
+        assert len(kept) == len(set(kept)), words
 
 
 @pytest.mark.parametrize("noun", ["", *sorted(root.commands)])
