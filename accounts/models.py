@@ -36,6 +36,9 @@ class Project(models.Model):
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    # Where it was asked for: a text that is another one after each change in the project.
+    state: str = ""
+
     objects = ProjectQuerySet.as_manager()
 
     class Meta:
@@ -145,8 +148,6 @@ class ApiToken(models.Model):
 
     # Set by authenticate_token: the project asked about, and the user's role in it.
     reached: tuple[Project, str | None] | None = None
-    # Where it was asked for: a text that is another one after each change in that project.
-    state: str = ""
 
     objects = ApiTokenQuerySet.as_manager()
 

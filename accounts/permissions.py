@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from django.db.models import OuterRef, Subquery
-
 from accounts.choices import Door, Right
 from accounts.models import ApiToken, Membership, Project, User
 from accounts.rights import (
@@ -17,9 +15,24 @@ from accounts.rights import (
     scope_missing,
     scopes_allow,
 )
+from common import sql
 from common.errors import Missing
 
 SYSTEM_USERNAME = "system"
+# What was done in the project so far as one text, another one after each change that lists of it could show: the head
+# of the chain of its audit entries, and the counts of what changes without an entry.
+STATE = """(
+    SELECT concat(
+        (SELECT s.hash FROM accounts_auditseal s WHERE s.chain = p.id ORDER BY s.position DESC LIMIT 1), ' ',
+        (SELECT c.count FROM accounts_change c WHERE c.chain = p.id), ' ',
+        (SELECT c.count FROM accounts_change c WHERE c.chain = 0))
+)"""
+# A project with that and with a user's role in it.
+SEEN = """
+    SELECT m.role, NULL, {p}
+    FROM accounts_project p LEFT JOIN accounts_membership m ON m.project_id = p.id AND m.user_id = %s
+    WHERE p.slug = %s
+""".replace("NULL", STATE, 1)
 RUN_RIGHTS = (Right.READ, Right.WRITE)  # of the token of a run's own process, whoever's rights it trains with
 
 
@@ -107,11 +120,12 @@ def _reached(actor: Actor, slug: str) -> Project | None:
 
 
 def _looked_up(actor: Actor, slug: str) -> Project | None:
-    """The project and, where no token limits it, the user's role there, by one query."""
-    mine = (
-        Membership.objects.filter(project=OuterRef("pk"), user=actor.user).order_by("pk").values("role")[:1]
-    )
-    project = Project.objects.filter(slug=slug).annotate(my_role=Subquery(mine)).first()
-    if project is not None and actor.token is None:
-        actor._roles[project.pk] = vars(project)["my_role"]
+    """The project with its state and, where no token limits it, the user's role there, by one query."""
+    found = sql.row(sql.expand(SEEN, p=Project), [actor.user.pk, slug])
+    if found is None:
+        return None
+    project = sql.instance(Project, found[2:])
+    project.state = found[1]
+    if actor.token is None:
+        actor._roles[project.pk] = found[0]
     return project

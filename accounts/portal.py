@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
-from django.db import DataError
+from django.db import DataError, connection
 from django.db.models import QuerySet
 from django.forms import BaseForm, Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
@@ -27,6 +27,7 @@ from accounts.forms import ConfirmForm, SureForm
 from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
+from common.api.kept import PAGES
 from common.api.problems import request_id_of
 from common.errors import Denied, DomainError, Invalid, Missing, TooMany
 from common.limits import LIMITS
@@ -160,6 +161,22 @@ class ProjectPage(PersonPage):
             return None
         others = Project.objects.exclude(memberships__user=self.person)
         return others.filter(slug=self.kwargs["project"]).first()
+
+    def kept_count(self, rows: QuerySet[Any]) -> int:
+        """How many rows the address asks for, as this process counted them before if nothing has changed since.
+
+        Only for lists that every reader of the project gets alike, and once a page.
+        """
+        state = self.project.state
+        if not state or connection.in_atomic_block:
+            return rows.count()
+        asked = sorted((name, v) for name, v in self.request.GET.lists() if name not in ("page", "ordering"))
+        question = (self.project.pk, self.request.path, repr(asked))
+        content = PAGES.get(question, state)
+        if content is None:
+            content = str(rows.count()).encode()
+            PAGES.put(question, state, content)
+        return int(content)
 
     def refuse(self, error: DomainError) -> HttpResponse:
         if isinstance(error, Denied):

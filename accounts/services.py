@@ -18,7 +18,7 @@ from accounts.audit import record
 from accounts.choices import Right, Role, Scope
 from accounts.groups import leave_groups
 from accounts.models import ApiToken, Membership, Project, User
-from accounts.permissions import Actor, may, require
+from accounts.permissions import STATE, Actor, may, require
 from accounts.tokens import hash_secret, is_secret, parse_token, token_refused
 from common import jobs, sql
 from common.checks import check_pattern, check_text, check_whole, shorten
@@ -34,14 +34,6 @@ ACCESS = """
     LEFT JOIN accounts_membership m ON m.project_id = p.id AND m.user_id = u.id
     WHERE t.prefix = %s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %s)
 """
-# What was done in the project so far as one text, another one after each change that lists of it could show: the head
-# of the chain of its audit entries, and the counts of what changes without an entry.
-STATE = """(
-    SELECT concat(
-        (SELECT s.hash FROM accounts_auditseal s WHERE s.chain = p.id ORDER BY s.position DESC LIMIT 1), ' ',
-        (SELECT c.count FROM accounts_change c WHERE c.chain = p.id), ' ',
-        (SELECT c.count FROM accounts_change c WHERE c.chain = 0))
-)"""
 ACCESS_WITH_STATE = ACCESS.replace("NULL", STATE, 1)
 LAST_USE_EVERY = timedelta(minutes=1)
 
@@ -310,7 +302,7 @@ def authenticate_token(text: str, slug: str = "", *, with_state: bool = False) -
     """The usable token whose text this is, or Unauthenticated. Notes the last use at most once a minute.
 
     With the slug of a project, `reached` tells that project and the user's role in it, read by the same statement;
-    `with_state` its `state` too.
+    `with_state` the project's `state` too.
     """
     prefix, secret = parse_token(text)
     now = timezone.now()
@@ -331,8 +323,9 @@ def _token_of(found: sql.Row) -> ApiToken:
     token = sql.instance(ApiToken, found[2:user_at])
     token.user = sql.instance(User, found[user_at:project_at])
     if found[project_at] is not None:
-        token.reached = (sql.instance(Project, found[project_at:]), found[0])
-        token.state = found[1] or ""
+        project = sql.instance(Project, found[project_at:])
+        project.state = found[1] or ""
+        token.reached = (project, found[0])
     return token
 
 

@@ -12,7 +12,7 @@ import requests
 from playwright.sync_api import sync_playwright
 
 from bench.report import Row
-from bench.seed import SMALL_TAGS, word
+from bench.seed import SMALL_TAGS
 from bench.servers import Server
 
 ASKED = 100  # times for each page
@@ -23,7 +23,7 @@ MOST_KB = 250.0
 MOST_LCP = 1000.0  # milliseconds
 PAGES: dict[str, Callable[[int], str]] = {
     "model list": lambda n: "models/",
-    "model list, searched": lambda n: f"models/?search={word(n + WARM + 1)}",
+    "model list, searched": lambda n: f"models/?search=topic{n % SMALL_TAGS:04}",
     "model list, by stage": lambda n: "models/?stage=Production",
     "model list, by tag": lambda n: f"models/?tag=tag{n % SMALL_TAGS}",
     "model list, page 500": lambda n: "models/?page=500",

@@ -1,7 +1,7 @@
 """Fills both registries by SQL: many models with three versions each, and one model with very many versions.
 
-What is asked for later is known by number: model `i` is called `seed-<i>-<md5(i)>`, has the label `tag<i % 1000>`, and
-one in a hundred has its second version in Production.
+What is asked for later is known by number: model `i` is called `seed-<i>-<md5(i)>`, has the label `tag<i % 1000>` and
+the word `topic<i % 1000>` in its description, and one in a hundred has its second version in Production.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ SMALL_VERSIONS = 200  # of the model `long` there
 OURS = """
     INSERT INTO registry_registeredmodel
         (project_id, name, description, tags, last_number, version_count, created_by_id, created_at, updated_at)
-    SELECT p.id, 'seed-' || i || '-' || md5(i::text), 'Model ' || md5((i * 7)::text), ARRAY['tag' || i %% %(tags)s],
-           3, 3, u.id, now() - i * interval '1 second', now() - i * interval '1 second'
+    SELECT p.id, 'seed-' || i || '-' || md5(i::text), 'Model ' || md5((i * 7)::text) || ' on topic'
+               || lpad((i %% %(tags)s)::text, 4, '0'), ARRAY['tag' || i %% %(tags)s], 3, 3,
+           u.id, now() - i * interval '1 second', now() - i * interval '1 second'
     FROM generate_series(1, %(count)s) i, accounts_project p, accounts_user u
     WHERE p.slug = %(project)s AND u.username = 'admin';
     INSERT INTO registry_modelversion
@@ -62,7 +63,8 @@ SMALL = """
 """
 THEIRS = """
     INSERT INTO registered_models (name, creation_time, last_updated_time, description)
-    SELECT 'seed-' || i || '-' || md5(i::text), t - i * 1000, t - i * 1000, 'Model ' || md5((i * 7)::text)
+    SELECT 'seed-' || i || '-' || md5(i::text), t - i * 1000, t - i * 1000, 'Model ' || md5((i * 7)::text) || ' on topic'
+        || lpad((i %% %(tags)s)::text, 4, '0')
     FROM generate_series(1, %(count)s) i, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS t) now;
     INSERT INTO registered_model_tags (key, value, name)
     SELECT 'team', 'tag' || i %% %(tags)s, 'seed-' || i || '-' || md5(i::text)
@@ -92,7 +94,7 @@ def seed_ours(database_url: str, models: int, versions: int) -> None:
             link.execute(OURS, {"project": project, "count": count, "tags": tags, "staged": staged})
         link.execute(OURS_LONG, {"project": "default", "count": versions})
         link.execute(OURS_LONG, {"project": "small", "count": SMALL_VERSIONS})
-        link.execute("ANALYZE")
+        link.execute("VACUUM (ANALYZE)")  # as autovacuum does within a minute
 
 
 def seed_theirs(database_url: str, models: int, versions: int, run: str) -> None:
@@ -100,7 +102,7 @@ def seed_theirs(database_url: str, models: int, versions: int, run: str) -> None
     with psycopg.connect(database_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as link:
         link.execute(THEIRS, {"count": models, "tags": TAGS, "run": run})
         link.execute(THEIRS_LONG, {"count": versions, "run": run})
-        link.execute("ANALYZE")
+        link.execute("VACUUM (ANALYZE)")  # as autovacuum does within a minute
 
 
 def word(number: int) -> str:

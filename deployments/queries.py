@@ -54,11 +54,14 @@ def live_endpoints(model_ids: Collection[int]) -> dict[int, list[tuple[str, int]
 
     An endpoint that changes from one version to another holds both, and one with a shadow its version too.
     """
+    revisions = ("wanted_revision", "serving_revision", "shadow_revision")
+    parts = [f"{revision}__{field}" for revision in revisions for field in ("version_id", "state")]
     rows = (
         Deployment.objects.alive()
         .filter(model_id__in=model_ids)
         .exclude(state__in=DOWN)
-        .select_related("wanted_revision", "serving_revision", "shadow_revision")
+        .select_related(*revisions)
+        .only("model_id", "endpoint_name", *parts)
         .order_by("endpoint_name")
     )
     found: dict[int, list[tuple[str, int]]] = {}

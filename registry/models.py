@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
@@ -16,6 +16,11 @@ from accounts.models import Project, User
 from artifacts.models import Manifest
 from registry.choices import MetricKind, Protected, Relation, Stage, VersionStatus
 from tracking.models import Run
+
+
+def own_columns(model: type[models.Model]) -> list[str]:
+    """The names of a model's own fields, for `only`."""
+    return [field.name for field in model._meta.concrete_fields]
 
 
 class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
@@ -130,14 +135,17 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 
     def with_details(self) -> Self:
         """Everything that one version's answer shows, in a fixed number of queries."""
-        return self.select_related(
-            "model__project", "manifest", "created_by", "source_run__experiment", "parent__model"
-        ).prefetch_related(
-            models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key")),
-            "params",
-            "tags",
-            "aliases",
-        )
+        return self.with_parts().select_related("model__project").prefetch_related(*further_rows())
+
+    def with_parts(self) -> Self:
+        """The same of versions whose model is at hand, but for their further rows."""
+        return self.select_related("manifest", "created_by", "source_run__experiment", "parent__model")
+
+
+def further_rows() -> tuple[models.Prefetch[Any] | str, ...]:
+    """What a version's answer shows of other tables: for `prefetch_related`."""
+    metrics = models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key"))
+    return (metrics, "params", "tags", "aliases")
 
 
 class ModelVersion(models.Model):
@@ -282,6 +290,14 @@ class VersionTag(models.Model):
         return f"{self.key}={self.value}"
 
 
+class StageTransitionQuerySet(models.QuerySet["StageTransition"]):
+    def with_names(self) -> Self:
+        """What a history shows: beside its own columns the version's number and who did it."""
+        return self.select_related("version", "actor").only(
+            *own_columns(self.model), "version__number", "actor__username"
+        )
+
+
 class StageTransition(models.Model):
     """One move of one version between stages; never changed, never removed.
 
@@ -300,6 +316,8 @@ class StageTransition(models.Model):
     evidence = models.CharField(max_length=64, blank=True)
     bypass_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = StageTransitionQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)
@@ -325,6 +343,15 @@ class Alias(models.Model):
         return f"{self.model}@{self.name}"
 
 
+class AliasMoveQuerySet(models.QuerySet["AliasMove"]):
+    def with_names(self) -> Self:
+        """What a history shows: beside its own columns both versions' numbers and who did it."""
+        numbers = ("from_version__number", "to_version__number")
+        return self.select_related("from_version", "to_version", "actor").only(
+            *own_columns(self.model), *numbers, "actor__username"
+        )
+
+
 class AliasMove(models.Model):
     """One move of an alias: from nothing (set), to nothing (removed), or between versions; never changed."""
 
@@ -335,6 +362,8 @@ class AliasMove(models.Model):
     actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     door = models.CharField(max_length=16, choices=Door)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = AliasMoveQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db.models import prefetch_related_objects
+
 from accounts.models import Project
 from artifacts.models import ManifestFile
 from common.checks import shorten
 from common.comparison import MOST_COMPARED, FileRow, MetricRow, Row, file_rows, metric_rows, rows_of
 from common.errors import Invalid, Missing
 from registry.choices import MetricKind
-from registry.models import ModelVersion, RegisteredModel
+from registry.models import ModelVersion, RegisteredModel, further_rows
 from tracking.queries import datasets_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def find_model(project: Project, name: str, rows: QuerySet[RegisteredModel] | No
 
 def find_version(model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The version that `ref` names: a number, "v3", "latest" or an alias, with its details; else Missing."""
-    return version_among(ModelVersion.objects.with_details(), model, ref)
+    rows = ModelVersion.objects.with_parts().prefetch_related(*further_rows())
+    return version_among(rows, model, ref)
 
 
 def version_among(rows: QuerySet[ModelVersion], model: RegisteredModel, ref: str | int) -> ModelVersion:
@@ -94,7 +97,10 @@ def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
             "versions",
             f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones.",
         )
-    return compare_versions([find_version(model, ref) for ref in dict.fromkeys(map(str, refs))])
+    rows = ModelVersion.objects.with_parts()
+    versions = [version_among(rows, model, ref) for ref in dict.fromkeys(map(str, refs))]
+    prefetch_related_objects(versions, *further_rows())
+    return compare_versions(versions)
 
 
 def compare_versions(versions: Sequence[ModelVersion]) -> Comparison:

@@ -59,7 +59,11 @@ class ModelList(ProjectPage):
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = RegisteredModel.objects.alive().filter(project=self.project)
         shown, error = asked(request, ModelFilter, rows, dict.fromkeys(MODEL_COLUMNS), "-updated_at")
-        page = self.page_of(shown, dress=lambda rows: rows.with_summary())  # type: ignore[attr-defined]
+        page = self.page_of(
+            shown,
+            count=self.kept_count(shown),
+            dress=lambda rows: rows.with_summary(),  # type: ignore[attr-defined]
+        )
         endpoints = holds.live_endpoints([model.pk for model in page])
         for model in page:
             model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
@@ -87,7 +91,7 @@ class VersionList(ProjectPage):
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = ModelVersion.objects.alive().filter(model__project=self.project)
         shown, error = asked(request, VersionFilter, rows, VERSION_COLUMNS, "-created_at", version_sort)
-        page = self.page_of(shown, dress=listed, keys_first=True)
+        page = self.page_of(shown, count=self.kept_count(shown), dress=listed, keys_first=True)
         keys = common_metrics(page, KEY_METRICS)
         return self.show(
             "registry/version_list.html",
@@ -197,8 +201,8 @@ class ModelDetail(OfModel, ProjectPage):
             trend_keys=sorted({*keys, chosen} - {""}),
             aliases=self.model.aliases.all(),
             metric_keys=keys[:KEY_METRICS],
-            transitions=History.of(request, histories.select_related("version__model", "actor")),
-            alias_moves=History.of(request, moves.select_related("from_version", "to_version", "actor")),
+            transitions=History.of(request, histories.with_names()),
+            alias_moves=History.of(request, moves.with_names()),
             deployments=deployments_of(self.model)[: ENDPOINTS + 1],
         )
 
@@ -218,7 +222,7 @@ class ModelDetail(OfModel, ProjectPage):
 def deployments_of(model: RegisteredModel) -> Any:
     """Its endpoints, those that are to run first."""
     rows = Deployment.objects.alive().filter(model=model)
-    return rows.with_details().order_by("wanted", "endpoint_name")
+    return rows.with_versions().order_by("wanted", "endpoint_name")
 
 
 class EditModel(OfModel, FormPage):
@@ -303,7 +307,7 @@ class Aliases(OfModel, ProjectPage):
             form=form,
             numbers=versions.values_list("number", flat=True)[:LISTED],
             aliases=rows,
-            alias_moves=History.of(self.request, moves.select_related("from_version", "to_version", "actor")),
+            alias_moves=History.of(self.request, moves.with_names()),
         )
 
 
@@ -383,8 +387,10 @@ class VersionDetail(OfVersion, ProjectPage):
             tree=tree_of(files),
             run=version.source_run,
             datasets=datasets_of(version.source_run),
-            transitions=History.of(self.request, version.transitions.select_related("actor").order_by("-id")),
-            deployments=[d for d in deployments_of(self.model) if _concerns(d, version)],
+            transitions=History.of(self.request, version.transitions.with_names()),
+            deployments=deployments_of(self.model).filter(
+                Q(wanted_revision__version=version) | Q(serving_revision__version=version)
+            )[: ENDPOINTS + 1],
             other=other,
             against=self.against or (f"v{other.number}" if other else ""),
             against_error=wrong,
@@ -403,6 +409,8 @@ class VersionDetail(OfVersion, ProjectPage):
         """
         rows = ModelVersion.objects.prefetch_related("metrics")
         asked = self.against
+        if not asked and self.model.production_number is None:  # type: ignore[attr-defined]
+            return None, ""
         if not asked:
             others = rows.alive().filter(model=self.model, stage=Stage.PRODUCTION)
             return others.exclude(pk=self.version.pk).order_by("-number").first(), ""
@@ -425,11 +433,6 @@ def beside_fields(error: DomainError, key: str) -> DomainError:
     names = {"tags key": "key", f"tags.{key}"[:120]: "value"}
     error.fields = {names.get(name, name): sentences for name, sentences in error.fields.items()}
     return error
-
-
-def _concerns(deployment: Deployment, version: ModelVersion) -> bool:
-    revisions = (deployment.wanted_revision, deployment.serving_revision)
-    return any(revision is not None and revision.version_id == version.pk for revision in revisions)
 
 
 def metrics_against(version: ModelVersion, other: ModelVersion | None) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ def kept(handler: Callable[..., JsonText]) -> Callable[..., JsonText]:
 
     @wraps(handler)
     def wrapped(view: ProjectView, request: Request, *args: Any, **kwargs: Any) -> JsonText:
-        state = view.actor.token.state if view.actor.token else ""
+        state = view.project.state if view.actor.token else ""
         if not state or connection.in_atomic_block:
             return handler(view, request, *args, **kwargs)
         question = (view.project.pk, request.build_absolute_uri())

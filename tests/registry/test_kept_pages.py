@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
@@ -42,6 +43,28 @@ def test_a_kept_page_costs_one_statement_and_is_the_same(ann: Person) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert ann.api.get(LISTS[0]).content == first
     assert len(queries) == 1, [query["sql"] for query in queries]
+
+
+def test_the_portals_count_of_models_is_kept_and_never_older_than_the_page(ann: Person) -> None:
+    make_version(ann, "churn")
+    for path in ("models/", "versions/"):
+        counted = count_of(ann, path)
+        assert "1 model" in counted or "1 version" in counted
+        with CaptureQueriesContext(connection) as queries:
+            assert count_of(ann, path) == counted
+        assert not [each["sql"] for each in queries if "COUNT(*)" in each["sql"]]
+    make_version(ann, "fraud")
+    assert "2 models" in count_of(ann, "models/") and "2 versions" in count_of(ann, "versions/")
+    assert "1 model found" in count_of(ann, "models/?search=fraud")
+    assert "0 models found" in count_of(ann, "models/?search=nothing")
+
+
+def count_of(person: Person, path: str) -> str:
+    """What stands under the title."""
+    browser = Client()
+    browser.force_login(person.user)
+    page = browser.get(f"/projects/alpha/{path}").content.decode()
+    return page.partition("</h1>")[2].partition("</p>")[0]
 
 
 def changes(person: Person) -> list[tuple[str, Callable[[], Any]]]:
