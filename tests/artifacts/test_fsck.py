@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from artifacts import fsck, uses
 from artifacts.models import Blob, Manifest, ManifestFile
 from artifacts.store import LocalStore, blob_store, key_of
-from tests.artifacts.test_store import NOWHERE, damage, s3_url  # noqa: F401
+from tests.artifacts.stores import NOWHERE, damage
 from tests.factories import Person, make_person, make_project, make_run, make_version
 
 pytestmark = pytest.mark.django_db
