@@ -120,6 +120,9 @@ def put_part(
     except DraftLost:
         _forget(upload)
         raise
+    except (BodyIncomplete, DigestMismatch):
+        UploadPart.objects.filter(upload=upload, number=number).delete()  # a folder has its bytes overwritten
+        raise
     with transaction.atomic():
         upload = _found(Upload.objects.select_for_update(no_key=True), project, upload_id)
         UploadPart.objects.update_or_create(upload=upload, number=number, defaults={"tag": tag})

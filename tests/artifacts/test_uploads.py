@@ -189,6 +189,11 @@ def test_a_part_is_checked_against_its_own_digest(ann: Person) -> None:
         assert (answer.status_code, list(answer.json()["errors"])) == (400, ["Content-Digest"])
     assert sent(PARTS[0], right).status_code == 200
     assert get(ann, upload_id).json()["parts"] == [1]
+    assert sent(damaged, right).status_code == 400
+    assert get(ann, upload_id).json()["parts"] == [], "what came before may be overwritten"
+    for number in (1, 2, 3):
+        put(ann, upload_id, number)
+    assert complete(ann, upload_id).status_code == 200
 
 
 def test_a_part_that_breaks_off_is_not_kept_and_can_be_sent_again(ann: Person) -> None:
