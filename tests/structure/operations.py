@@ -43,7 +43,7 @@ CONTENT = b"1 2 3"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 QUARANTINED = 2
 METHODS = ("get", "put", "post", "delete", "patch")
-NEEDS_A_BUCKET = {"part_addresses"}  # tests/artifacts/test_store.py has it work
+NEEDS_A_BUCKET = {"part_addresses"}  # tests/artifacts/test_buckets.py has it work
 LIST_QUERY = {"page_size": "5"}
 
 
