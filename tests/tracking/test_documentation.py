@@ -24,7 +24,7 @@ def test_the_snippets_run_as_they_stand(live_server: Any, tmp_path: Path) -> Non
     ann = make_person(make_project("alpha"), Role.MAINTAINER, username="ann")
     page = (ROOT / "docs" / "tracking.md").read_text()
     snippets = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(snippets) == 8
+    assert len(snippets) == 10
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PODSTACK_")}
     settings = {
         "PODSTACK_API_TOKEN": ann.token,
@@ -45,6 +45,6 @@ def test_the_snippets_run_as_they_stand(live_server: Any, tmp_path: Path) -> Non
     assert "It diverges. val_loss > 2.0 since 20" in done.stdout
     assert "has ended as Killed (Killed by ann: It costs too much)" in done.stdout
     assert "PodstackWarning" in done.stderr
-    assert sorted(Run.objects.values_list("status", flat=True)) == ["Completed"] * 8 + ["Killed"]
+    assert sorted(Run.objects.values_list("status", flat=True)) == ["Completed"] * 10 + ["Killed"]
     assert RunAlert.objects.get().fired_value == 2.6
     assert AuditEntry.objects.filter(verb="restore_run", door="sdk").count() == 1
