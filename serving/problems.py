@@ -14,6 +14,8 @@ TITLES = {
     503: "Service Unavailable",
 }
 
+WRONG_KEY = "The request lacks the right X-Serving-Key; call the endpoint through the platform."
+
 
 class Problem(Exception):
     """A request that cannot be answered: HTTP status and one sentence."""

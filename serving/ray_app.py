@@ -8,6 +8,7 @@ that its version asks for and without the environment of the node, which holds t
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 import traceback
@@ -26,7 +27,7 @@ from yarl import URL
 from serving.engine import settings_from
 from serving.fetched import files_of
 from serving.node import OneService, home_of_this_user
-from serving.problems import CannotLoad, Problem
+from serving.problems import WRONG_KEY, CannotLoad, Problem
 from serving.service import Spec
 
 TRIES = 2
@@ -54,6 +55,7 @@ class Model:
 
     def __init__(self, wanted: dict[str, Any]) -> None:
         self.prefix = wanted["route_prefix"]
+        self.key, self.most = wanted["key"].encode(), wanted["max_body_bytes"]
         self.session: aiohttp.ClientSession | None = None
         log = _log_of(wanted["service_id"])
         try:
@@ -73,13 +75,27 @@ class Model:
             self.service.end()
 
     async def __call__(self, request: Request) -> Response:
+        """Whoever reaches the cluster's proxy comes here: nothing of a body is kept before the key was looked at."""
+        try:
+            self._check_key(request)
+            return await self._asked(request)
+        except Problem as problem:
+            return _told(problem)
+
+    def _check_key(self, request: Request) -> None:
+        sent = request.headers.get("X-Serving-Key", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(sent, self.key):
+            raise Problem(401, WRONG_KEY)
+
+    async def _asked(self, request: Request) -> Response:
         path = request.url.path.removeprefix(self.prefix) or "/"
         query = f"?{request.url.query}" if request.url.query else ""
+        content = request.stream() if path == "/batch-predict" else await _whole(request, self.most)
         try:
             answer = await self._session().request(
                 request.method,
                 URL(f"{self.address}{path}{query}", encoded=True),
-                data=await request.body(),
+                data=content,
                 headers=_passed_on(request.headers),
                 allow_redirects=False,
             )
@@ -87,8 +103,7 @@ class Model:
             if "Content-Length" in answer.headers:
                 return Response(await answer.read(), answer.status, headers)
         except aiohttp.ClientError:
-            problem = Problem(503, "The serving process ended while it answered; send the request again.")
-            return JSONResponse(problem.as_dict(), 503, media_type="application/problem+json")
+            return _told(Problem(503, "The serving process ended while it answered; send the request again."))
         return StreamingResponse(_pieces(answer), answer.status, headers)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -104,6 +119,19 @@ class Model:
 def build(arguments: dict[str, Any]) -> Any:
     """What Serve calls to make the application."""
     return Model.bind(arguments)  # type: ignore[attr-defined] # the decorator makes a deployment of the class
+
+
+def _told(problem: Problem) -> Response:
+    return JSONResponse(problem.as_dict(), problem.status, media_type="application/problem+json")
+
+
+async def _whole(request: Request, most: int) -> bytes:
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > most:
+            raise Problem(413, f"The body has more than {most} bytes; send it in several requests.")
+    return bytes(content)
 
 
 def _log_of(service_id: str) -> Path:

@@ -16,7 +16,7 @@ from serving import lines
 from serving.batching import ROWS, TENSORS, Batcher, Call, Form
 from serving.formats import Detected
 from serving.loaders import Model, one_line
-from serving.problems import TITLES, Problem
+from serving.problems import TITLES, WRONG_KEY, Problem
 from serving.rows import instances_of
 from serving.values import datatype_of, encode, parse, tensor
 
@@ -111,9 +111,7 @@ class Application:
     def _check_key(self, environ: dict[str, Any]) -> None:
         sent = environ.get("HTTP_X_SERVING_KEY", "").encode("latin-1", "replace")
         if not hmac.compare_digest(sent, self._key):
-            raise Problem(
-                401, "The request lacks the right X-Serving-Key; call the endpoint through the platform."
-            )
+            raise Problem(401, WRONG_KEY)
 
     def _batch(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """JSON lines in and out; the query holds the parameters."""
