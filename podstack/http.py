@@ -103,6 +103,7 @@ class Http:
         self.agent = f"{agent} podstack/{__version__}".strip()
         self.retries = retries or Retries()
         self.answered = False
+        self.shows_progress = True
         self._auth = BearerAuth(settings.api_token)
         self._local = threading.local()
 

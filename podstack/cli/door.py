@@ -57,7 +57,9 @@ class Door:
         token = self.token
         if token == "-":  # noqa: S105 - the sign that asks for one
             token = read_secret("API token")
-        return MLOpsClient(token, self.endpoint, self.project, profile=self.profile, agent=AGENT)
+        client = MLOpsClient(token, self.endpoint, self.project, profile=self.profile, agent=AGENT)
+        client.http.shows_progress = not self.quiet
+        return client
 
     @property
     def wants_json(self) -> bool:

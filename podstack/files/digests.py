@@ -10,7 +10,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,23 +83,27 @@ def sha256_of(path: Path) -> tuple[str, int]:
     return digests_of([path])[0]
 
 
-def digests_of(paths: Sequence[Path]) -> list[tuple[str, int]]:
-    """The same for many files at once."""
+def digests_of(
+    paths: Sequence[Path], read: Callable[[int], object] = lambda count: None
+) -> list[tuple[str, int]]:
+    """The same for many files at once; `read` is told how many bytes were read."""
     now = time.time()
     looks = [look_at(path) for path in paths]
     usable = [look for look in looks if look and look.size >= SMALLEST and not look.is_young(now)]
     known = _known(usable) if usable else {}
-    found = in_parallel(lambda pair: _digest(*pair, known), list(zip(paths, looks, strict=True)))
+    found = in_parallel(lambda pair: _digest(*pair, known, read), list(zip(paths, looks, strict=True)))
     note([(look, sha256) for (sha256, _), look in found if look])
     return [digest for digest, _ in found]
 
 
-def _digest(path: Path, look: Look | None, known: Mapping[Look, str]) -> tuple[tuple[str, int], Look | None]:
+def _digest(
+    path: Path, look: Look | None, known: Mapping[Look, str], read: Callable[[int], object]
+) -> tuple[tuple[str, int], Look | None]:
     """((sha256, size), the look to remember it by, None where there is nothing new to remember)."""
     if look is not None and look in known:
         return (known[look], look.size), None
     now = time.time()
-    digest = _hashed(path)
+    digest = _hashed(path, read)
     if look is None or look.size < SMALLEST or look.is_young(now, _margin(look)) or look != look_at(path):
         return digest, None
     return digest, look
@@ -109,13 +113,14 @@ def _margin(look: Look) -> float:
     return YOUNG if look.mtime_ns % 1_000_000 == 0 else YOUNG_WITH_FINE_TIMES
 
 
-def _hashed(path: Path) -> tuple[str, int]:
+def _hashed(path: Path, read: Callable[[int], object]) -> tuple[str, int]:
     digest, size, buffer = hashlib.sha256(), 0, bytearray(PIECE)
     view = memoryview(buffer)
     with open_file(path) as file:
         while got := file.readinto(buffer):  # type: ignore[attr-defined]
             digest.update(view[:got])
             size += got
+            read(got)
     return digest.hexdigest(), size
 
 

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from podstack.files.batches import SMALL, frames_in, in_batches
 from podstack.files.digests import digests_of, note_own
 from podstack.files.local import check_path
 from podstack.files.partial import Partial, partial_of
+from podstack.files.progress import Progress
 from podstack.files.threads import in_order, in_parallel
 from podstack.http import Body, Http
 from podstack.models import ArtifactFile
@@ -45,6 +46,11 @@ class Wanted:
     path: str
     sha256: str
     size: int
+    progress: Progress | None = field(default=None, compare=False, repr=False)
+
+    def came(self, count: int) -> None:
+        if self.progress is not None:
+            self.progress.add(count)
 
 
 class Source:
@@ -85,7 +91,8 @@ def download(http: Http, artifacts_path: str, files: Iterable[ArtifactFile], des
     lacking = _lacking(wanted)
     for folder in {file.target.parent for file in lacking}:
         folder.mkdir(parents=True, exist_ok=True)
-    _fetch_all(Source(http, artifacts_path), lacking)
+    with Progress("Downloading", sum(file.size for file in lacking), http.shows_progress) as progress:
+        _fetch_all(Source(http, artifacts_path), [replace(file, progress=progress) for file in lacking])
     note_own([(file.target, file.sha256) for file in lacking])
     return destination
 
@@ -125,6 +132,7 @@ def _fetch_all(source: Source, files: Sequence[Wanted]) -> None:
 
 def _fetch_batch(source: Source, files: Sequence[Wanted]) -> None:
     for file, content in zip(files, source.read(files), strict=True):
+        file.came(file.size)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             _fetch(source, file)
             continue
@@ -138,6 +146,7 @@ def _fetch_batch(source: Source, files: Sequence[Wanted]) -> None:
 
 def _fetch(source: Source, file: Wanted) -> None:
     with partial_of(file.target, file.sha256) as partial:
+        file.came(partial.size)
         _fill(source, file, partial)
         partial.become(file.target)
 
@@ -169,7 +178,8 @@ def _receive(source: Source, file: Wanted, partial: Partial) -> requests.excepti
         with closing(source.open(file, partial.size)) as response:
             if response.status_code != 206:
                 partial.restart()
-            partial.take(_pieces(source, file, partial.size, response), file.size - partial.size)
+            pieces = _pieces(source, file, partial.size, response)
+            partial.take(_told(file, pieces), file.size - partial.size)
     except requests.exceptions.RequestException as error:
         return error
     except PodstackError as error:
@@ -177,6 +187,12 @@ def _receive(source: Source, file: Wanted, partial: Partial) -> requests.excepti
             raise
         partial.restart()  # another, shorter file lies there now: its digest will tell
     return None
+
+
+def _told(file: Wanted, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        file.came(len(piece))
 
 
 def _pieces(source: Source, file: Wanted, first: int, response: requests.Response) -> Iterator[bytes]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from podstack.errors import PodstackWarning, ValidationError
+from podstack.files.progress import Progress
 
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:|^/")
 
@@ -28,6 +29,12 @@ class HashedFile(LocalFile):
 
     sha256: str
     size: int
+    progress: Progress | None = field(default=None, compare=False, repr=False)
+
+    def sent(self, count: int) -> None:
+        """So many of its bytes are on their way."""
+        if self.progress is not None:
+            self.progress.add(count)
 
 
 def as_path(name: str, value: Any) -> Path:

@@ -60,6 +60,7 @@ def begin(http: Http, project_path: str, file: HashedFile) -> Any:
 def _send_missing(http: Http, project_path: str, file: HashedFile, upload: Any) -> None:
     came = set(upload["parts"])
     missing = [number for number in range(1, upload["part_count"] + 1) if number not in came]
+    file.sent(len(came) * upload["part_size"])
     put = _put_direct if upload.get("direct") else _put_part
     in_parallel(lambda number: put(http, project_path, file, upload, number), missing)
 
@@ -101,7 +102,7 @@ def _put_part(http: Http, project_path: str, file: HashedFile, upload: Any, numb
     with open_file(file.source) as opened:
         body = Body(lambda: FilePieces(opened, file, start, size), OCTETS)
         digest = hashlib.sha256()
-        for piece in body.open():
+        for piece in FilePieces(opened, file, start, size, told=False):
             digest.update(piece)
         checked = {"Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}
         try:

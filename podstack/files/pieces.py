@@ -14,10 +14,18 @@ OCTETS = "application/octet-stream"
 class FilePieces:
     """A request body of exactly `size` bytes from `start` on, whatever happens to the file meanwhile.
 
-    Without `size`, it goes to the end that the file had when it was hashed.
+    Without `size`, it goes to the end that the file had when it was hashed. `told`: its progress is shown.
     """
 
-    def __init__(self, file: BinaryIO, expected: HashedFile, start: int = 0, size: int | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        expected: HashedFile,
+        start: int = 0,
+        size: int | None = None,
+        told: bool = True,
+    ) -> None:
+        self.told = told
         self.file = file
         self.expected = expected
         self.start = start
@@ -35,3 +43,5 @@ class FilePieces:
                 raise changed(self.expected)
             left -= len(piece)
             yield piece
+            if self.told:
+                self.expected.sent(len(piece))

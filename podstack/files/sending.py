@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from podstack.config import API_PREFIX
 from podstack.errors import ConnectionFailed, PodstackError, ValidationError
@@ -12,6 +14,7 @@ from podstack.files.digests import digests_of
 from podstack.files.local import HashedFile, LocalFile, changed, open_file
 from podstack.files.parts import LARGE, LARGE_DIRECT, is_begun, send_in_parts
 from podstack.files.pieces import OCTETS, FilePieces
+from podstack.files.progress import Progress
 from podstack.files.threads import in_chunks, in_parallel
 from podstack.http import RETRIED, Body, Http
 
@@ -37,10 +40,16 @@ def upload(http: Http, project_path: str, run_path: str, files: Sequence[LocalFi
 
 def upload_bytes(http: Http, project_path: str, files: Sequence[LocalFile]) -> list[HashedFile]:
     """Sends the bytes that the server lacks; what is done with them is the caller's."""
-    digests = digests_of([file.source for file in files])
+    digests = _digests(http, [file.source for file in files])
     hashed = [HashedFile(f.source, f.path, *digest) for f, digest in zip(files, digests, strict=True)]
     _send_missing(http, project_path, hashed)
     return hashed
+
+
+def _digests(http: Http, paths: Sequence[Path]) -> list[tuple[str, int]]:
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    with Progress("Reading", total, http.shows_progress) as progress:
+        return digests_of(paths, progress.add)
 
 
 def _commit(http: Http, run_path: str, files: Sequence[HashedFile]) -> None:
@@ -51,7 +60,9 @@ def _commit(http: Http, run_path: str, files: Sequence[HashedFile]) -> None:
 def _send_missing(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
     by_digest = {file.sha256: file for file in files}
     missing, direct = _missing(http, project_path, list(by_digest))
-    send(http, project_path, [by_digest[digest] for digest in missing], direct)
+    lacking = [by_digest[digest] for digest in missing]
+    with Progress("Uploading", sum(file.size for file in lacking), http.shows_progress) as progress:
+        send(http, project_path, [replace(file, progress=progress) for file in lacking], direct)
 
 
 def send(http: Http, project_path: str, files: Sequence[HashedFile], direct: bool = False) -> None:
@@ -75,6 +86,8 @@ def send(http: Http, project_path: str, files: Sequence[HashedFile], direct: boo
 def _put_batch(http: Http, project_path: str, files: Sequence[HashedFile]) -> None:
     body = framed(files)
     http.send("POST", f"{API_PREFIX}{project_path}/blobs/batch", body=Body(lambda: body, OCTETS))
+    for file in files:
+        file.sent(file.size)
 
 
 def _missing(http: Http, project_path: str, digests: Sequence[str]) -> tuple[list[str], bool]:

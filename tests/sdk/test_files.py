@@ -7,6 +7,7 @@ import os
 import stat
 import time
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -247,9 +248,9 @@ def digests_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     real = digests._hashed
 
-    def watched(path: Path) -> tuple[str, int]:
+    def watched(path: Path, told: Callable[[int], object]) -> tuple[str, int]:
         read.append(path.name)
-        return real(path)
+        return real(path, told)
 
     monkeypatch.setattr(digests, "_hashed", watched)
     return read
