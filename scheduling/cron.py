@@ -97,7 +97,8 @@ def check_cron(expression: object, timezone: object) -> Cron:
     if not text.isascii():
         raise Invalid.field("cron", f"cron is {shorten(text)}; it must be written in ASCII.", EXAMPLE)
     if len(parts) != len(FIELDS):
-        raise Invalid.field("cron", f"cron is {shorten(text)}: {len(parts)} fields instead of five.", EXAMPLE)
+        found = "1 field" if len(parts) == 1 else f"{len(parts)} fields"
+        raise Invalid.field("cron", f"cron is {shorten(text)}: {found} instead of five.", EXAMPLE)
     try:
         next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
     except CronSimError as error:

@@ -22,7 +22,7 @@ BAD_CRON = [
     ("0 0 * * 9", "its day of week, '9', cannot be"),
     ("* * * * * *", "6 fields instead of five"),
     ("0 2 * *", "4 fields instead of five"),
-    ("@daily", "1 fields instead of five"),
+    ("@daily", "1 field instead of five"),
     ("٠ 2 * * *", "must be written in ASCII"),
     ("", "must not be empty"),
     ("0 " * 51, "at most 100"),
