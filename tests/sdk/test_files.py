@@ -128,7 +128,10 @@ def test_what_is_not_there_is_told(client: MLOpsClient, tmp_path: Path) -> None:
             run.log_artifacts(tmp_path / "nothing")
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "real")
-        with pytest.warns(PodstackWarning, match="link to a folder"):
+        with (
+            pytest.warns(PodstackWarning, match="link to a folder"),
+            pytest.warns(PodstackWarning, match="holds no files"),
+        ):
             run.log_artifacts(tmp_path)
 
 
