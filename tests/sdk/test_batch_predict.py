@@ -10,8 +10,10 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+from click.testing import CliRunner
 
 from podstack import MLOpsClient, NotFoundError, ValidationError
+from podstack.cli import root
 from serving.loaders import load
 from serving.runtime import Application, Identity
 from tests.serving import samples
@@ -110,3 +112,13 @@ def test_text_that_only_looks_like_a_number_stays_text(client: MLOpsClient, tmp_
     (tmp_path / "rows.csv").write_text("a,b\n007,x\n")
     (line,) = client.iter_predictions("iris-api", tmp_path / "rows.csv")
     assert line["prediction"] == "007x"
+
+
+def test_the_command_writes_where_it_is_told(client: MLOpsClient, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    target = tmp_path / "answers.jsonl"
+    where = ["--endpoint", client.settings.endpoint, "--token", "podstack_x", "--project", "team"]
+    words = ["deployments", "batch-predict", "iris-api", str(tmp_path / "rows.csv"), "--to", str(target)]
+    done = CliRunner().invoke(root, [*where, *words, "-o", "json"])
+    assert (done.exit_code, json.loads(done.stdout)["output"]) == (0, str(target)), done.output
+    assert json.loads(target.read_text()) == {"row": 1, "prediction": 3}

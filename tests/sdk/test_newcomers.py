@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from podstack import AuthenticationError, ConflictError, MLOpsClient, NotFoundError, PodstackWarning
+from podstack.cli import root
 from podstack.config import check_endpoint
 from podstack.errors import ConnectionFailed, PodstackError, ValidationError
 from podstack.run import ActiveRun
-from tests.sdk.fake_server import TOKEN, Answer, FakeServer, P, problem
+from tests.sdk.fake_server import PROJECT, TOKEN, Answer, FakeServer, P, problem
 
 
 class Tensor:
@@ -195,3 +197,25 @@ def test_an_error_s_text_holds_what_stands_in_the_way(client: MLOpsClient, serve
     assert str(caught.value) == f"It does not go. See each line.\n- {held[0]}\n- {held[1]}"
     many = PodstackError("No.", items=[f"line {number}" for number in range(25)])
     assert str(many).splitlines()[-1] == "- and 5 more"
+
+
+# The command line
+
+
+def asked(server: FakeServer, *words: str, typed: str = "") -> None:
+    where = ["--endpoint", server.url, "--token", TOKEN, "--project", PROJECT]
+    done = CliRunner().invoke(root, [*where, *words], input=typed)
+    assert done.exit_code == 0, done.output
+
+
+def test_predictions_are_asked_for_with_parameters(server: FakeServer) -> None:
+    server.fail("GET .*/deployments/iris$", Answer(200, {"endpoint_url": f"{server.url}/serve/iris"}))
+    server.fail("POST /serve/iris$", Answer(200, {"predictions": [[0.5, 0.5]]}))
+    asked(server, "deployments", "predict", "iris", "--set", "method=predict_proba", typed="[[1]]")
+    assert server.seen[-1].json == {"instances": [[1]], "parameters": {"method": "predict_proba"}}
+
+
+def test_runs_are_listed_by_their_parent_and_out_of_the_trash(server: FakeServer) -> None:
+    server.fail("GET .*/runs$", Answer(200, {"results": [], "next": None}))
+    asked(server, "runs", "list", "--parent", "run-sweep", "--deleted")
+    assert server.seen[-1].query == {"parent": ["run-sweep"], "deleted": ["true"]}
