@@ -1,13 +1,14 @@
 """The SDK of the model registry: `from podstack import MLOpsClient`.
 
-client.py          MLOpsClient, composed of the calls by noun:
-experiments.py runs.py registry.py care.py deployments.py
+client.py          MLOpsClient, composed of the calls by noun: experiments.py, runs.py, registry.py, deployments.py, …
 run.py             a run that is being recorded; outbox.py sends its values in the background
-models.py          what calls answer
+saving.py          texts, dictionaries, figures and models as files of a run
+models/            what calls answer
 errors.py          what they raise
-files.py           uploads and downloads
+files/             uploads and downloads
 http.py            one request: retries, time-outs, errors
 config.py          token, endpoint and project; values.py: JSON
+cli/               the command line
 """
 
 from podstack.client import MLOpsClient

@@ -31,6 +31,7 @@ class ApprovalCalls(Calls):
         )
 
     def get_approval(self, approval_id: str) -> Approval:
+        """One request with its checks, votes and comments."""
         return Approval.from_json(self.http.call("GET", self.path("approvals", approval_id)))
 
     def approve(self, approval_id: str, comment: str = "") -> Approval:
@@ -89,6 +90,7 @@ class ApprovalCalls(Calls):
         return ApprovalPolicy.from_json(self.http.call("POST", self.path("approval-policies"), json=body))
 
     def list_approval_policies(self) -> Iterator[ApprovalPolicy]:
+        """Who must approve which moves."""
         return self.listed(ApprovalPolicy.from_json, ("approval-policies",))
 
     def delete_approval_policy(self, policy_id: int) -> None:
@@ -96,6 +98,7 @@ class ApprovalCalls(Calls):
         self.http.call("DELETE", self.path("approval-policies", policy_id))
 
     def get_promotion_rules(self) -> PromotionRules:
+        """What holds for Production in this project."""
         return PromotionRules.from_json(self.http.call("GET", self.path("promotion-rules")))
 
     def set_promotion_rules(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
@@ -78,12 +79,10 @@ def version_ref(version: Any) -> int | str:
     found = getattr(version, "version", version)
     if isinstance(found, str):
         return found
-    try:
-        return operator.index(found if not isinstance(found, bool) else None)
-    except TypeError:
-        raise ValidationError(
-            f"version is {found!r}; it must be a number, or an alias such as 'latest'."
-        ) from None
+    if not isinstance(found, bool):
+        with suppress(TypeError):
+            return operator.index(found)
+    raise ValidationError(f"version is {found!r}; it must be a number, or an alias such as 'latest'.")
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class LineageCalls(Calls):
         return self.listed(Dataset.from_json, ("datasets",), search=search, bad=asked)
 
     def get_dataset(self, dataset_id: int) -> Dataset:
+        """One dataset, by its number."""
         return Dataset.from_json(self.http.call("GET", self.path("datasets", dataset_id)))
 
     def mark_dataset(self, dataset_id: int, reason: str) -> Dataset:

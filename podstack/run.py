@@ -62,6 +62,7 @@ class ActiveRun:
 
     @property
     def name(self) -> str:
+        """The name that it was given; empty without one."""
         return self._data.name
 
     @property
@@ -71,6 +72,7 @@ class ActiveRun:
 
     @property
     def experiment_id(self) -> str:
+        """The id of its experiment, `exp-…`."""
         return self._data.experiment_id
 
     @property

@@ -162,6 +162,7 @@ class ScheduleCalls(ExperimentCalls):
         return Schedule.from_json(self.http.call("POST", self.path("schedules"), json=body))
 
     def get_schedule(self, name: str) -> Schedule:
+        """One schedule, with its next times."""
         return Schedule.from_json(self.http.call("GET", self.path("schedules", name)))
 
     def list_schedules(
@@ -237,6 +238,7 @@ class ScheduleCalls(ExperimentCalls):
         return self.listed(ScheduleExecution.from_json, path, state=state)
 
     def get_schedule_execution(self, execution_id: str) -> ScheduleExecution:
+        """One execution as it is now."""
         return ScheduleExecution.from_json(self.http.call("GET", self.path("executions", execution_id)))
 
     def stop_schedule_execution(self, execution_id: str) -> ScheduleExecution:

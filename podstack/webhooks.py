@@ -24,9 +24,11 @@ class WebhookCalls(Calls):
         return Webhook.from_json(self.http.call("POST", self.path("webhooks"), json=body))
 
     def list_webhooks(self) -> Iterator[Webhook]:
+        """The project's webhooks; their secrets are not told again."""
         return self.listed(Webhook.from_json, ("webhooks",))
 
     def get_webhook(self, webhook_id: str) -> Webhook:
+        """One webhook, without its secret."""
         return Webhook.from_json(self.http.call("GET", self.path("webhooks", webhook_id)))
 
     def update_webhook(
@@ -50,6 +52,7 @@ class WebhookCalls(Calls):
         return Webhook.from_json(self.http.call("PATCH", self.path("webhooks", webhook_id), json=body))
 
     def delete_webhook(self, webhook_id: str) -> None:
+        """Removes a webhook; what waits for it is not sent any more."""
         self.http.call("DELETE", self.path("webhooks", webhook_id))
 
     def ping_webhook(self, webhook_id: str) -> WebhookDelivery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from podstack import AuthenticationError, ConflictError, MLOpsClient, NotFoundError, PodstackWarning
+from podstack import (
+    AuthenticationError,
+    ConflictError,
+    Deployment,
+    MLOpsClient,
+    NotFoundError,
+    PodstackWarning,
+)
 from podstack.cli import root
 from podstack.config import check_endpoint
 from podstack.errors import ConnectionFailed, PodstackError, ValidationError
@@ -219,3 +227,14 @@ def test_runs_are_listed_by_their_parent_and_out_of_the_trash(server: FakeServer
     server.fail("GET .*/runs$", Answer(200, {"results": [], "next": None}))
     asked(server, "runs", "list", "--parent", "run-sweep", "--deleted")
     assert server.seen[-1].query == {"parent": ["run-sweep"], "deleted": ["true"]}
+
+
+@pytest.mark.parametrize("kind", [MLOpsClient, ActiveRun, Deployment])
+def test_whatever_completes_in_a_notebook_explains_itself(kind: type) -> None:
+    for name, member in inspect.getmembers(kind):
+        if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
+            continue
+        assert inspect.getdoc(member), name
+        function = member.fget if isinstance(member, property) else member
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        assert not [each for each in parameters if each.annotation is inspect.Parameter.empty], name
