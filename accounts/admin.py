@@ -87,7 +87,8 @@ class UserAdmin(DjangoUserAdmin, OperatorsOnly):
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        after = {**_standing(obj), "changed": message}
+        groups = sorted(obj.groups.values_list("name", flat=True))  # policies and protections name them
+        after = {**_standing(obj), "groups": groups, "changed": message}
         record(admin_actor(request), "update_user", "user", obj.username, after=after)
         return super().log_change(request, obj, message)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
+from allauth.socialaccount.models import SocialAccount, SocialLogin
+from allauth.socialaccount.signals import social_account_added, social_account_removed
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -50,6 +52,21 @@ def note_factor_gone(request: HttpRequest, user: User, authenticator: Authentica
 @receiver(authenticator_reset)
 def note_new_codes(request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
     record(_actor(request, user), "renew_second_factor", "user", user.username, after=_kind(authenticator))
+
+
+@receiver(social_account_added)
+def note_account(request: HttpRequest, sociallogin: SocialLogin, **more: Any) -> None:
+    _note_of_provider(request, "add_provider_account", sociallogin.account)
+
+
+@receiver(social_account_removed)
+def note_account_gone(request: HttpRequest, socialaccount: SocialAccount, **more: Any) -> None:
+    _note_of_provider(request, "remove_provider_account", socialaccount)
+
+
+def _note_of_provider(request: HttpRequest, verb: str, account: SocialAccount) -> None:
+    """By which account of the provider the person signs in from now on, or no more."""
+    record(_actor(request, account.user), verb, "user", account.user.username, after={"uid": account.uid})
 
 
 def _kind(authenticator: Authenticator) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -275,6 +275,20 @@ def test_what_an_operator_does_to_projects_and_members_is_on_record(ann: Person)
     known |= {"memberships-TOTAL_FORMS": 1, "memberships-0-DELETE": "on"}
     browser.post(address, admin_form(**base, **known))
     assert Membership.objects.filter(project=ann.project, role="admin").exists(), "the last admin stays"
+
+
+def test_which_groups_an_operator_puts_somebody_into_is_on_record(ann: Person) -> None:
+    root = User.objects.create(username="root", is_superuser=True, is_staff=True)
+    team = Group.objects.create(name="risk")
+    browser = Client()
+    browser.force_login(root)
+    address = f"/admin/accounts/user/{ann.user.pk}/change/"
+    form = browser.get(address).context["adminform"].form
+    words = {name: value for name, value in form.initial.items() if value not in (None, False, [])}
+    joined = timezone.localtime(ann.user.date_joined)
+    words |= {"date_joined_0": joined.date(), "date_joined_1": f"{joined:%H:%M:%S}", "groups": [team.pk]}
+    assert browser.post(address, words).status_code == 302
+    assert AuditEntry.objects.get(verb="update_user").after["groups"] == ["risk"]
 
 
 def test_only_superusers_change_people_in_the_admin_and_it_is_on_record(ann: Person) -> None:

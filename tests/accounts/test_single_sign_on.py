@@ -9,8 +9,9 @@ import pytest
 from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.socialaccount.internal.flows.connect import disconnect
 from allauth.socialaccount.internal.flows.login import complete_login
-from allauth.socialaccount.models import SocialApp
+from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages.storage.fallback import FallbackStorage
@@ -20,7 +21,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from accounts.choices import Door, Role
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.permissions import Actor
 from accounts.services import create_token, update_profile
 from tests.factories import make_person, make_project, run_jobs
@@ -29,11 +30,11 @@ pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough phrase 7"
 
 
-def come_by_provider(address: str) -> User:
-    """Signs in as the provider's person with this verified address; the account as it is then."""
+def at_provider(address: str, user: Any) -> tuple[Any, SocialLogin]:
+    """The request of `user` who comes back from the provider as its person with this verified address."""
     request: Any = RequestFactory().get("/account/sso/oidc/sso/login/callback/")
     request.session = SessionStore()
-    request.user = AnonymousUser()
+    request.user = user
     request._messages = FallbackStorage(request)
     app = SocialApp(
         provider="openid_connect", provider_id="sso", name="Example ID", settings={"server_url": ""}
@@ -42,7 +43,14 @@ def come_by_provider(address: str) -> User:
     claims = {"sub": "u-1", "preferred_username": "new", "email": address, "email_verified": True}
     with context.request_context(request):
         provider = OpenIDConnectProvider(request, app=app)
-        complete_login(request, provider.sociallogin_from_response(request, claims), raises=True)
+        return request, provider.sociallogin_from_response(request, claims)
+
+
+def come_by_provider(address: str) -> User:
+    """Signs in by the provider; the account as it is then."""
+    request, login = at_provider(address, AnonymousUser())
+    with context.request_context(request):
+        complete_login(request, login, raises=True)
     return User.objects.get(email=address)
 
 
@@ -87,6 +95,19 @@ def test_an_address_that_a_letter_reached_keeps_its_password() -> None:
     _, sent = invited("new@example.com")
     assert Client().post(sent, {"username": "new", "password": PASSWORD}).status_code == 302
     assert has_password(come_by_provider("new@example.com"))
+
+
+def test_by_which_account_of_the_provider_a_person_signs_in_is_on_record() -> None:
+    paul = User.objects.create_user("paul", "", PASSWORD)
+    request, login = at_provider("paul@example.com", paul)
+    with context.request_context(request):
+        login.connect(request, paul)
+        disconnect(request, login.account)
+    rows = AuditEntry.objects.filter(object_type="user").order_by("id")
+    assert [(row.verb, row.actor.username, row.after) for row in rows] == [
+        ("add_provider_account", "paul", {"uid": "u-1"}),
+        ("remove_provider_account", "paul", {"uid": "u-1"}),
+    ]
 
 
 def test_who_joined_by_the_link_on_the_page_does_not_wait_in_the_account_of_who_was_invited() -> None:
