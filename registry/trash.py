@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, QuerySet, Value
 from django.utils import timezone
 
@@ -19,7 +19,7 @@ from accounts.permissions import Actor, require
 from artifacts.services import manifest_without_files
 from common import sql
 from common.checks import shorten
-from common.errors import Conflict, Denied, Missing
+from common.errors import Conflict, Denied, Invalid, Missing
 from common.jobs import enqueue
 from registry.aliases import write_move
 from registry.choices import Protected, Stage
@@ -36,6 +36,7 @@ from registry.models import (
 )
 from registry.names import check_model_name
 from registry.protections import rules_for
+from registry.queries import NUMBER
 from registry.services import version_label
 
 AT_ONCE = 200
@@ -97,12 +98,16 @@ def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | No
     _purge_at_once()
 
 
-def restore_version(*, actor: Actor, project: Project, model_name: str, number: int) -> ModelVersion:
+def restore_version(*, actor: Actor, project: Project, model_name: str, number: str | int) -> ModelVersion:
     """Brings a deleted version back with its files, annotations and those aliases that nobody has taken since."""
     require(actor, project, Right.MAINTAIN)
+    match = NUMBER.fullmatch(str(number))
+    if match is None:
+        message = f"version is {shorten(str(number))}; what is in the trash has a number alone."
+        raise Invalid.field("version", message, "Name it as 3.")
     with transaction.atomic():
         model = lock_model(project, model_name)
-        rows = in_trash().filter(model=model, number=number).select_for_update(of=("self",))
+        rows = in_trash().filter(model=model, number=int(match[1])).select_for_update(of=("self",))
         version = rows.first()
         if version is None:
             raise Missing(
@@ -128,14 +133,15 @@ def restore_model(
     with transaction.atomic():
         model = _lock_deleted_model(project, name)
         if lock_model_unless_missing(project, wanted) is not None:
-            raise Conflict(
-                f"A model named {shorten(wanted)} exists already in {project.slug}.",
-                "Restore it under another name.",
-                code="model_exists",
-            )
-        versions = list(in_trash().filter(model=model, deleted_at=model.deleted_at).order_by("number"))
+            raise _name_taken(project, wanted)
+        went = in_trash().filter(model=model, deleted_at=model.deleted_at).order_by("number")
+        versions = list(went.select_for_update(of=("self",)))  # what is being purged stays away
         last = _last_number(project, (name, wanted))
-        sql.save(model, name=wanted, deleted_at=None, deleted_by_id=None, last_number=last)
+        try:
+            with transaction.atomic():
+                sql.save(model, name=wanted, deleted_at=None, deleted_by_id=None, last_number=last)
+        except IntegrityError as error:  # somebody registered it this moment
+            raise _name_taken(project, wanted) from error
         for version in versions:
             version.model = model
         _bring_back(actor, model, versions)
@@ -404,6 +410,14 @@ def _lock_deleted_model(project: Project, name: str) -> RegisteredModel:
         )
     model.project = project
     return model
+
+
+def _name_taken(project: Project, name: str) -> Conflict:
+    return Conflict(
+        f"A model named {shorten(name)} exists already in {project.slug}.",
+        "Restore it under another name.",
+        code="model_exists",
+    )
 
 
 def _last_number(project: Project, names: Sequence[str]) -> int:

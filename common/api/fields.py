@@ -7,9 +7,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.checks import check_number, plain_number
+from common.checks import check_number, check_text, plain_number
 from common.errors import Invalid
 
+LONGEST_REF = 100
 NUMBER_SCHEMA = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
 
 
@@ -49,7 +50,10 @@ class VersionRefField(serializers.Field[Any, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> str | int:
         if isinstance(data, bool) or not isinstance(data, str | int):
             raise serializers.ValidationError("must be a version number or an alias.")
-        return data
+        try:
+            return check_text("version", data, max_length=LONGEST_REF) if isinstance(data, str) else data
+        except Invalid as error:
+            raise serializers.ValidationError(error.message) from error
 
     def to_representation(self, value: Any) -> Any:
         return value

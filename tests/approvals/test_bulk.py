@@ -57,6 +57,26 @@ def test_what_is_refused_says_why_and_holds_no_other_back(ann: Person) -> None:
     assert set(ModelVersion.objects.filter(deleted_at=None).values_list("number", flat=True)) == {2, 4}
 
 
+def test_nothing_is_done_where_a_version_is_no_name_at_all(ann: Person) -> None:
+    for wrong in ("a\0b", "\x1b", "x" * 101, True, 1.5, None):
+        answer = bulk(ann, "delete_version", [*versions(1), {"model_name": "iris", "version": wrong}])
+        assert answer.status_code == 400, wrong
+        assert any(name.startswith("items.1") for name in answer.json()["errors"]), answer.json()
+    assert ModelVersion.objects.filter(deleted_at=None).count() == 4
+
+
+def test_a_version_in_the_trash_is_known_by_its_number_alone(ann: Person) -> None:
+    bulk(ann, "delete_version", versions(1, 2))
+    wrong = [{"model_name": "iris", "version": ref} for ref in ("latest", "best", "\u00b2", 10**30)]
+    found = bulk(
+        ann, "restore_version", [*wrong, *versions(1), {"model_name": "iris", "version": "v2"}]
+    ).json()
+    assert [each["error"] and each["error"]["code"] for each in found["results"]] == ["invalid"] * 4 + [
+        None
+    ] * 2
+    assert ModelVersion.objects.filter(deleted_at=None).count() == 4
+
+
 def test_an_item_may_say_for_itself_what_all_say(ann: Person) -> None:
     items = [*versions(1), *versions(2, value="own")]
     assert bulk(ann, "set_version_tag", items, key="team", value="all").json()["failed"] == 0

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from accounts.models import AuditEntry
+from accounts.permissions import system_actor
 from deployments.models import Deployment, DeploymentRevision
+from registry import trash
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
 from tests.factories import Person, make_person, make_project, make_run, make_version
 
@@ -127,6 +132,45 @@ def test_an_alias_is_looked_up_when_its_version_is_locked(ann: Person) -> None:
         moved = AuditEntry.objects.filter(verb="set_alias").order_by("-id")[0]
         tagged = AuditEntry.objects.filter(verb="set_version_tag").order_by("-id")[0]
         assert tagged.object_id == ("m/2" if moved.pk < tagged.pk else "m/1")
+
+
+def test_what_is_being_purged_does_not_come_back_with_its_model(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the moment when its days in the trash are over: it is there with its files, or gone."""
+    make_version(ann, "m")
+    assert ann.api.delete(f"{ann.base}/models/m").status_code == 204
+    purging, go_on, thread = threading.Event(), threading.Event(), threading.local()
+    ends, without_files = trash.trash_ends, trash.manifest_without_files
+    monkeypatch.setattr(trash, "trash_ends", lambda: timezone.now() if hasattr(thread, "purges") else ends())
+
+    def wait() -> Any:
+        purging.set()
+        assert go_on.wait(30)
+        return without_files()
+
+    monkeypatch.setattr(trash, "manifest_without_files", wait)
+
+    def purge() -> None:
+        thread.purges = True
+        trash.purge_models(actor=system_actor())
+        connections.close_all()
+
+    def restore() -> None:
+        trash.restore_model(actor=ann.actor, project=ann.project, name="m")
+        connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        purged = pool.submit(purge)
+        assert purging.wait(30)
+        restored = pool.submit(restore)
+        with suppress(TimeoutError):
+            restored.result(timeout=1)
+        go_on.set()
+        purged.result()
+        restored.result()
+    version = ModelVersion.objects.get()
+    assert version.purged_at is not None and version.deleted_at is not None
 
 
 def test_a_version_is_deployed_or_deleted_never_both(ann: Person) -> None:

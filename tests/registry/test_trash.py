@@ -12,6 +12,7 @@ from accounts.models import AuditEntry
 from accounts.permissions import system_actor
 from approvals.services import transition_stage
 from artifacts.models import Blob
+from registry import trash
 from registry.aliases import set_alias
 from registry.models import AliasMove, ModelVersion, RegisteredModel, VersionMetric
 from registry.protections import protect
@@ -119,6 +120,17 @@ def test_a_model_whose_name_is_taken_comes_back_under_another(ann: Person) -> No
     assert (refused.status_code, refused.json()["code"]) == (409, "model_exists")
     assert post(ann, "models/iris/restore", {"as_name": "iris-old"}).json()["name"] == "iris-old"
     assert {m["name"] for m in get(ann, "models").json()["results"]} == {"iris", "iris-old"}
+
+
+def test_a_name_that_is_taken_at_that_moment_is_refused_too(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_version(ann, "iris")
+    delete(ann, "models/iris")
+    make_version(ann, "iris")
+    monkeypatch.setattr(trash, "lock_model_unless_missing", lambda project, name: None)
+    refused = post(ann, "models/iris/restore")
+    assert (refused.status_code, refused.json()["code"]) == (409, "model_exists")
 
 
 def test_the_trash_shows_what_can_come_back_to_maintainers_only(ann: Person) -> None:
