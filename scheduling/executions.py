@@ -87,8 +87,8 @@ def execute(execution_id: int) -> Again | None:
         return settle(execution, ExecutionState.FAILED, EndReason.NOT_STARTED, sentence_of(error))
 
 
-def row_of(execution_id: int) -> ScheduleExecution:
-    """The execution with all that looking at it and starting it need."""
+def row_of(execution_id: int, *, lock: bool = False) -> ScheduleExecution:
+    """The execution with all that a job on it needs. Under its lock, the second of two workers sees what the first did."""
     rows = ScheduleExecution.objects.select_related(
         "schedule__project",
         "schedule__experiment",
@@ -99,7 +99,10 @@ def row_of(execution_id: int) -> ScheduleExecution:
         "code__created_by",
         "run",
         "again_of",
+        "version__model",
     )
+    if lock:
+        rows = rows.select_for_update(of=("self",))
     return rows.get(pk=execution_id)
 
 
@@ -336,9 +339,7 @@ def tell_of_failure(execution: ScheduleExecution, what: str, why: str) -> None:
 
 def give_up(execution_id: int, error: str) -> None:
     """Ends an execution that no worker could look after."""
-    execution = ScheduleExecution.objects.select_related(
-        "schedule__project", "schedule__created_by", "schedule__acts_as", "run", "code"
-    ).get(pk=execution_id)
+    execution = row_of(execution_id)
     if execution.state not in OPEN_STATES:
         return
     with suppress(EngineAway, EngineError):

@@ -18,7 +18,7 @@ from registry.choices import MetricKind, Protected, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
 from registry.protections import require_move
 from registry.services import create_version
-from scheduling.executions import actor_of, answerable_for, authors_of, printable, tell_of_failure
+from scheduling.executions import actor_of, answerable_for, authors_of, printable, row_of, tell_of_failure
 from scheduling.models import Schedule, ScheduleExecution
 
 LOOK_AGAIN = 1.0
@@ -32,7 +32,7 @@ def register_result(execution_id: int) -> Again | None:
     if version is None:
         return None
     with transaction.atomic():
-        execution = _locked(execution_id)
+        execution = row_of(execution_id, lock=True)
         if not execution.schedule.promote_stage or _is_decided(execution, version):
             return None
         if version.status == VersionStatus.PENDING:
@@ -46,7 +46,7 @@ def give_up(execution_id: int, error: str) -> None:
     """Says what no worker could do, and tells whose schedule it is."""
     why = f"{GAVE_UP}: {printable(error)[:LONGEST_ERROR]}"
     with transaction.atomic():
-        execution = _locked(execution_id)
+        execution = row_of(execution_id, lock=True)
         version = execution.version
         if version is None:
             execution.outcome, lacking = f"No version was registered: {why}", "was not registered"
@@ -57,20 +57,6 @@ def give_up(execution_id: int, error: str) -> None:
             return
         execution.save(update_fields=["outcome"])
         tell_of_failure(execution, f"What {execution.schedule.name} trained {lacking}", why)
-
-
-def _locked(execution_id: int) -> ScheduleExecution:
-    """Of two workers at once the second sees what the first has done."""
-    rows = ScheduleExecution.objects.select_related(
-        "schedule__project",
-        "schedule__created_by",
-        "schedule__acts_as",
-        "run",
-        "code__created_by",
-        "version__model",
-        "created_by",
-    )
-    return rows.select_for_update(of=("self",)).get(pk=execution_id)
 
 
 def _registration(version: ModelVersion) -> str:
@@ -86,12 +72,12 @@ def _is_decided(execution: ScheduleExecution, version: ModelVersion) -> bool:
 def _registered(execution_id: int) -> ModelVersion | None:
     """The version of this execution, made now where there is none; None where it cannot be made."""
     with transaction.atomic():
-        execution = _locked(execution_id)
-        if execution.version is not None:
-            return execution.version
+        execution = row_of(execution_id, lock=True)
         schedule, run = execution.schedule, execution.run
         assert run is not None, "an execution that succeeded has a run"
-        note_authors(run, authors_of(execution))
+        note_authors(run, authors_of(execution))  # the schedule may have been changed since it began
+        if execution.version is not None:
+            return execution.version
         try:
             with transaction.atomic():
                 version = create_version(
@@ -137,9 +123,7 @@ def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
 
 
 def _require_all(execution: ScheduleExecution, version: ModelVersion) -> None:
-    """Denied where the stages are protected against one of those whose work asks for the move; none reviews it."""
-    assert version.source_run is not None
-    note_authors(version.source_run, authors_of(execution))  # the schedule may have been changed since
+    """Denied where the stages are protected against one of those whose work asks for the move."""
     target = Stage(execution.schedule.promote_stage)
     stages = [version.stage, target, *([Stage.ARCHIVED] if target == Stage.PRODUCTION else [])]
     mine = actor_of(execution)
