@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGES = (
+    "start.md",
     "registry.md",
     "portal.md",
     "files.md",
