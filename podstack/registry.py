@@ -296,7 +296,7 @@ class RegistryCalls(Calls):
 def _warn_unless_ready(version: ModelVersion, timeout: float) -> None:
     label = f"{version.model_name} version {version.version}"
     if version.status == "Quarantined":
-        text = f"{label} is quarantined: {version.status_reason}"
+        text = f"{label} is quarantined: {version.status_reason} Maintainers may release it: release_model_version."
     elif version.status == "Pending":
         text = f"{label} is still being looked at after {timeout:g} s; see get_model_version for its status."
     else:
