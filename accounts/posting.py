@@ -31,6 +31,9 @@ from common.version import VERSION
 SECONDS = 5.0  # for an attempt as a whole
 KEPT = 2000  # characters of an answer
 MOST_READ = 64 << 10
+# A network that translates hands these on to the IPv4 address in their last 32 bits (RFC 6052), or as it likes (RFC 8215).
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+TRANSLATED_HERE = ipaddress.ip_network("64:ff9b:1::/48")
 KEPT_AS_IS = "!#$%&'()*+,/:;=?@[]~"  # of an address that may be quoted already
 
 
@@ -168,7 +171,11 @@ def _checked_address(host: str, port: int) -> str:
 def is_public(address: str) -> bool:
     """Whether anybody on the internet may have it: neither private, nor loopback, nor of this link, nor reserved."""
     found = ipaddress.ip_address(address.partition("%")[0])
+    if found in TRANSLATED_HERE:
+        return False
     inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
+    if found in TRANSLATED:
+        inner = ipaddress.ip_address(int(found) & 0xFFFFFFFF)
     return inner.is_global and not (inner.is_multicast or inner.is_reserved)
 
 

@@ -108,6 +108,8 @@ def ping_webhook(*, actor: Actor, project: Project, webhook_id: str) -> WebhookD
             webhook=hook, message_id=f"msg_{secrets.token_hex(16)}", event="ping", payload=said
         )
         enqueue("accounts.deliver_webhook", delivery_id=delivery.pk)
+        about = {"message": delivery.message_id}
+        record(actor, "ping_webhook", "webhook", hook.public_id, project=project, after=about)
     return delivery
 
 

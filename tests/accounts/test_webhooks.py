@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from accounts import webhooks
 from accounts.choices import Role
-from accounts.models import Notification, Webhook, WebhookDelivery
+from accounts.models import AuditEntry, Notification, Webhook, WebhookDelivery
 from accounts.posting import Outcome, is_public, post, signed
 from approvals.services import transition_stage
 from common import jobs
@@ -338,6 +338,11 @@ def test_the_name_is_resolved_once_and_all_its_addresses_are_checked(
         ("fd00::1", False),
         ("::ffff:10.0.0.1", False),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::5db8:d822", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
@@ -405,13 +410,14 @@ def test_the_pages_make_show_ping_switch_redeliver_and_remove(ann: Person, recei
     assert "<b>ci</b>" not in page("webhooks/")
     where = f"/projects/alpha/webhooks/{hook.public_id}/"
     assert client.post(f"{where}ping/").status_code == 302
+    assert AuditEntry.objects.filter(verb="ping_webhook", door="portal").count() == 1
     run_jobs()
     shown = page(f"webhooks/{hook.public_id}/")
     assert "Delivered" in shown
     assert "webhook-signature" in shown
     at = WebhookDelivery.objects.get().message_id
     assert client.post(f"{where}redeliver/{at}/").status_code == 302
-    assert client.post(f"{where}switch/").status_code == 302
+    assert client.post(f"{where}off/").status_code == 302
     assert "Switch on" in page(f"webhooks/{hook.public_id}/")
     assert client.post(f"{where}edit/", {**words, "url": receiver.url, "events": ""}).status_code == 302
     assert client.post(f"{where}delete/", {"confirm": "another"}).status_code == 422
