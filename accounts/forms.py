@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils.html import format_html
 
 from accounts.choices import HookFormat, Role, Scope
 from accounts.models import Project
@@ -93,33 +92,6 @@ class ProjectForm(forms.Form):
     description = forms.CharField(
         label="Description", required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 4})
     )
-
-
-class SureForm(forms.Form):
-    """Nothing to fill in: the button is the answer."""
-
-
-class ConfirmForm(forms.Form):
-    """The name of what is destroyed, typed; one blank counts for several, as a browser shows them.
-
-    `otherwise` says what became of it when something else was typed.
-    """
-
-    confirm = forms.CharField(
-        max_length=1000, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
-    )
-
-    def __init__(self, *args: Any, wanted: str, otherwise: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.wanted, self.otherwise = " ".join(wanted.split()), otherwise
-        field = self.fields["confirm"]
-        field.label = format_html('Type <strong class="wrap">{}</strong> to confirm', self.wanted)
-        field.widget.attrs["data-confirm"] = self.wanted
-
-    def clean_confirm(self) -> str:
-        if " ".join(self.cleaned_data["confirm"].split()) != self.wanted:
-            raise forms.ValidationError(f"Type {self.wanted} to confirm; {self.otherwise}.")
-        return self.wanted
 
 
 class UserNames(forms.CharField):

@@ -14,16 +14,16 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
 from django.db import DataError, connection
 from django.db.models import QuerySet
-from django.forms import BaseForm, Form
+from django.forms import BaseForm, CharField, Form, TextInput, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.functional import SimpleLazyObject
+from django.utils.html import format_html
 from django.views import View
 
 from accounts.audit import record_refusal
 from accounts.choices import Door, Right
 from accounts.context_processors import LAST_PROJECT
-from accounts.forms import ConfirmForm, SureForm
 from accounts.models import Project, User
 from accounts.permissions import Actor, find_project, may, require
 from accounts.sections import sections_of
@@ -272,6 +272,33 @@ class FormPage(PersonForm, ProjectPage):
     """The same in a project."""
 
     right = Right.WRITE
+
+
+class SureForm(Form):
+    """Nothing to fill in: the button is the answer."""
+
+
+class ConfirmForm(Form):
+    """The name of what is destroyed, typed; one blank counts for several, as a browser shows them.
+
+    `otherwise` says what became of it when something else was typed.
+    """
+
+    confirm = CharField(
+        max_length=1000, widget=TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    )
+
+    def __init__(self, *args: Any, wanted: str, otherwise: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wanted, self.otherwise = " ".join(wanted.split()), otherwise
+        field = self.fields["confirm"]
+        field.label = format_html('Type <strong class="wrap">{}</strong> to confirm', self.wanted)
+        field.widget.attrs["data-confirm"] = self.wanted
+
+    def clean_confirm(self) -> str:
+        if " ".join(self.cleaned_data["confirm"].split()) != self.wanted:
+            raise ValidationError(f"Type {self.wanted} to confirm; {self.otherwise}.")
+        return self.wanted
 
 
 class SurePage(FormPage):

@@ -16,9 +16,9 @@ from accounts import groups, services, trail
 from accounts.api.views import trail_file
 from accounts.choices import Door, Right
 from accounts.filters import AuditFilter
-from accounts.forms import ROLES, MemberForm, ProjectForm, RoleForm, SureForm
+from accounts.forms import ROLES, MemberForm, ProjectForm, RoleForm
 from accounts.models import AuditEntry, Membership
-from accounts.portal import FormPage, ProjectPage
+from accounts.portal import FormPage, ProjectPage, SureForm
 from common.checks import check_whole
 from common.errors import Invalid, Missing
 from common.heads import Sorting

@@ -16,9 +16,9 @@ from django.urls import reverse
 
 from accounts import services
 from accounts.choices import Scope
-from accounts.forms import ProfileForm, SureForm, TokenForm
+from accounts.forms import ProfileForm, TokenForm
 from accounts.models import ApiToken, Project
-from accounts.portal import PersonForm, PersonPage, add_refusal
+from accounts.portal import PersonForm, PersonPage, SureForm, add_refusal
 from common.errors import DomainError, Missing
 from common.heads import Sorting
 
