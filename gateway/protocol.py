@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,13 +14,18 @@ STUCK_SECONDS = (
     90.0  # a caller that takes nothing of its answer for so long; longer than a piece is waited for
 )
 LAST_SECONDS = 10.0  # for what is left of an answer when its connection closes
+_UPGRADE = re.compile(rb"\r\n(?=upgrade[ \t]*:)", re.IGNORECASE)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """A request's head is small and comes soon, and so does what is left of a body that was answered already; a caller
     takes its answer. Or the connection is closed.
+
+    Nobody is given another protocol. Java's client offers one with each first request, and httptools would take the body
+    that follows for the next request: so it is not shown the offer, or refuses what it saw.
     """
 
+    _awaits_head = True
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
@@ -34,6 +40,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._awaits_head and _UPGRADE.search(data, 0, HEADER_BYTES):
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"\r\nX-Not-", head) + end + rest
         super().data_received(data)
         # uvicorn's own time for an idle connection ends with the first byte, whatever that is.
         if self.cycle is None or self.cycle.response_complete:
@@ -71,7 +80,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_time()
+        self._awaits_head = False
+        if self.parser.should_upgrade():
+            raise ValueError("no other protocol is spoken here")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._awaits_head = True
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,11 +24,16 @@ UNAUTHORIZED = b"HTTP/1.1 401"
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers before it has read anything: 401, or at /large many bytes."""
-    large = scope["path"] == "/large"
-    body = LARGE if large else b"no"
+    """Answers before it has read anything: 401, or at /large many bytes; at /echo what it was sent."""
+    body = LARGE if scope["path"] == "/large" else b"no"
+    if scope["path"] == "/echo":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message.get("more_body", False)
     headers = [(b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200 if large else 401, "headers": headers})
+    status = 401 if body == b"no" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -115,6 +121,35 @@ def test_who_takes_nothing_of_an_answer_loses_it(port: int) -> None:
         except ConnectionError:
             pass
         assert got < len(LARGE)
+
+
+# As the HTTP client of Java's library sends its first request.
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"UPGRADE", b"upgrade"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 4\r\n\r\nabcd", b"Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"]
+)
+def test_who_offers_another_protocol_is_answered_in_this_one(port: int, name: bytes, body: bytes) -> None:
+    first = b"POST /echo HTTP/1.1\r\nHost: x\r\n" + OFFER.replace(b"\nUpgrade", b"\n" + name) + body
+    second = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nefgh"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
+        for sent, echoed in ((first, b"abcd"), (second, b"efgh")):
+            link.sendall(sent)
+            assert link.recv(1 << 16).endswith(b"\r\n\r\n" + echoed)
+
+
+def test_an_offer_that_comes_in_pieces_is_refused_and_no_body_is_taken_for_a_request(port: int) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Content-Length: 27\r\n\r\n"
+    cut = head.index(b"grade: h2c")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
+        for piece in (head[:cut], head[cut:], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+            with suppress(ConnectionError):
+                link.sendall(piece)
+            time.sleep(0.3)
+        answer = link.recv(1 << 16)
+        assert answer.startswith(b"HTTP/1.1 400") and answer.count(b"HTTP/1.1 ") == 1
 
 
 class NoDatabase:
