@@ -19,6 +19,7 @@ from serving.problems import CannotLoad
 
 FETCH_SECONDS = 60
 PIECE = 1 << 20
+KEY = "X-Serving-Key"
 KEEP_SECONDS = 7 * 24 * 3600
 
 
@@ -96,5 +97,15 @@ def _fetch(file: Mapping[str, str], url: str, key: str, folder: Path) -> None:
 
 
 def _open(url: str, key: str) -> Any:
-    request = urllib.request.Request(url, headers={"X-Serving-Key": key})  # noqa: S310
-    return urllib.request.urlopen(request, timeout=FETCH_SECONDS)  # noqa: S310
+    request = urllib.request.Request(url, headers={KEY: key})  # noqa: S310
+    return urllib.request.build_opener(_Elsewhere).open(request, timeout=FETCH_SECONDS)
+
+
+class _Elsewhere(urllib.request.HTTPRedirectHandler):
+    """Whoever else the platform has send the bytes, a bucket for example, does not learn the key."""
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> Any:
+        further = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if further is not None and further.host != req.host:
+            further.remove_header(KEY.capitalize())
+        return further

@@ -22,16 +22,25 @@ HOLDS = "import sys; from pathlib import Path; from serving.fetched import files
 
 
 class Platform:
-    """Answers the files of one model to who has the key, and counts what it was asked for."""
+    """Answers the files of one model to who has the key, and counts what it was asked for; a bucket asks for no key."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_bucket: bool = False) -> None:
+        self.is_bucket = is_bucket
         self.files, self.asked = {"model/predictor.py": b"pass", "w.bin": b"123"}, list[str]()
+        self.keys, self.bytes_are_at = list[str | None](), ""
         platform = self
 
         class Door(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 platform.asked.append(self.path)
-                known = self.headers["X-Serving-Key"] == "the-key"
+                platform.keys.append(self.headers["X-Serving-Key"])
+                if platform.bytes_are_at and self.path != "/files":
+                    self.send_response(302)
+                    self.send_header("Location", platform.bytes_are_at + self.path)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                known = self.headers["X-Serving-Key"] == "the-key" or platform.is_bucket
                 content = platform.answer(self.path) if known else b""
                 self.send_response(200 if known else 401)
                 self.send_header("Content-Length", str(len(content)))
@@ -82,6 +91,18 @@ def test_what_cannot_be_had_or_would_lie_elsewhere_is_a_sentence(platform: Platf
     assert (
         not (tmp_path / "models" / "outside.txt").exists() and not (tmp_path / "models" / "digest").exists()
     )
+
+
+def test_who_sends_the_bytes_for_the_platform_does_not_learn_the_key(
+    platform: Platform, tmp_path: Path
+) -> None:
+    bucket = Platform(is_bucket=True)
+    platform.bytes_are_at = bucket.url.removesuffix("/files")
+    folder = files_of(tmp_path / "models", "digest", platform.url, "the-key")
+    assert (folder / "w.bin").read_bytes() == b"123"
+    assert set(platform.keys) == {"the-key"} and bucket.keys == [None, None]
+    bucket.server.shutdown()
+    bucket.server.server_close()
 
 
 def test_what_nobody_has_used_for_a_week_is_removed(platform: Platform, tmp_path: Path) -> None:
