@@ -76,6 +76,8 @@ def plain_number(value: float) -> float | str:
 
 def number(key: object, value: Any) -> float:
     """The metric's value as a float, numpy scalars, arrays and tensors of one element too; else ValidationError."""
+    if type(value) is float:
+        return value
     single = value if isinstance(value, float | int) else _only_element(key, value)
     if isinstance(single, str | bytes) or single is None:
         raise ValidationError(f"The metric {key} is {single!r}; it must be a number.")
@@ -93,6 +95,8 @@ def number(key: object, value: Any) -> float:
 
 def step_number(step: Any) -> int:
     """A step as a whole number, numpy's too; ValidationError for any other, a fraction for example."""
+    if type(step) is int and -LARGEST_STEP <= step <= LARGEST_STEP:
+        return step  # this is asked in each step of a training
     try:
         chosen = int(step)
         whole = not isinstance(step, str) and chosen == step

@@ -72,9 +72,10 @@ def test_nothing_is_lost_while_the_server_is_away(client: MLOpsClient, server: F
         before = time.monotonic()
         for step in range(1, 25_001):
             run.log_metric("loss", step, step=step)
-        assert time.monotonic() - before < 1.5
+        took = time.monotonic() - before
         time.sleep(0.6)
         server.start()
+    assert took < 1.5
     assert server.points["loss"] == [(step, float(step)) for step in range(25_001)]
     assert run.status == "Completed"
 
