@@ -17,10 +17,17 @@ TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """A value as it may stand in a sentence: quoted, printable, cut."""
-    text = json.dumps(value, ensure_ascii=True, default=str) if not isinstance(value, str) else repr(value)
-    text = text.encode("ascii", "backslashreplace").decode()
+    """A value as it may stand in a sentence: quoted, printable, cut.
+
+    Letters stay as they are, but for those that would turn the sentence around; digits that only look like ours do not.
+    """
+    text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else repr(value)
+    text = "".join(each if _is_plain(each) else each.encode("ascii", "backslashreplace").decode() for each in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_plain(char: str) -> bool:
+    return char.isascii() or (char.isprintable() and unicodedata.bidirectional(char) in ("L", "NSM", "ON", "ET"))
 
 
 def level(name: str) -> str:

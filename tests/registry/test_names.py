@@ -155,3 +155,14 @@ def test_paths_that_differ_in_case_or_form_stay_two_files(ann: Person) -> None:
 def test_the_address_in_an_answer_is_the_page_of_the_model(ann: Person, name: str) -> None:
     made = ann.api.post(f"{ann.base}/models", {"name": name}, format="json").json()
     assert made["url"] == absolute("registry:model", ann.project.slug, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("Übung", "'Übung'"), ("模型", "'模型'"), ("שלום", r"'\u05e9\u05dc\u05d5\u05dd'"), ("３", r"'\uff13'")],
+)
+def test_a_sentence_says_a_name_as_it_is_written_and_nothing_turns_it_around(
+    ann: Person, name: str, told: str
+) -> None:
+    found = ann.api.get(f"{ann.base}/models/{quote(name)}").json()
+    assert found["detail"].startswith(f"There is no model {told} in alpha.")
