@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import django_filters
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Combinable
+from django.forms import Form
 from rest_framework.request import Request
 
 from common.checks import shorten
@@ -39,11 +40,20 @@ def filtered(
         request.query_params, queryset=rows, request=request
     )
     if not found.is_valid():
-        fields: dict[str, list[str]] = {k: [str(e) for e in v] for k, v in found.errors.items()}
-        name, sentences = next(iter(fields.items()))
-        raise Invalid(f"{name}: {sentences[0]}", fields=fields)
+        fields = {name: _told(found.form, name) for name in found.form.errors}
+        raise Invalid(next(iter(fields.values()))[0], fields=fields)
     result: QuerySet[Any] = found.qs
     return result
+
+
+def _told(form: Form, name: str) -> list[str]:
+    """What is wrong with one filter; where few values would be right, with these."""
+    errors = form.errors.as_data()[name]
+    choices = getattr(form.fields[name], "choices", ())
+    if not any(error.code == "invalid_choice" for error in errors):
+        return [sentence if name in sentence else f"{name}: {sentence}" for sentence in form.errors[name]]
+    known = ", ".join(str(value) for value, _ in choices if value != "")
+    return [f"{name} is {shorten(form.data.get(name, ''))}; it must be one of {known}."]
 
 
 @lru_cache(maxsize=256)

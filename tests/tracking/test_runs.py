@@ -365,6 +365,12 @@ def test_a_wrong_filter_is_refused_by_name(ann: Person, query: str) -> None:
     assert query.partition("=")[0] in answer.json()["errors"]
 
 
+def test_a_wrong_choice_is_told_with_those_that_there_are(ann: Person) -> None:
+    found = ann.api.get(f"{ann.base}/runs?status=FINISHED").json()
+    known = "Running, Completed, Failed, Killed"
+    assert found["detail"] == f"status is 'FINISHED'; it must be one of {known}."
+
+
 def test_pages_of_runs_that_share_a_name_show_each_once(ann: Person) -> None:
     for _ in range(25):
         make_run(ann)
