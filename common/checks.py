@@ -22,12 +22,16 @@ def shorten(value: object, limit: int = 80) -> str:
     Letters stay as they are, but for those that would turn the sentence around; digits that only look like ours do not.
     """
     text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else repr(value)
-    text = "".join(each if _is_plain(each) else each.encode("ascii", "backslashreplace").decode() for each in text)
+    text = "".join(
+        each if _is_plain(each) else each.encode("ascii", "backslashreplace").decode() for each in text
+    )
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _is_plain(char: str) -> bool:
-    return char.isascii() or (char.isprintable() and unicodedata.bidirectional(char) in ("L", "NSM", "ON", "ET"))
+    return char.isascii() or (
+        char.isprintable() and unicodedata.bidirectional(char) in ("L", "NSM", "ON", "ET")
+    )
 
 
 def level(name: str) -> str:
