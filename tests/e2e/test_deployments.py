@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Platform
@@ -54,7 +55,9 @@ def test_an_endpoint_is_deployed_tried_switched_rolled_back_and_taken_down(
 
     page.get_by_role("link", name="Rollback to revision 1", exact=True).click()
     asked = page.get_by_role("dialog", name="Roll garden-api back to revision 1, v1?")
-    no_barrier(page)
+    expect(asked.get_by_role("link", name="Cancel")).to_be_focused()
+    found = Axe().run(page).response["violations"]
+    assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
     asked.get_by_role("button", name="Rollback").click()
     expect(page.get_by_text("serves flowers v1")).to_be_visible(timeout=PATIENCE)
 
