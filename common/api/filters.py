@@ -51,7 +51,10 @@ def _told(form: Form, name: str) -> list[str]:
     errors = form.errors.as_data()[name]
     choices = getattr(form.fields[name], "choices", ())
     if not any(error.code == "invalid_choice" for error in errors):
-        return [sentence if name in sentence else f"{name}: {sentence}" for sentence in form.errors[name]]
+        return [
+            sentence if name in sentence else f"{name}: {sentence}"
+            for sentence in map(str, form.errors[name])
+        ]
     known = ", ".join(str(value) for value, _ in choices if value != "")
     return [f"{name} is {shorten(form.data.get(name, ''))}; it must be one of {known}."]
 
