@@ -518,9 +518,12 @@ class DownloadVersion(OfVersion, ProjectPage):
     def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
         rows = ManifestFile.objects.filter(manifest=self.version.manifest_id).select_related("blob")
         asked = [path.replace("\0", "") for path in request.GET.getlist("path")]
-        named, folders = [p for p in asked if not p.endswith("/")], [p for p in asked if p.endswith("/")]
+        named = [path for path in asked if not path.endswith("/")]
+        folders = list(dict.fromkeys(path for path in asked if path.endswith("/")))
+        if len(folders) > MOST_FOLDERS:
+            raise Invalid.field("path", f"path names {len(folders)} folders; name at most {MOST_FOLDERS}.")
         wanted = Q(path__in=named)
-        for folder in folders[:MOST_FOLDERS]:
+        for folder in folders:
             wanted |= Q(path__startswith=folder)
         files = list((rows.filter(wanted) if asked else rows).order_by("path"))
         found = {file.path for file in files}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Q
 
+from common.filters import MomentFilter
 from scheduling.choices import ExecutionState, Trigger
 from scheduling.models import Schedule, ScheduleExecution
 
@@ -49,8 +50,8 @@ class ExecutionFilter(django_filters.FilterSet):
 
     state = django_filters.ChoiceFilter(choices=ExecutionState.choices)
     trigger = django_filters.ChoiceFilter(choices=Trigger.choices)
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = ScheduleExecution

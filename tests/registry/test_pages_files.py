@@ -111,6 +111,9 @@ def test_chosen_files_come_as_one_zip_and_unknown_ones_are_refused(ann: Person) 
     found = unzipped(get(ann, "download/", path=["config.json", "sub dir/\u00e4.txt"]))
     assert set(found) == {"config.json", "sub dir/\u00e4.txt"}
     assert get(ann, "download/", path=["config.json", "../secret"]).status_code == 404
+    many = get(ann, "download/", path=[f"folder-{number}/" for number in range(101)])
+    assert many.status_code == 400
+    assert "path names 101 folders; name at most 100." in many.content.decode()
 
 
 def test_a_large_zip_takes_no_memory(ann: Person) -> None:
