@@ -244,10 +244,12 @@ def check_stage(stage: object, field: str = "stage") -> Stage:
 
 
 def _mark_sole(project: Project, wanted: bool) -> None:
-    standing = ModelVersion.objects.filter(model__project=project, stage=Stage.PRODUCTION, deleted_at=None)
+    """Those in the trash too: they come back by the rule that holds then."""
+    versions = ModelVersion.objects.filter(model__project=project, stage=Stage.PRODUCTION)
     if not wanted:
-        standing.update(is_sole=False)
+        versions.update(is_sole=False)
         return
+    standing = versions.filter(deleted_at=None)
     crowded = standing.values("model__name").annotate(n=Count("pk")).filter(n__gt=1).order_by("model__name")
     names = [f"{each['model__name']}: {each['n']} versions" for each in crowded[:100]]
     if names:
@@ -259,7 +261,7 @@ def _mark_sole(project: Project, wanted: bool) -> None:
         )
     try:
         with transaction.atomic():
-            standing.update(is_sole=True)
+            versions.update(is_sole=True)
     except IntegrityError as error:
         raise Conflict("A version moved to Production this moment.", "Try again.") from error
 

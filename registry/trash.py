@@ -144,7 +144,11 @@ def restore_model(
             raise _name_taken(project, wanted) from error
         for version in versions:
             version.model = model
-        _bring_back(actor, model, versions)
+        try:
+            with transaction.atomic():
+                _bring_back(actor, model, versions)
+        except IntegrityError as error:
+            raise _crowded(project, name, versions) from error
         after = {"name": wanted, "versions": [version.number for version in versions]}
         record(actor, "restore_model", "model", name, project=project, after=after)
     return model
@@ -417,6 +421,15 @@ def _name_taken(project: Project, name: str) -> Conflict:
         f"A model named {shorten(name)} exists already in {project.slug}.",
         "Restore it under another name.",
         code="model_exists",
+    )
+
+
+def _crowded(project: Project, name: str, versions: Sequence[ModelVersion]) -> Conflict:
+    numbers = ", ".join(str(each.number) for each in versions if each.stage == Stage.PRODUCTION)
+    return Conflict(
+        f"Versions {numbers} of {shorten(name)} were in Production, where {project.slug} wants one at most.",
+        "Allow more in the project's promotion rules, restore the model, and archive all but one.",
+        code="crowded_production",
     )
 
 

@@ -97,6 +97,26 @@ def test_a_deleted_model_comes_back_with_the_versions_that_went_with_it(ann: Per
     assert post(ann, "models/iris/versions/1/restore").status_code == 200
 
 
+def test_a_model_comes_back_with_one_version_in_production_at_most_where_the_project_wants_that(
+    ann: Person,
+) -> None:
+    for number in (1, 2):
+        make_version(ann, "iris")
+        move(ann, number, "Production")
+    rules = f"{ann.base}/promotion-rules"
+    assert ann.api.delete(f"{ann.base}/models/iris?confirm=iris").status_code == 204
+    assert ann.api.patch(rules, {"one_production": True}, format="json").status_code == 200
+    refused = post(ann, "models/iris/restore")
+    assert (refused.status_code, refused.json()["code"]) == (409, "crowded_production")
+    told = "Versions 1, 2 of 'iris' were in Production, where alpha wants one at most."
+    assert refused.json()["detail"].startswith(told)
+    assert not RegisteredModel.objects.alive().exists()
+    assert ann.api.patch(rules, {"one_production": False}, format="json").status_code == 200
+    assert post(ann, "models/iris/restore").json()["version_count"] == 2
+    move(ann, 1, "Archived")
+    assert ann.api.patch(rules, {"one_production": True}, format="json").status_code == 200
+
+
 def test_numbers_go_on_after_delete_register_delete_and_restore(ann: Person) -> None:
     for _ in range(2):
         make_version(ann, "iris")
