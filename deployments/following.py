@@ -8,6 +8,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from accounts.permissions import system_actor
 from approvals.policies import policy_for
 from common.errors import Conflict
+from common.sweeps import for_each
 from deployments.choices import Wanted
 from deployments.models import Deployment
 from deployments.revisions import lock_deployment, tell
@@ -26,10 +27,11 @@ def follow_aliases() -> int:
         .annotate(named=Subquery(alias.values("version")[:1]))
         .filter(Q(named=None) | ~Q(named=F("wanted_revision__version")))
     )
-    return sum(_follow(pk, named) for pk, named in rows.values_list("pk", "named"))
+    return for_each(rows.values_list("pk", "named"), _follow)
 
 
-def _follow(deployment_id: int, version_id: int | None) -> bool:
+def _follow(moved: tuple[int, int | None]) -> bool:
+    deployment_id, version_id = moved
     plan = Deployment.objects.with_details().get(pk=deployment_id)
     lack = lack_known_now(plan.engine, wanted_revision(plan).gpu_type)
     with transaction.atomic():

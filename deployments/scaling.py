@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
+from common.sweeps import for_each
 from deployments import revisions
 from deployments.choices import SLOT_SECONDS, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
@@ -27,14 +29,13 @@ def scale_endpoints(now: datetime | None = None) -> int:
     """Every few seconds: what each running endpoint's load asks for; returns how many were changed."""
     now = now or timezone.now()
     plans = Deployment.objects.with_details().filter(wanted=Wanted.RUNNING).exclude(serving_revision=None)
-    count = 0
-    for plan in plans:
-        for revision in {
-            each.pk: each for each in (plan.serving_revision, plan.wanted_revision) if each
-        }.values():
-            if revision.state == RevisionState.ACTIVE:
-                count += _scale(plan, revision, now)
-    return count
+    return for_each(plans, partial(_scale_revisions, now=now))
+
+
+def _scale_revisions(plan: Deployment, now: datetime) -> int:
+    revisions_of = {each.pk: each for each in (plan.serving_revision, plan.wanted_revision) if each}
+    active = [each for each in revisions_of.values() if each.state == RevisionState.ACTIVE]
+    return sum(_scale(plan, revision, now) for revision in active)
 
 
 def _scale(plan: Deployment, revision: DeploymentRevision, now: datetime) -> bool:

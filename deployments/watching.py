@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from common.sweeps import for_each
 from deployments import revisions
 from deployments.choices import RevisionState, Wanted
 from deployments.models import Deployment, EndpointTraffic
@@ -28,12 +29,12 @@ def watch_errors(now: datetime | None = None) -> int:
     plans = Deployment.objects.with_details().filter(
         wanted=Wanted.RUNNING, serving_revision__state=RevisionState.ACTIVE
     )
-    count = 0
-    for plan in plans:
+
+    def judge(plan: Deployment) -> int:
         failing = _judged(plan, *counted.get(plan.serving_revision_id, (0, 0)))
-        if bool(failing) != bool(plan.failing):
-            count += _note(plan, failing)
-    return count
+        return bool(failing) != bool(plan.failing) and _note(plan, failing)
+
+    return for_each(plans, judge)
 
 
 def _judged(plan: Deployment, requests: int, errors: int) -> str:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from approvals.policies import set_approval_policy
+from deployments import wanting
+from deployments.engines.local import LocalEngine
 from deployments.following import follow_aliases
+from deployments.models import DeploymentRevision
 from registry.aliases import delete_alias, set_alias
 from registry.choices import VersionStatus
 from registry.models import ModelVersion
@@ -47,6 +50,28 @@ def test_an_endpoint_moves_with_its_alias_and_says_who_moved_it(ada: Person, fol
     assert events(ada)[-1] == (
         f"latest-prod moved to version 2 by {bob.user.username}: the endpoint follows (revision 2)."
     )
+
+
+class Broken(LocalEngine):
+    """An engine with a defect."""
+
+    def gpu_types(self) -> tuple[str, ...]:
+        raise RuntimeError("a defect")
+
+
+def test_an_endpoint_whose_engine_has_a_defect_keeps_no_other_from_following(
+    ada: Person, followed: ModelVersion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a-broken", "z-broken"):
+        body = {"model_name": "iris", "version": "latest-prod", "endpoint_name": name, "engine": "ray"}
+        assert ada.api.post(f"{ada.base}/deployments", body, format="json").status_code == 201
+    real = wanting.engine_for
+    monkeypatch.setattr(wanting, "engine_for", lambda name: Broken("", "") if name == "ray" else real(name))
+    DeploymentRevision.objects.update(gpu_type="T4")
+    point(ada, a_quick_version(ada))
+    assert follow_aliases() == 1
+    assert endpoint(ada)["version"] == 2
+    assert caplog.text.count("RuntimeError: a defect") == 2
 
 
 def test_what_is_not_ready_or_not_approved_is_not_followed(ada: Person, followed: ModelVersion) -> None:
