@@ -135,7 +135,7 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
     assert not list(client.list_approvals(status="Pending", model_name=MODEL))
 
     page.get_by_role("link", name="Delete").click()
-    page.get_by_label("Name").fill(MODEL)
+    page.get_by_label(f"Type {MODEL} to confirm").fill(MODEL)
     look_at(page)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("its executions stay readable")).to_be_visible()
