@@ -16,7 +16,7 @@ from tests.factories import Person, make_person, make_project
 from tests.scheduling.factories import drive, make_code, make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
-QUICK = 5.0  # seconds; a schema that keeps a process busy does so for hours
+QUICK = 60.0  # seconds; a schema that keeps a process busy does so for hours
 
 LOOP = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}
 MULTIPLIES = {
