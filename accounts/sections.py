@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from django.db import connection
 from django.urls import reverse
@@ -50,13 +51,15 @@ def add_section(section: Section) -> None:
     _sections[section.url_name] = section
 
 
-def _pages_below(section: Section) -> frozenset[str]:
+@cache
+def _pages_below(url_name: str) -> frozenset[str]:
+    """Known once all apps are loaded, and asked for by every page."""
     return frozenset(
         f"{app}:{page}"
         for each in _sections.values()
         for app in each.apps
         for page, target in each.below.items()
-        if target == section.url_name
+        if target == url_name
     )
 
 
@@ -68,6 +71,6 @@ def sections_of(project: Project, user: User) -> list[Shown]:
         cursor.execute(f"SELECT {figures}", {"project": project.pk, "user": user.pk})
         counts = cursor.fetchone()
     return [
-        Shown(each, reverse(each.url_name, args=[project.slug]), count, _pages_below(each))
+        Shown(each, reverse(each.url_name, args=[project.slug]), count, _pages_below(each.url_name))
         for each, count in zip(sections, counts, strict=True)
     ]
