@@ -11,20 +11,10 @@ from accounts.models import User
 from approvals.reviewers import waiting_for
 from registry.services import create_version
 from tests.approvals.test_requests import act, approve, asked, get, guarded, stage_of
-from tests.factories import Person, make_person, make_project, make_run, make_version, run_jobs
+from tests.factories import Person, make_person, make_run, make_version, run_jobs
 from tracking.models import Run
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> Person:
-    return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-@pytest.fixture
-def max_(ann: Person) -> Person:
-    return make_person(ann.project, Role.MAINTAINER, username="max")
 
 
 def register(person: Person, run: Run) -> None:

@@ -17,16 +17,6 @@ pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>\u202e=1+1"
 
 
-@pytest.fixture
-def ann() -> Person:
-    return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-@pytest.fixture
-def max_(ann: Person) -> Person:
-    return make_person(ann.project, Role.MAINTAINER, username="max")
-
-
 def text(person: Person, path: str, code: int = 200) -> str:
     answer = browser(person).get(f"/projects/alpha/{path}")
     assert answer.status_code == code

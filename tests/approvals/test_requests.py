@@ -38,11 +38,6 @@ def ray(ann: Person) -> Person:
     return make_person(ann.project, Role.VIEWER, username="ray")
 
 
-@pytest.fixture
-def max_(ann: Person) -> Person:
-    return make_person(ann.project, Role.MAINTAINER, username="max")
-
-
 def policy(person: Person, **words: Any):
     return person.api.post(f"{person.base}/approval-policies", words, format="json")
 
