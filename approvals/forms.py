@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
 from approvals.models import OWN_REVIEW
 from approvals.policies import MOST_APPROVALS, MOST_DAYS
@@ -124,7 +125,7 @@ class PolicyForm(forms.Form):
         "admins review.",
     )
     groups = Names(label="Groups", required=False, max_length=5000)
-    own_review = forms.BooleanField(label=f"{OWN_REVIEW[0].upper()}{OWN_REVIEW[1:]}", required=False)
+    own_review = forms.BooleanField(label=capfirst(OWN_REVIEW), required=False)
     bypass = forms.BooleanField(label="A maintainer may bypass it, with a reason", required=False)
     expires_days = forms.IntegerField(
         label="Expires after", min_value=1, max_value=MOST_DAYS, initial=14, help_text="Days."

@@ -139,9 +139,8 @@ def approve(*, actor: Actor, project: Project, request_id: str, comment: str = "
         _refuse_failed(evidence, request.version, request.to_stage)
         is_new = _vote(actor, request, Vote.APPROVE, comment, evidence)
         approvers = _approvers(request, policy, evidence)
-        if (
-            len(approvers) >= policy.approvals_needed
-        ):  # by now: the policy may ask for fewer than when they voted
+        # By now: the policy may ask for fewer than when they voted.
+        if len(approvers) >= policy.approvals_needed:
             _apply(request, actor, approvers, evidence)
         elif not is_new:
             raise Conflict(
