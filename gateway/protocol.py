@@ -10,9 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 32 * 1024
 HEADER_SECONDS = 30.0
-STUCK_SECONDS = (
-    90.0  # a caller that takes nothing of its answer for so long; longer than a piece is waited for
-)
+# Of a caller that takes nothing of its answer; longer than a piece is waited for.
+STUCK_SECONDS = 90.0
 LAST_SECONDS = 10.0  # for what is left of an answer when its connection closes
 _UPGRADE = re.compile(rb"\r\n(?=upgrade[ \t]*:)", re.IGNORECASE)
 
