@@ -409,9 +409,9 @@ class VersionDetail(OfVersion, ProjectPage):
         """
         rows = ModelVersion.objects.prefetch_related("metrics")
         asked = self.against
-        if not asked and self.model.production_number is None:  # type: ignore[attr-defined]
-            return None, ""
         if not asked:
+            if self.model.production_number is None:  # type: ignore[attr-defined]
+                return None, ""
             others = rows.alive().filter(model=self.model, stage=Stage.PRODUCTION)
             return others.exclude(pk=self.version.pk).order_by("-number").first(), ""
         try:
