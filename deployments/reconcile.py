@@ -259,8 +259,8 @@ def _wait(plan: Deployment, revision: DeploymentRevision, reason: str) -> None:
 
 def _apply(plan: Deployment, revision: DeploymentRevision, engine: Engine, *, new: bool = False) -> None:
     """Asks the engine to serve the revision, if it is still wanted. The time of a `new` service begins here."""
-    rows, now = _rows(revision), timezone.now()
-    if not (rows.update(started_at=now, awaited_at=now) if new else rows.exists()):
+    rows = _rows(revision)
+    if not (rows.update(**revisions.begins_now()) if new else rows.exists()):
         return
     spec = _spec(plan, revision)
     try:

@@ -235,13 +235,13 @@ def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None
         address="",
         serving_key="",
         ready_replicas=0,
-        **_begins_now(),
+        **begins_now(),
     )
     _same_object(deployment, revision)
     settle(deployment, f"{why} It is being started again.", revision)
 
 
-def _begins_now() -> dict[str, datetime]:
+def begins_now() -> dict[str, datetime]:
     """From now on it is to become ready, and has all the time for it that a first start has."""
     now = timezone.now()
     return {"started_at": now, "awaited_at": now}
@@ -266,14 +266,14 @@ def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
 def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
     """A request came for a revision that sleeps."""
     said = "A request came: the endpoint wakes up."
-    change_revision(revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, **_begins_now())
+    change_revision(revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, **begins_now())
     _same_object(deployment, revision)
     settle(deployment, said, revision)
 
 
 def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
     """A Pending revision is being started."""
-    change_revision(revision, state=RevisionState.DEPLOYING, reason="", **_begins_now())
+    change_revision(revision, state=RevisionState.DEPLOYING, reason="", **begins_now())
     _same_object(deployment, revision)
     settle(
         deployment,
