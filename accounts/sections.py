@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from django.db import connection
 from django.urls import reverse
 
 from accounts.models import Project, User
+from common import sql
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ def sections_of(project: Project, user: User) -> list[Shown]:
     """All sections with their figures, which one query reads."""
     sections = sorted(_sections.values(), key=lambda each: each.order)
     figures = ", ".join(f"({each.count or 'SELECT 0'})" for each in sections)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {figures}", {"project": project.pk, "user": user.pk})
-        counts = cursor.fetchone()
+    counts = sql.rows(f"SELECT {figures}", {"project": project.pk, "user": user.pk})[0]
     return [
         Shown(each, reverse(each.url_name, args=[project.slug]), count, _pages_below(each.url_name))
         for each, count in zip(sections, counts, strict=True)

@@ -178,6 +178,7 @@ REQUESTS_AT_ONCE = max(1, ENV.web_threads * 3 // 4)  # of one person in each web
 WEBHOOKS_TO_PRIVATE = ENV.webhooks_to_private
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
