@@ -33,29 +33,27 @@ from common.errors import Denied, DomainError, Invalid, Missing, TooMany
 from common.limits import LIMITS
 
 PER_PAGE = 50
-DEEP = 1000  # rows passed over
-Dress = Callable[[QuerySet[Any]], QuerySet[Any]]
+Read = Callable[[list[Any]], list[Any]]
 
 
 class Pages(Paginator):
-    """Pages of rows: counted bare, and dressed with what a row shows only where they are shown.
+    """Pages of rows. With `read` only their keys are found among the rows, and then read with what a page shows.
 
-    Deep pages, and all pages where asked, find their keys first: what is passed over, or looked at by a filter
-    and left out, is then not joined with all that a row shows.
+    What is passed over, or looked at by a filter and left out, is then not joined with all that.
     """
 
-    def __init__(self, rows: QuerySet[Any], per_page: int, dress: Dress, keys_first: bool) -> None:
+    def __init__(self, rows: QuerySet[Any], per_page: int, read: Read | None) -> None:
         super().__init__(rows, per_page)
-        self.dress, self.keys_first = dress, keys_first
+        self.read = read
 
     def page(self, number: Any) -> Page[Any]:
+        if self.read is None:
+            return super().page(number)
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
         rows = cast("QuerySet[Any]", self.object_list)
-        if first < DEEP and not self.keys_first:
-            return Page(self.dress(rows)[first : first + self.per_page], number, self)
         keys = list(rows.values_list("pk", flat=True)[first : first + self.per_page])
-        found = {row.pk: row for row in self.dress(rows.filter(pk__in=keys).order_by())}
+        found = {row.pk: row for row in self.read(keys)}
         return Page([found[key] for key in keys if key in found], number, self)
 
 
@@ -124,14 +122,13 @@ class PersonPage(LoginRequiredMixin, View):
         per_page: int = PER_PAGE,
         *,
         count: int | None = None,
-        dress: Dress = lambda rows: rows,
-        keys_first: bool = False,
+        read: Read | None = None,
     ) -> Page[Any]:
         """One page of rows by `?page=`; a number past the end gives the last page. `count`: where it is known.
 
-        `dress` adds what a row shows and neither filters nor orders.
+        `read` gives the rows of these keys, in any order, with what the page shows of them.
         """
-        pages = Pages(rows, per_page, dress, keys_first)
+        pages = Pages(rows, per_page, read)
         if count is not None:
             pages.count = count
         return pages.get_page(self.request.GET.get("page"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -25,8 +25,10 @@ PIECE = 64 * 1024
 TIME = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
-def rows(statement: str, params: Sequence[Any] = (), *, prepare: bool = True) -> list[Row]:
-    """All rows that `statement` gives; [] where it gives none. Placeholders are %s."""
+def rows(
+    statement: str, params: Sequence[Any] | Mapping[str, Any] = (), *, prepare: bool = True
+) -> list[Row]:
+    """All rows that `statement` gives; [] where it gives none. Placeholders are %s, or %(name)s by a mapping."""
     connection.ensure_connection()
     begun = time.monotonic()
     with connection.wrap_database_errors:
@@ -101,6 +103,22 @@ def instance(model: type[M], values: Row) -> M:
             decoded[index] = None if values[index] is None else json.loads(values[index])
         values = tuple(decoded)
     return model.from_db(connection.alias, _names(model), values)
+
+
+def instances(values: Row, *models: type[Model]) -> list[Any]:
+    """One instance for each model, from the columns of all of them; None where an outer join found no row."""
+    found: list[Any] = []
+    for model in models:
+        own, values = values[: width(model)], values[width(model) :]
+        found.append(None if own[0] is None else instance(model, own))
+    return found
+
+
+def keep(row: Model, name: str, related: Sequence[Model]) -> None:
+    """Makes these what `row.<name>.all()` gives, as `prefetch_related` does."""
+    found = getattr(row, name).all()
+    found._result_cache, found._prefetch_done = list(related), True
+    row.__dict__.setdefault("_prefetched_objects_cache", {})[name] = found
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
@@ -30,18 +31,6 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def alive(self) -> Self:
         return self.filter(deleted_at=None)
 
-    def with_summary(self) -> Self:
-        """What a row of the list shows: adds `production_number`, `latest_number` and `latest_stage`."""
-        versions = ModelVersion.objects.filter(
-            model=models.OuterRef("pk"), stage=Stage.PRODUCTION, deleted_at=None
-        )
-        production = versions.order_by("-number").values("number")[:1]
-        return self.annotate(
-            production_number=models.Subquery(production),
-            latest_number=models.F("latest_version__number"),
-            latest_stage=models.F("latest_version__stage"),
-        )
-
 
 class RegisteredModel(models.Model):
     """A named line of versions, both counted under this row's lock.
@@ -67,6 +56,12 @@ class RegisteredModel(models.Model):
         User, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
     )
     purged_at = models.DateTimeField(null=True, editable=False)
+
+    # What pages show beside: set where `registry.shown` read the model.
+    latest_number: int | None = None
+    latest_stage: str | None = None
+    production_number: int | None = None
+    live_endpoints: Sequence[str] = ()
 
     objects = RegisteredModelQuerySet.as_manager()
 
@@ -130,22 +125,17 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         return self.filter(deleted_at=None, model__deleted_at=None)
 
     def with_metrics(self) -> Self:
-        """What a row of a list shows."""
-        return self.select_related("created_by", "source_run").prefetch_related("metrics")
+        """What a row of a model's list shows."""
+        own = ("model_id", "number", "stage", "status", "format", "created_at")
+        rows = self.select_related("created_by", "source_run")
+        shown = rows.only(*own, "created_by__username", "source_run__public_id")
+        return shown.prefetch_related("metrics")
 
     def with_details(self) -> Self:
         """Everything that one version's answer shows, in a fixed number of queries."""
-        return self.with_parts().select_related("model__project").prefetch_related(*further_rows())
-
-    def with_parts(self) -> Self:
-        """The same of versions whose model is at hand, but for their further rows."""
-        return self.select_related("manifest", "created_by", "source_run__experiment", "parent__model")
-
-
-def further_rows() -> tuple[models.Prefetch[Any] | str, ...]:
-    """What a version's answer shows of other tables: for `prefetch_related`."""
-    metrics = models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key"))
-    return (metrics, "params", "tags", "aliases")
+        related = ("model__project", "manifest", "created_by", "source_run__experiment", "parent__model")
+        metrics = models.Prefetch("metrics", VersionMetric.objects.order_by("kind", "key"))
+        return self.select_related(*related).prefetch_related(metrics, "params", "tags", "aliases")
 
 
 class ModelVersion(models.Model):

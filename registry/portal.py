@@ -19,10 +19,7 @@ class OfModel:
 
     @cached_property
     def model(self) -> RegisteredModel:
-        rows = RegisteredModel.objects.with_summary().select_related("project", "created_by")
-        return queries.find_model(
-            self.project, self.kwargs["name"], rows.prefetch_related("aliases__version")
-        )
+        return queries.find_shown_model(self.project, self.kwargs["name"])
 
     def model_url(self) -> str:
         return reverse("registry:model", args=[self.project.slug, self.model.name])

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import prefetch_related_objects
-
 from accounts.models import Project
 from artifacts.models import ManifestFile
 from common.checks import shorten
 from common.comparison import MOST_COMPARED, FileRow, MetricRow, Row, file_rows, metric_rows, rows_of
 from common.errors import Invalid, Missing
 from registry.choices import MetricKind
-from registry.models import ModelVersion, RegisteredModel, further_rows
-from tracking.queries import datasets_of
+from registry.models import ModelVersion, RegisteredModel
+from registry.shown import OF_ALIAS, OF_LATEST, OF_NUMBERS, read_model, read_versions
+from tracking.queries import datasets_of_runs
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -26,25 +25,52 @@ LATEST = "latest"
 MOST_FILES = 1000
 
 
-def find_model(project: Project, name: str, rows: QuerySet[RegisteredModel] | None = None) -> RegisteredModel:
-    """The project's model of this name, with what `rows` add to it, or Missing."""
-    if rows is None:
-        rows = RegisteredModel.objects.all()
-    model = rows.filter(project=project, name=name, deleted_at=None).first()
+def find_model(project: Project, name: str) -> RegisteredModel:
+    """The project's model of this name, or Missing."""
+    model = RegisteredModel.objects.filter(project=project, name=name, deleted_at=None).first()
     if model is None:
-        raise Missing(
-            f"There is no model {shorten(name)} in {project.slug}.",
-            "Register it first, or check the name.",
-            code="model_not_found",
-        )
+        raise _no_model(project, name)
     model.project = project
     return model
 
 
+def find_shown_model(project: Project, name: str) -> RegisteredModel:
+    """The same with its summary, its aliases, and who made it."""
+    model = read_model(project, name)
+    if model is None:
+        raise _no_model(project, name)
+    return model
+
+
+def _no_model(project: Project, name: str) -> Missing:
+    return Missing(
+        f"There is no model {shorten(name)} in {project.slug}.",
+        "Register it first, or check the name.",
+        code="model_not_found",
+    )
+
+
 def find_version(model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The version that `ref` names: a number, "v3", "latest" or an alias, with its details; else Missing."""
-    rows = ModelVersion.objects.with_parts().prefetch_related(*further_rows())
-    return version_among(rows, model, ref)
+    text = str(ref)
+    match = NUMBER.fullmatch(text)
+    if match:
+        found = read_versions(model, OF_NUMBERS, [int(match[1])])
+    elif text == LATEST:
+        found = read_versions(model, OF_LATEST, model.pk)
+    else:
+        found = read_versions(model, OF_ALIAS, text)
+    if not found:
+        raise no_version(model, ref)
+    return found[0]
+
+
+def find_versions(model: RegisteredModel, refs: Sequence[str | int]) -> list[ModelVersion]:
+    """The versions that these name, in their order; Missing for the first that is none."""
+    matches = {ref: NUMBER.fullmatch(str(ref)) for ref in refs}
+    numbers = {ref: int(match[1]) for ref, match in matches.items() if match}
+    found = {each.number: each for each in read_versions(model, OF_NUMBERS, list(numbers.values()))}
+    return [found.get(numbers.get(ref, 0)) or find_version(model, ref) for ref in refs]
 
 
 def version_among(rows: QuerySet[ModelVersion], model: RegisteredModel, ref: str | int) -> ModelVersion:
@@ -97,10 +123,7 @@ def compare(model: RegisteredModel, refs: Sequence[str | int]) -> Comparison:
             "versions",
             f"versions names {len(set(map(str, refs)))}; name 2 to {MOST_COMPARED} different ones.",
         )
-    rows = ModelVersion.objects.with_parts()
-    versions = [version_among(rows, model, ref) for ref in dict.fromkeys(map(str, refs))]
-    prefetch_related_objects(versions, *further_rows())
-    return compare_versions(versions)
+    return compare_versions(find_versions(model, list(dict.fromkeys(map(str, refs)))))
 
 
 def compare_versions(versions: Sequence[ModelVersion]) -> Comparison:
@@ -112,7 +135,7 @@ def compare_versions(versions: Sequence[ModelVersion]) -> Comparison:
         validation_metrics=_metrics(versions, MetricKind.VALIDATION),
         params=rows_of([{p.key: p.value for p in v.params.all()} for v in versions]),
         tags=rows_of([{t.key: t.value for t in v.tags.all()} for v in versions]),
-        datasets=rows_of([_datasets(version) for version in versions]),
+        datasets=rows_of(_datasets(versions)),
         files=tuple(files[:MOST_FILES]),
         files_left_out=max(0, len(files) - MOST_FILES),
     )
@@ -122,9 +145,13 @@ def _metrics(versions: Sequence[ModelVersion], kind: MetricKind) -> tuple[Metric
     return metric_rows([{m.key: m.value for m in v.metrics.all() if m.kind == kind} for v in versions])
 
 
-def _datasets(version: ModelVersion) -> dict[str, str]:
-    """name -> digest, or path where there is no digest."""
-    return {each.name: each.digest or each.path for each in datasets_of(version.source_run)}
+def _datasets(versions: Sequence[ModelVersion]) -> list[dict[str, str]]:
+    """Of each version: name -> digest, or path where there is no digest."""
+    found = datasets_of_runs([version.source_run_id for version in versions if version.source_run_id])
+    return [
+        {each.name: each.digest or each.path for each in found.get(version.source_run_id or 0, [])}
+        for version in versions
+    ]
 
 
 def _file_rows(versions: Sequence[ModelVersion]) -> list[FileRow]:

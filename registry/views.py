@@ -37,6 +37,7 @@ from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel
 from registry.portal import OfModel, OfVersion
 from registry.protections import rules_for
 from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
+from registry.shown import read_models
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
 from tracking.queries import common_metrics, datasets_of, find_run
@@ -59,14 +60,7 @@ class ModelList(ProjectPage):
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = RegisteredModel.objects.alive().filter(project=self.project)
         shown, error = asked(request, ModelFilter, rows, dict.fromkeys(MODEL_COLUMNS), "-updated_at")
-        page = self.page_of(
-            shown,
-            count=self.kept_count(shown),
-            dress=lambda rows: rows.with_summary(),  # type: ignore[attr-defined]
-        )
-        endpoints = holds.live_endpoints([model.pk for model in page])
-        for model in page:
-            model.live_endpoints = sorted({name for name, _ in endpoints.get(model.pk, [])})
+        page = self.page_of(shown, count=self.kept_count(shown), read=read_models)
         return self.show(
             "registry/model_list.html",
             code=422 if error else 200,
@@ -91,7 +85,7 @@ class VersionList(ProjectPage):
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = ModelVersion.objects.alive().filter(model__project=self.project)
         shown, error = asked(request, VersionFilter, rows, VERSION_COLUMNS, "-created_at", version_sort)
-        page = self.page_of(shown, count=self.kept_count(shown), dress=listed, keys_first=True)
+        page = self.page_of(shown, count=self.kept_count(shown), read=listed)
         keys = common_metrics(page, KEY_METRICS)
         return self.show(
             "registry/version_list.html",
@@ -111,10 +105,11 @@ class VersionList(ProjectPage):
         )
 
 
-def listed(rows: QuerySet[Any]) -> QuerySet[Any]:
+def listed(keys: list[int]) -> list[ModelVersion]:
     """Versions with what a row of the list of all versions shows."""
+    rows = ModelVersion.objects.filter(pk__in=keys).order_by()
     shown = rows.select_related("model", "manifest", "created_by", "source_run")
-    return shown.prefetch_related("metrics", "aliases")
+    return list(shown.prefetch_related("metrics", "aliases"))
 
 
 def asked(
@@ -274,7 +269,7 @@ class Aliases(OfModel, ProjectPage):
     post_right = Right.WRITE
 
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        latest = self.model.latest_number  # type: ignore[attr-defined]
+        latest = self.model.latest_number
         return self._show(AliasForm(initial={"version": latest}))
 
     def post(self, request: HttpRequest, project: str, name: str) -> HttpResponseBase:
@@ -410,7 +405,7 @@ class VersionDetail(OfVersion, ProjectPage):
         rows = ModelVersion.objects.prefetch_related("metrics")
         asked = self.against
         if not asked:
-            if self.model.production_number is None:  # type: ignore[attr-defined]
+            if self.model.production_number is None:
                 return None, ""
             others = rows.alive().filter(model=self.model, stage=Stage.PRODUCTION)
             return others.exclude(pk=self.version.pk).order_by("-number").first(), ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from accounts.models import Project
@@ -33,6 +33,10 @@ KEEP_RUN = """
 FILES_AT = """
     SELECT f.path, {b} FROM tracking_runfile f JOIN artifacts_blob b ON b.id = f.blob_id
     WHERE f.run_id = %s AND (f.path = %s OR starts_with(f.path, %s))
+"""
+DATASETS = """
+    SELECT l.run_id, {d} FROM tracking_rundataset l JOIN tracking_dataset d ON d.id = l.dataset_id
+    WHERE l.run_id = ANY(%s) ORDER BY l.id
 """
 
 
@@ -158,9 +162,15 @@ def _what_is_there(run: Run) -> str:
 
 def datasets_of(run: Run | None) -> list[Dataset]:
     """The datasets that a run used; none where there is no run."""
-    if run is None:
-        return []
-    return [link.dataset for link in run.dataset_links.select_related("dataset")]
+    return [] if run is None else datasets_of_runs([run.pk]).get(run.pk, [])
+
+
+def datasets_of_runs(runs: Sequence[int]) -> dict[int, list[Dataset]]:
+    """The same of several, by the run's key."""
+    found: dict[int, list[Dataset]] = {}
+    for run_id, *values in sql.rows(sql.expand(DATASETS, d=Dataset), [list(runs)]):
+        found.setdefault(run_id, []).append(sql.instance(Dataset, tuple(values)))
+    return found
 
 
 def runs_that_use(blob_id: int) -> list[str]:

@@ -1,0 +1,153 @@
+"""A model and versions with all that their pages show, each by a prepared statement or two.
+
+Composed by the ORM, the same cost more than half of a page's time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Model
+
+from accounts.models import Project, User
+from artifacts.models import Manifest
+from common import sql
+from registry.holds import endpoint_names
+from registry.models import (
+    Alias,
+    ModelVersion,
+    RegisteredModel,
+    VersionMetric,
+    VersionParam,
+    VersionTag,
+)
+from tracking.models import Experiment, Run
+
+# Beside the model: its latest version's number and stage, and the number of the one in Production.
+SUMMARY = """
+    l.number, l.stage, (SELECT max(v.number) FROM registry_modelversion v
+                        WHERE v.model_id = m.id AND v.stage = 'Production' AND v.deleted_at IS NULL)
+"""
+MODEL = """
+    SELECT {m}, SUMMARY, {u} FROM registry_registeredmodel m
+    JOIN accounts_user u ON u.id = m.created_by_id
+    LEFT JOIN registry_modelversion l ON l.id = m.latest_version_id
+    WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL
+""".replace("SUMMARY", SUMMARY)
+MODELS = """
+    SELECT {m}, SUMMARY, ARRAY(SELECT DISTINCT * FROM (ENDPOINTS) e ORDER BY 1)
+    FROM registry_registeredmodel m LEFT JOIN registry_modelversion l ON l.id = m.latest_version_id
+    WHERE m.id = ANY(%s)
+""".replace("SUMMARY", SUMMARY)
+ALIASES = """
+    SELECT {a}, {v} FROM registry_alias a JOIN registry_modelversion v ON v.id = a.version_id
+    WHERE a.model_id = %s ORDER BY a.name
+"""
+VERSIONS = """
+    SELECT {v}, {f}, {u}, {r}, {e}, {p}, {o} FROM registry_modelversion v
+    JOIN artifacts_manifest f ON f.id = v.manifest_id
+    JOIN accounts_user u ON u.id = v.created_by_id
+    LEFT JOIN tracking_run r ON r.id = v.source_run_id
+    LEFT JOIN tracking_experiment e ON e.id = r.experiment_id
+    LEFT JOIN registry_modelversion p ON p.id = v.parent_id
+    LEFT JOIN registry_registeredmodel o ON o.id = p.model_id
+    WHERE v.model_id = %s AND v.deleted_at IS NULL AND
+"""
+OF_NUMBERS = "v.number = ANY(%s)"
+OF_LATEST = (
+    "v.number = (SELECT max(number) FROM registry_modelversion WHERE model_id = %s AND deleted_at IS NULL)"
+)
+OF_ALIAS = "v.id = (SELECT a.version_id FROM registry_alias a WHERE a.model_id = v.model_id AND a.name = %s)"
+PARTS = """
+    SELECT 'metrics' AS part, id, version_id, kind, key, value AS number, NULL AS text, NULL::timestamptz AS at
+    FROM registry_versionmetric WHERE version_id = ANY(%s)
+    UNION ALL SELECT 'params', id, version_id, '', key, NULL, value::text, NULL
+    FROM registry_versionparam WHERE version_id = ANY(%s)
+    UNION ALL SELECT 'tags', id, version_id, '', key, NULL, value, NULL
+    FROM registry_versiontag WHERE version_id = ANY(%s)
+    UNION ALL SELECT 'aliases', id, version_id, '', name, NULL, NULL, updated_at
+    FROM registry_alias WHERE version_id = ANY(%s)
+    ORDER BY part, kind, key
+"""
+KINDS_OF_PARTS = ("metrics", "params", "tags", "aliases")
+
+
+def read_models(keys: list[int]) -> list[RegisteredModel]:
+    """The models of these keys as rows of a list, in no order: with their summary and their live endpoints."""
+    statement = sql.expand(MODELS.replace("ENDPOINTS", endpoint_names()), m=RegisteredModel)
+    models = []
+    for row in sql.rows(statement, [keys]):
+        model, endpoints = _summed_up(row)
+        model.live_endpoints = endpoints
+        models.append(model)
+    return models
+
+
+def read_model(project: Project, name: str) -> RegisteredModel | None:
+    """The project's model of this name with its summary, its aliases, and who made it."""
+    found = sql.row(sql.expand(MODEL, m=RegisteredModel, u=User), [project.pk, name])
+    if found is None:
+        return None
+    model, *maker = _summed_up(found)
+    model.created_by, model.project = sql.instance(User, tuple(maker)), project
+    aliases = []
+    for row in sql.rows(sql.expand(ALIASES, a=Alias, v=ModelVersion), [model.pk]):
+        alias, alias.version = sql.instances(row, Alias, ModelVersion)
+        aliases.append(alias)
+    sql.keep(model, "aliases", aliases)
+    return model
+
+
+def _summed_up(row: sql.Row) -> list[Any]:
+    """The model with its summary, and what else the row holds."""
+    width = sql.width(RegisteredModel)
+    model = sql.instance(RegisteredModel, row[:width])
+    model.latest_number, model.latest_stage, model.production_number = row[width : width + 3]
+    return [model, *row[width + 3 :]]
+
+
+def read_versions(model: RegisteredModel, condition: str, value: Any) -> list[ModelVersion]:
+    """The model's versions of one of the conditions above, with their parents, runs, files and further rows."""
+    statement = sql.expand(
+        VERSIONS, v=ModelVersion, f=Manifest, u=User, r=Run, e=Experiment, p=ModelVersion, o=RegisteredModel
+    )
+    versions = [_version(row) for row in sql.rows(statement + condition, [model.pk, value])]
+    for version in versions:
+        version.model = model
+    if versions:
+        _add_parts(versions)
+    return versions
+
+
+def _version(row: sql.Row) -> ModelVersion:
+    version, manifest, maker, run, experiment, parent, parents_model = sql.instances(
+        row, ModelVersion, Manifest, User, Run, Experiment, ModelVersion, RegisteredModel
+    )
+    version.manifest, version.created_by, version.source_run, version.parent = manifest, maker, run, parent
+    if run is not None:
+        run.experiment = experiment
+    if parent is not None:
+        parent.model = parents_model
+    return version  # type: ignore[no-any-return]
+
+
+def _add_parts(versions: Sequence[ModelVersion]) -> None:
+    keys = [version.pk for version in versions]
+    parts: dict[tuple[int, str], list[Model]] = {}
+    by_key = {version.pk: version for version in versions}
+    for part, pk, version_id, kind, key, number, text, at in sql.rows(PARTS, [keys] * len(KINDS_OF_PARTS)):
+        of: dict[str, Any] = {"id": pk, "version_id": version_id}
+        if part == "metrics":
+            row: Model = VersionMetric(**of, kind=kind, key=key, value=number)
+        elif part == "params":
+            row = VersionParam(**of, key=key, value=json.loads(text))
+        elif part == "tags":
+            row = VersionTag(**of, key=key, value=text)
+        else:
+            row = Alias(**of, model_id=by_key[version_id].model_id, name=key, updated_at=at)
+        parts.setdefault((version_id, part), []).append(row)
+    for version in versions:
+        for part in KINDS_OF_PARTS:
+            sql.keep(version, part, parts.get((version.pk, part), []))
