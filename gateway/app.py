@@ -32,6 +32,7 @@ log = logging.getLogger("gateway")
 
 # What a process answers that is being drained, or that took over a port: this is no longer the right address.
 WRONG_ADDRESS = (401, 503)
+HEALTH = ("health/live", "health/ready")  # of the Open Inference Protocol v2, below v2/
 LONGEST_REFUSAL = 100_000
 MOST_AT_ONCE = 2000
 WRITE_EVERY = 1.0
@@ -185,7 +186,7 @@ class Gateway:
         """The Open Inference Protocol v2 of one endpoint, passed through; a version in it is asked for by its number."""
         model = f"models/{route.endpoint_name}"
         path, version = _without_version(path, model)
-        gets = ("", "health/live", "health/ready", model, f"{model}/ready")
+        gets = ("", *HEALTH, model, f"{model}/ready")
         method = "GET" if path in gets else "POST" if path == f"{model}/infer" else None
         if method is None:
             raise Missing(
@@ -194,6 +195,12 @@ class Gateway:
             )
         if request.method != method:
             raise WrongMethod(request.method, method, f"Use {method}.")
+        if method == "GET":
+            self._check_rate(route)
+            if route.asleep and path in (*HEALTH, f"{model}/ready"):
+                # It takes requests, which wake it; a probe that woke it would never let it sleep.
+                await request.answer(200, json.dumps({path.rpartition("/")[2]: True}).encode())
+                return
         content = await self._content(route, request) if method == "POST" else b""
         question = Question(method, f"/v2/{path}".rstrip("/"), content, request.id)
         await self._ask(route, request, question, named_answer=False, version=version)
@@ -289,7 +296,10 @@ class Gateway:
         address = address_of(backend.url)
         head = head_of(question, address, backend.key)
         revision_id = backend.revision_id
-        self._traffic.begin(revision_id)
+        # What asks for no prediction says nothing about how busy the model is, or how well it does.
+        counts = question.method == "POST"
+        if counts:
+            self._traffic.begin(revision_id)
         began, status, took = perf_counter(), 502, 0.0
         try:
             async with exchange(
@@ -315,7 +325,8 @@ class Gateway:
             status = 502
             raise
         finally:
-            self._traffic.end(revision_id, status, took or perf_counter() - began)
+            if counts:
+                self._traffic.end(revision_id, status, took or perf_counter() - began)
 
     async def _pass_back(
         self,

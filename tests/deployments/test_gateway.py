@@ -316,6 +316,21 @@ def test_a_request_wakes_an_endpoint_and_waits_for_it(ada: Person, gateway: Gate
     until(lambda: ask(ada).status_code == 503, 60)
 
 
+def test_probes_are_no_predictions_and_wake_nothing(ada: Person, gateway: GatewayProcess) -> None:
+    deployed(ada, a_quick_version(ada))
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/iris-api/ready", "/v2/models/iris-api"):
+        assert call(ada, "GET", path).status_code == 200, path
+    assert ask(ada).status_code == 200
+    until(lambda: EndpointTraffic.objects.exists(), 60)
+    DeploymentRevision.objects.update(state=RevisionState.ASLEEP, address="", min_replicas=0)
+    until(lambda: call(ada, "GET", "/v2/models/iris-api/ready").json() == {"ready": True}, 60)
+    assert call(ada, "GET", "/v2/health/live").json() == {"live": True}
+    assert Deployment.objects.get().wake_asked_at is None
+    assert sum(EndpointTraffic.objects.values_list("requests", flat=True)) == 1
+    Deployment.objects.update(rate_limit=1)
+    until(lambda: call(ada, "GET", "/v2/health/live").status_code == 429, 60)
+
+
 def test_a_killed_gateway_comes_back_and_counts_on(ada: Person, gateway: GatewayProcess) -> None:
     deployed(ada, a_quick_version(ada))
     assert ask(ada).status_code == 200
