@@ -73,10 +73,17 @@ class DeploymentCalls(PredictingCalls):
         return self._deployment(self.http.call("GET", self.path("deployments", endpoint_name)))
 
     def list_deployments(
-        self, search: str | None = None, model_name: str | None = None, state: str | None = None
+        self,
+        search: str | None = None,
+        model_name: str | None = None,
+        state: str | None = None,
+        *,
+        follows: str | None = None,
+        engine: str | None = None,
     ) -> Iterator[Deployment]:
-        """The project's endpoints, or those of one model or in one state."""
-        return self.listed(self._deployment, ("deployments",), search=search, model=model_name, state=state)
+        """The project's endpoints, or those of one model, in one state, on one engine, or that follow an alias."""
+        asked = {"search": search, "model": model_name, "state": state, "follows": follows, "engine": engine}
+        return self.listed(self._deployment, ("deployments",), **asked)
 
     def update_deployment(
         self,

@@ -24,6 +24,8 @@ FILTERS = [
     OpenApiParameter("search", str, description="text in endpoint, model or description"),
     OpenApiParameter("model", str, description="the model's name"),
     OpenApiParameter("state", str, description="the endpoint's state"),
+    OpenApiParameter("follows", str, description="the alias that it follows"),
+    OpenApiParameter("engine", str, description="the engine that runs it: local or ray"),
     OpenApiParameter(
         "ordering", str, description="endpoint_name, created_at, updated_at; with - the other way"
     ),

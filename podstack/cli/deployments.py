@@ -102,14 +102,13 @@ def deployments() -> None:
 @click.option("--search", metavar="TEXT", help="Text in endpoint, model or description.")
 @click.option("--model", "model_name", metavar="NAME", help="Those of one model.")
 @click.option("--state", help="Active, Failed, …")
+@click.option("--follows", metavar="ALIAS", help="Those that follow this alias.")
+@click.option("--engine", metavar="NAME", help="Those that run on local or ray.")
 @limited
 @pass_door
-def list_deployments(
-    door: Door, search: str | None, model_name: str | None, state: str | None, limit: int | None
-) -> None:
+def list_deployments(door: Door, /, limit: int | None, **asked: str | None) -> None:
     """List endpoints."""
-    found = door.client.list_deployments(search=search, model_name=model_name, state=state)
-    door.show_all(found, COLUMNS, "endpoints", limit)
+    door.show_all(door.client.list_deployments(**asked), COLUMNS, "endpoints", limit)
 
 
 @deployments.command("show")

@@ -38,6 +38,9 @@ def test_a_version_is_deployed_listed_and_shown(deployed: CommandLine) -> None:
     assert deployed.json("deployments", "list") == deployed.rest("/deployments")["results"]
     assert deployed.json("deployments", "list", "--model", "rose") == []
     assert len(deployed.json("deployments", "list", "--state", "Pending", "--search", "flow")) == 1
+    assert len(deployed.json("deployments", "list", "--engine", "local")) == 1
+    assert deployed.json("deployments", "list", "--engine", "ray") == []
+    assert deployed.json("deployments", "list", "--follows", "latest") == []
     assert deployed.doors() == {"cli"}
 
 
