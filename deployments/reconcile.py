@@ -112,6 +112,9 @@ def _bring_up(
         return _go_on_preparing(plan, revision, engine, service)
     if _waits_for_gpu(plan, revision):
         return None
+    if service.unplaced:
+        _wait(plan, revision, service.reason)
+        return None
     if revision.state == RevisionState.PENDING:
         _begin(plan, revision)
         return LOOK_AGAIN

@@ -65,7 +65,8 @@ class Service:
     """One service as the engine sees it: `address` and `key` when it is ready, `reason` when it failed.
 
     `reason` of one that is starting may say what it is busy with. One that is `preparing` does not load the model
-    yet: its packages are being installed, for example. From then on it has `start_seconds` to become ready.
+    yet: its packages are being installed, for example. From then on it has `start_seconds` to become ready. One that
+    is `unplaced` has not begun: nothing has room for it now, as its reason says.
     """
 
     service_id: str
@@ -75,6 +76,7 @@ class Service:
     reason: str
     replicas: Sequence[Replica] = ()
     preparing: bool = False
+    unplaced: bool = False
     start_seconds: int = START_SECONDS
 
     @property

@@ -39,6 +39,7 @@ PREPARES = "A node of the cluster prepares it: its files, its packages, then the
 PROBE = urllib3.Timeout(connect=1, read=5)
 NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
 BEGINS, RUNNING = "STARTING", "RUNNING"
+UNPLACED = "to be scheduled"  # as Serve says it
 REPLICA_STATES = {
     RUNNING: ServiceState.READY,
     "STOPPING": ServiceState.STOPPING,
@@ -177,6 +178,8 @@ class RayEngine:
         ready = state == ServiceState.READY
         if prepares := state == ServiceState.STARTING and _prepares(app):
             reason = PREPARES + _failed_before(app)
+        if unplaced := state == ServiceState.STARTING and _is_unplaced(app):
+            reason = _no_room_for(service_id)
         return Service(
             service_id=service_id,
             state=state,
@@ -184,6 +187,7 @@ class RayEngine:
             key=key_of(service_id) if ready else "",
             reason=_reason(app, state) if reason is None else reason,
             preparing=prepares,
+            unplaced=unplaced,
             replicas=[
                 Replica(one["replica_id"], REPLICA_STATES.get(one["state"], ServiceState.STARTING))
                 for one in _replicas(app)
@@ -241,6 +245,18 @@ def _prepares(app: Mapping[str, Any]) -> bool:
     How often, nobody does: Serve tries again for ever where a replica answered before.
     """
     return any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
+
+
+def _is_unplaced(app: Mapping[str, Any]) -> bool:
+    """Whether Serve has looked for a node for half a minute and found none, for any of its replicas."""
+    return UNPLACED in _said(app) and not any(one.get("node_id") for one in _replicas(app))
+
+
+def _no_room_for(service_id: str) -> str:
+    wanted = applications.wanted(service_id) or {"deployments": []}
+    kinds = [one["ray_actor_options"].get("accelerator_type") for one in wanted["deployments"]]
+    needs = " and ".join(["a CPU", *(f"a {kind}" for kind in kinds if kind)])
+    return f"No node of the cluster has {needs} free: the endpoint waits until one has."
 
 
 def _state(app: Mapping[str, Any]) -> ServiceState:
