@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from django.db.models import Q
 
 from accounts.models import Project
 from artifacts.models import Blob
@@ -51,12 +53,16 @@ def find_experiment(project: Project, id_or_name: str) -> Experiment:
     """The experiment with this id or name, or Missing."""
     found = experiment_by(project, id_or_name)
     if found is None:
-        raise Missing(
-            f"There is no experiment {shorten(id_or_name)} in {project.slug}.",
-            "Check its id or name.",
-            code="experiment_not_found",
-        )
+        raise _no_experiment(project, id_or_name)
     return found
+
+
+def _no_experiment(project: Project, id_or_name: str) -> Missing:
+    return Missing(
+        f"There is no experiment {shorten(id_or_name)} in {project.slug}.",
+        "Check its id or name.",
+        code="experiment_not_found",
+    )
 
 
 def find_run(project: Project, run_id: str) -> Run:
@@ -65,10 +71,29 @@ def find_run(project: Project, run_id: str) -> Run:
     rows = Run.objects.alive().filter(project=project, public_id=run_id)
     run = rows.select_related("experiment", "project").first()
     if run is None:
-        raise Missing(
-            f"There is no run {shorten(run_id)} in {project.slug}.", "Check its id.", code="run_not_found"
-        )
+        raise _no_run(project, run_id)
     return run
+
+
+def _no_run(project: Project, run_id: str) -> Missing:
+    return Missing(
+        f"There is no run {shorten(run_id)} in {project.slug}.", "Check its id.", code="run_not_found"
+    )
+
+
+def check_named(project: Project, filters: Mapping[str, str]) -> None:
+    """Missing where a list's filters name an experiment, a run or a parent run that was never there.
+
+    A run in the trash is there: the versions made from it, and its children, are still listed.
+    """
+    name = filters.get("experiment", "").strip()
+    experiments = Experiment.objects.filter(project=project)
+    if name and not experiments.filter(Q(public_id=name) | Q(name=name)).exists():
+        raise _no_experiment(project, name)
+    for key in ("run", "parent"):
+        run_id = filters.get(key, "").strip()
+        if run_id and not Run.objects.filter(project=project, public_id=run_id).exists():
+            raise _no_run(project, run_id)
 
 
 def lock_run(project: Project, run_id: str) -> Run:

@@ -16,7 +16,7 @@ from approvals.bulk import ACTIONS, Outcome, bulk
 from approvals.choices import RequestState
 from approvals.filters import RequestFilter
 from approvals.models import ApprovalRequest
-from approvals.queries import find_request
+from approvals.queries import check_named, find_request
 from approvals.reviewers import waiting_for
 from common.api.fields import VersionRefField
 from common.api.filters import filtered
@@ -82,7 +82,9 @@ class ApprovalsView(ProjectView):
         if asked is not None:
             mine = waiting_for(self.project, self.actor.user)
             rows = rows.filter(pk__in=mine) if asked == "true" else rows.exclude(pk__in=mine)
-        return self.page(filtered(RequestFilter, rows, request, also=(MINE,)), s.ApprovalSerializer)
+        found = filtered(RequestFilter, rows, request, also=(MINE,))
+        check_named(self.project, request.query_params)
+        return self.page(found, s.ApprovalSerializer)
 
 
 class ApprovalView(ProjectView):

@@ -24,6 +24,7 @@ from registry import aliases, answers, queries, search, services, trash
 from registry.api import serializers as s
 from registry.filters import ModelFilter, VersionFilter
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
+from tracking.queries import check_named
 
 FILTER = OpenApiParameter(
     "filter", str, description="an expression of the filter language, see the documentation"
@@ -96,6 +97,7 @@ class RegistryView(ProjectView):
 
     def versions_page(self, rows: QuerySet[ModelVersion], default: str) -> JsonText:
         found = filtered(VersionFilter, rows, self.request)
+        check_named(self.project, self.request.query_params)
         found, ordering = ordered(found, self.request, search.VERSION_COLUMNS, default, search.version_sort)
         return self.text_page(found, partial(answers.version_answers, self.project), ordering)
 

@@ -21,7 +21,7 @@ from scheduling.filters import YES, ExecutionFilter, ScheduleFilter
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from scheduling.queries import find_deleted_schedule, find_execution, find_schedule, find_schedule_once
 from scheduling.training_code import fetch_training_code, upload_training_code
-from tracking.queries import find_experiment
+from tracking.queries import check_named, find_experiment
 
 ORDERINGS = ("name", "created_at", "updated_at", "next_at")
 EXECUTION_PARAMETERS = [
@@ -84,7 +84,9 @@ class SchedulesView(ProjectView):
         if request.query_params.get("deleted") != YES:
             rows = rows.alive()
         ordering = ordering_of(request, ORDERINGS, "name")
-        return self.page(filtered(ScheduleFilter, rows, request), s.ScheduleSerializer, ordering)
+        found = filtered(ScheduleFilter, rows, request)
+        check_named(self.project, request.query_params)
+        return self.page(found, s.ScheduleSerializer, ordering)
 
     @extend_schema(
         operation_id="create_schedule",

@@ -351,8 +351,35 @@ def test_lists_are_searched_filtered_and_ordered(ann: Person) -> None:
     assert ids(ann, "?status=Failed") == ["run-number1"]
     assert ids(ann, f"?experiment={two['experiment_id']}") == ["run-number2"]
     assert ids(ann, "?experiment=first") == ["run-number1"]
-    assert ids(ann, "?experiment=nothing") == []
     assert ids(ann, "?search=NUMBER2") == ["run-number2"]
+    assert ids(ann, "?search=nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("runs?experiment=typo", "There is no experiment 'typo' in alpha."),
+        ("runs?parent=run-nothing", "There is no run 'run-nothing' in alpha."),
+        ("runs-export?format=csv&experiment=typo", "There is no experiment 'typo' in alpha."),
+        ("schedules?experiment=typo", "There is no experiment 'typo' in alpha."),
+        ("model-versions?experiment=typo", "There is no experiment 'typo' in alpha."),
+        ("model-versions?run=run-nothing", "There is no run 'run-nothing' in alpha."),
+        ("approvals?model=typo", "There is no model 'typo' in alpha."),
+    ],
+)
+def test_a_list_of_what_a_name_holds_says_that_there_is_no_such_name(
+    ann: Person, address: str, sentence: str
+) -> None:
+    answer = ann.api.get(f"{ann.base}/{address}")
+    assert (answer.status_code, answer.json().get("detail")) == (404, sentence)
+
+
+def test_the_children_of_a_run_in_the_trash_are_still_listed(ann: Person) -> None:
+    parent = start(ann, "e", id="run-parent").json()
+    start(ann, "e", id="run-child1", parent_run_id="run-parent")
+    post(ann, parent, "end", {"status": "Completed"})
+    assert ann.api.delete(f"{ann.base}/runs/run-parent").status_code == 204
+    assert ids(ann, "?parent=run-parent") == ["run-child1"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tracking.export import CSV, FORMATS, PARQUET
 from tracking.filters import RunFilter
 from tracking.histories import FEWEST_POINTS, MOST_POINTS, MOST_SERIES, USUAL_POINTS, Series, Wanted
 from tracking.models import Run
+from tracking.queries import check_named
 from tracking.search import RUN_COLUMNS, run_sort
 
 MAX_STEP_DIGITS = 19
@@ -152,6 +153,7 @@ class ExportRunsView(ProjectView):
             "-started_at",
             run_sort,
         )
+        check_named(self.project, request.query_params)
         write = export.runs_as_csv if kind == CSV else export.runs_as_parquet
         return table(write(runs.order_by(*ordering), export.columns_of(runs)), kind, f"{project}-runs")
 

@@ -163,6 +163,7 @@ class RunsView(RunView):
         found, ordering = ordered(
             filtered(RunFilter, rows, request), request, RUN_COLUMNS, "-started_at", run_sort
         )
+        queries.check_named(self.project, request.query_params)
         return self.page(found, s.RunSerializer, ordering)
 
     @extend_schema(
