@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
+from rest_framework.serializers import BaseSerializer, ListSerializer, Serializer
 from rest_framework.views import APIView
 
 from accounts.api.permissions import SignedIn
@@ -109,6 +109,7 @@ class ApiView(APIView):
     def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """The request's body as `serializer` understands it; with partial, only what was sent."""
         checked = serializer(data=self.request.data, partial=partial)
+        check_known(checked, self.request.data)
         checked.is_valid(raise_exception=True)
         return dict(checked.validated_data)
 
@@ -151,6 +152,24 @@ def check_only_run(request: Request, run_id: str) -> None:
     if room == "runs" and not below and isinstance(body, dict) and body.get("id") == run_id:
         return
     raise only_its_run(run_id)
+
+
+def check_known(serializer: BaseSerializer[Any], sent: Any, above: str = "") -> None:
+    """Refuses a field that `serializer` does not have, in parts of the body too: a typo would change nothing."""
+    if isinstance(serializer, ListSerializer) and isinstance(sent, list):
+        for index, each in enumerate(sent):
+            check_known(serializer.child, each, f"{above}{index}.")
+    if not isinstance(serializer, Serializer) or not isinstance(sent, Mapping):
+        return
+    for name, value in sent.items():
+        field = serializer.fields.get(name)
+        if field is None:
+            path, known = above + name, ", ".join(serializer.fields)
+            raise Invalid.field(
+                path[:80], f"{shorten(path)} is no field of this request.", f"There are: {known}."
+            )
+        if isinstance(field, BaseSerializer):
+            check_known(field, value, f"{above}{name}.")
 
 
 def kept(handler: Callable[..., JsonText]) -> Callable[..., JsonText]:

@@ -150,3 +150,26 @@ def test_the_portal_lists_deleted_schedules_and_what_they_did(ann: Person) -> No
     stranger = make_person(make_project("beta"))
     assert browser(stranger).get(url).status_code == 404
     assert browser(stranger).get(f"/projects/beta/deleted-schedules/{schedule.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "unknown"),
+    [
+        ("post", "schedules", {"name": "n", "experiment_id": "nightly", "cron": "* * * * *", "timezon": "UTC"}, "timezon"),
+        ("patch", "schedules/nightly", {"name": "other"}, "name"),
+        ("post", "schedules/nightly/trigger", {"config": {}}, "config"),
+        ("post", "runs", {"experiment_id": "nightly", "tag": {}}, "tag"),
+        ("patch", "experiments/nightly", {"describtion": "x"}, "describtion"),
+        ("post", "models", {"name": "m", "tag": ["x"]}, "tag"),
+        ("post", "bulk", {"action": "tag_models", "items": [{"model_name": "m", "tag": "x"}]}, "items.0.tag"),
+    ],
+)  # fmt: skip
+def test_a_field_that_there_is_not_is_refused_with_those_that_there_are(
+    ann: Person, method: str, path: str, body: dict[str, Any], unknown: str
+) -> None:
+    make_schedule(ann)
+    answer = call(ann, method, path, body)
+    assert answer.status_code == 400, answer.content
+    found = answer.json()
+    assert found["errors"] == {unknown: [f"'{unknown}' is no field of this request."]}
+    assert found["hint"].startswith("There are: ")
