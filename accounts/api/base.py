@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer, ListSerializer, Serializer
+from rest_framework.serializers import BaseSerializer, ChoiceField, ListField, ListSerializer, Serializer
 from rest_framework.views import APIView
 
 from accounts.api.permissions import SignedIn
@@ -168,8 +168,16 @@ def check_known(serializer: BaseSerializer[Any], sent: Any, above: str = "") -> 
             raise Invalid.field(
                 path[:80], f"{shorten(path)} is no field of this request.", f"There are: {known}."
             )
+        _name_choices(field.child if isinstance(field, ListField) else field)
         if isinstance(field, BaseSerializer):
             check_known(field, value, f"{above}{name}.")
+
+
+def _name_choices(field: Any) -> None:
+    """Where few values are right, the refusal of another one names them."""
+    if isinstance(field, ChoiceField):
+        known = ", ".join(str(each) for each in field.choices if each != "")
+        field.error_messages["invalid_choice"] = f"{{input!r:.80}} is none of {known}."
 
 
 def kept(handler: Callable[..., JsonText]) -> Callable[..., JsonText]:

@@ -74,6 +74,14 @@ def test_an_expired_a_revoked_and_a_deactivated_token_are_401(ann: Person) -> No
     assert ann.api.get("/api/v1/me").status_code == 401
 
 
+def test_a_scope_that_there_is_not_is_told_with_those_that_there_are(ann: Person) -> None:
+    answer = ann.api.post(f"{ann.base}/tokens", {"name": "ci", "scopes": ["read", "wirte"]}, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "scopes.1: 'wirte' is none of read, write, predict, admin."
+    answer = ann.api.put(f"{ann.base}/members/ann", {"role": "owner"}, format="json")
+    assert answer.json()["detail"] == "role: 'owner' is none of viewer, contributor, maintainer, admin."
+
+
 def test_revoking_ends_a_token_at_once(ann: Person) -> None:
     made = ann.api.post(f"{ann.base}/tokens", {"name": "ci", "scopes": ["write"]}, format="json").json()
     assert ann.api.delete(f"{ann.base}/tokens/{made['prefix']}").status_code == 204
