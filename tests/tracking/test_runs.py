@@ -237,10 +237,12 @@ def test_datasets_are_shared_by_runs_and_another_digest_is_another_one(ann: Pers
         "digest": "abc",
         "context": "training",
     }
-    assert post(ann, run, "datasets", data).json() == data
+    logged = post(ann, run, "datasets", data).json()
+    assert ann.api.get(f"{ann.base}/datasets/{logged['id']}").json()["name"] == "imdb"
+    assert logged == {**data, "id": logged["id"]}
     post(ann, run, "datasets", data)
     post(ann, other, "datasets", {**data, "context": "validation"})
-    assert get(ann, run)["datasets"] == [data]
+    assert get(ann, run)["datasets"] == [logged]
     assert Dataset.objects.count() == 1
     post(ann, other, "datasets", {**data, "digest": "def"})
     assert Dataset.objects.count() == 2

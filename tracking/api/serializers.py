@@ -82,6 +82,7 @@ def summary(metric: RunMetric) -> dict[str, Any]:
 class DatasetSerializer(serializers.Serializer):
     """Data that a run used, and what for."""
 
+    id = serializers.IntegerField(source="dataset_id")
     name = serializers.CharField(source="dataset.name")
     path = serializers.CharField(source="dataset.path")
     description = serializers.CharField(source="dataset.description")
