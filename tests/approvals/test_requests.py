@@ -448,8 +448,10 @@ def test_the_list_is_filtered_and_says_what_waits_for_me(ann: Person, ray: Perso
     assert ids(ray, "status=Pending") == ids(ray, "waiting_for_me=true") == [second]
     assert ids(max_, "waiting_for_me=true") == []
     assert ids(max_, "version=1&requester=ann&model=m&stage=Production") == [first]
-    for query in ("waiting_for_me=yes", "status=Open", "nothing=1"):
+    for query in ("waiting_for_me=yes", "status=Open", "nothing=1", "version=x", "version=1.5"):
         assert ray.api.get(f"{ray.base}/approvals?{query}").status_code == 400
+    refused = ray.api.get(f"{ray.base}/approvals?version=1.5").json()
+    assert refused["detail"] == "version is '1.5'; it must be a whole number."
     stranger = make_person(make_project("beta"))
     assert stranger.api.get(f"/api/v1/projects/beta/approvals/{second}").status_code == 404
 
