@@ -6,11 +6,13 @@ from typing import Self
 
 from django.contrib.auth.models import Group
 from django.db import models
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from accounts.choices import Door
 from accounts.models import Project, User
 from approvals.choices import EventKind, RequestState, Vote
+from approvals.may_review import COUNTED
 from registry.choices import Stage
 from registry.models import ModelVersion, RegisteredModel, StageTransition
 from tracking.models import Run
@@ -95,7 +97,8 @@ class RunAuthor(models.Model):
 class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
     def with_details(self) -> Self:
         """What a request's answer shows, in a fixed number of queries."""
-        return self.select_related(
+        rows = self.annotate(counted=RawSQL(COUNTED, []))  # noqa: S611  a constant of the code
+        return rows.select_related(
             "version__model", "version__created_by", "requested_by", "decided_by", "policy", "transition"
         ).prefetch_related("reviews__reviewer", "events__author")
 
@@ -103,6 +106,7 @@ class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
 class ApprovalRequest(models.Model):
     """A stage change that waits for reviewers, or what became of it.
 
+    `counted` is how many approvals count while it is open, known `with_details`; a new one has none.
     `evidence` is the digest of what reviewers judge, as it was last looked at: a review counts while it has the
     same. `findings` are the checks' results at that time.
     """
@@ -130,6 +134,8 @@ class ApprovalRequest(models.Model):
     transition = models.OneToOneField(
         StageTransition, on_delete=models.PROTECT, null=True, related_name="approval_request"
     )
+
+    counted = 0
 
     objects = ApprovalRequestQuerySet.as_manager()
 
@@ -163,7 +169,11 @@ class ApprovalRequest(models.Model):
 
     @property
     def approvals_given(self) -> int:
-        """How many people approved the evidence of now; reads the reviews."""
+        """How many approvals count, or counted at its end: of one that moved its version, those that it took."""
+        if self.is_open:
+            return self.counted
+        if self.transition is not None:
+            return len(self.transition.approved_by)
         fresh = (r for r in self.reviews.all() if r.vote == Vote.APPROVE and r.evidence == self.evidence)
         return len({review.reviewer_id for review in fresh})
 

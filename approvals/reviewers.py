@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from accounts.choices import Role
 from accounts.models import Membership, Project, User
 from accounts.permissions import Actor
+from approvals.may_review import WAITING
 from approvals.models import ApprovalPolicy, ApprovalRequest, RunAuthor
 from common import sql
 from common.errors import Denied
@@ -16,32 +17,6 @@ from registry.models import ModelVersion
 from tracking.models import Run
 
 USUAL_ROLES = (Role.MAINTAINER, Role.ADMIN)
-
-# Open requests of a project that wait for the word of one person.
-WAITING = """
-    SELECT q.id FROM approvals_approvalrequest q
-    JOIN approvals_approvalpolicy p ON p.id = q.policy_id
-    JOIN registry_modelversion v ON v.id = q.version_id
-    JOIN accounts_membership m ON m.project_id = q.project_id AND m.user_id = %(user)s
-    WHERE q.project_id = %(project)s AND q.state = 'Pending' AND q.expires_at > now()
-      AND (p.own_review OR (
-          q.requested_by_id <> %(user)s AND v.created_by_id <> %(user)s
-          AND NOT EXISTS (
-              SELECT 1 FROM registry_modelversion s JOIN tracking_run t ON t.id = s.source_run_id
-              WHERE (s.id = v.id OR (v.source_run_id IS NULL AND s.manifest_id = v.manifest_id AND s.id < v.id))
-                AND (s.created_by_id = %(user)s OR t.created_by_id = %(user)s OR EXISTS (
-                    SELECT 1 FROM approvals_runauthor a WHERE a.run_id = t.id AND a.user_id = %(user)s)))))
-      AND (EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r
-                   WHERE r.approvalpolicy_id = p.id AND r.user_id = %(user)s)
-           OR EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g
-                      JOIN accounts_user_groups ug ON ug.group_id = g.group_id
-                      WHERE g.approvalpolicy_id = p.id AND ug.user_id = %(user)s)
-           OR (m.role IN ('maintainer', 'admin')
-               AND NOT EXISTS (SELECT 1 FROM approvals_approvalpolicy_reviewers r WHERE r.approvalpolicy_id = p.id)
-               AND NOT EXISTS (SELECT 1 FROM approvals_approvalpolicy_groups g WHERE g.approvalpolicy_id = p.id)))
-      AND NOT EXISTS (SELECT 1 FROM approvals_review w
-                      WHERE w.request_id = q.id AND w.reviewer_id = %(user)s AND w.evidence = q.evidence)
-"""
 
 
 def reviewers_of(policy: ApprovalPolicy) -> QuerySet[User]:

@@ -83,7 +83,9 @@ class ApprovalSerializer(serializers.Serializer):
     note = serializers.CharField()
     archive_previous = serializers.BooleanField()
     approvals_needed = serializers.IntegerField()
-    approvals_given = serializers.IntegerField(help_text="fresh ones")
+    approvals_given = serializers.IntegerField(
+        help_text="those that count: fresh, by people who may still review"
+    )
     requester = serializers.CharField(source="requested_by.username")
     author = serializers.CharField(source="version.created_by.username")
     door = serializers.CharField()

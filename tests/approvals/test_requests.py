@@ -12,14 +12,14 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from accounts.choices import Role, Scope
-from accounts.models import AuditEntry, Membership
+from accounts.models import AuditEntry, Membership, User
 from approvals import policies, tasks
 from approvals.models import ApprovalPolicy, ApprovalRequest, Review
 from approvals.tasks import look_after_requests
 from registry import services as registry_verbs
 from registry import trash
 from registry.models import Inspection, ModelVersion
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -165,6 +165,36 @@ def test_so_many_different_people_must_approve(ann: Person, ray: Person, max_: P
     assert (again.status_code, again.json()["code"]) == (409, "already_approved")
     assert approve(max_, request_id).json()["status"] == "Approved"
     assert approve(max_, request_id).json()["code"] == "already_decided"
+
+
+@pytest.mark.parametrize("lost", ["membership", "account", "named"])
+def test_an_approval_of_who_may_review_no_more_is_not_counted(
+    ann: Person, ray: Person, max_: Person, lost: str
+) -> None:
+    guarded(max_, approvals_needed=2, reviewers=["ray", "max"])
+    request_id = asked(ann)
+    assert approve(ray, request_id).json()["approvals_given"] == 1
+    if lost == "membership":
+        Membership.objects.filter(user=ray.user).delete()
+    elif lost == "account":
+        User.objects.filter(pk=ray.user.pk).update(is_active=False)
+    else:
+        guarded(max_, approvals_needed=1, reviewers=["max"])
+    assert get(ann, request_id)["approvals_given"] == 0
+    assert listed(ann)["approvals_given"] == 0
+    assert "0 of" in browser(ann).get("/projects/alpha/approvals/").content.decode()
+    approved = approve(max_, request_id).json()
+    if lost == "named":
+        assert (approved["status"], approved["approvals_given"]) == ("Approved", 1)
+        Membership.objects.filter(user=max_.user).delete()
+        assert get(ann, request_id)["approvals_given"] == 1
+    else:
+        assert (approved["status"], approved["approvals_given"]) == ("Pending", 1)
+
+
+def listed(person: Person) -> dict[str, Any]:
+    (found,) = person.api.get(f"{person.base}/approvals").json()["results"]
+    return dict(found)
 
 
 def test_one_reject_ends_it_and_needs_a_reason(ann: Person, ray: Person, max_: Person) -> None:
