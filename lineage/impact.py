@@ -13,6 +13,7 @@ from deployments.models import Deployment, DeploymentRevision
 from lineage.graph import Node, Thing, described
 from lineage.links import steps
 from registry.models import Alias, ModelVersion
+from registry.trash import in_trash
 
 MOST_REACHED = 50_000
 MOST_SHOWN = 500
@@ -29,7 +30,10 @@ class Owner:
 
 @dataclass(frozen=True)
 class Impact:
-    """What depends on `of`; the lists hold at most 500 each, the counts all. `truncated`: there is still more."""
+    """What depends on `of`; the lists hold at most 500 each, the counts all. `truncated`: there is still more.
+
+    `trashed_ids` are versions that can still come back from the trash; nothing else tells of them.
+    """
 
     of: tuple[Node, ...]
     counts: dict[str, int]
@@ -38,13 +42,17 @@ class Impact:
     endpoints: tuple[Node, ...]
     owners: tuple[Owner, ...]
     version_ids: tuple[int, ...]
+    trashed_ids: tuple[int, ...]
     truncated: bool
 
 
 def impact_of(project: Project, things: Sequence[Thing]) -> Impact:
-    """Everything downstream; a version depends on itself. Deleted things are left out."""
+    """Everything downstream; a version depends on itself. Of deleted things only `trashed_ids` tells."""
     reached, truncated = _reached(things)
-    versions = _alive_versions(project, [key for kind, key in reached if kind == "version"])
+    known = ModelVersion.objects.filter(
+        pk__in=[key for kind, key in reached if kind == "version"], model__project=project
+    )
+    versions = list(known.alive().order_by("-created_at", "-pk").values_list("pk", flat=True))
     endpoints = _live_endpoints(project, versions)
     aliases = Alias.objects.filter(version__in=versions).values_list("pk", flat=True)
     named = {
@@ -64,6 +72,7 @@ def impact_of(project: Project, things: Sequence[Thing]) -> Impact:
         endpoints=shown["endpoint"],
         owners=_owners(versions, endpoints),
         version_ids=tuple(versions),
+        trashed_ids=tuple(known.filter(pk__in=in_trash()).order_by("pk").values_list("pk", flat=True)),
         truncated=truncated,
     )
 
@@ -88,11 +97,6 @@ def _reached(things: Sequence[Thing]) -> tuple[list[Thing], bool]:
         )
         rows: list[Thing] = [(kind, key) for kind, key in cursor]
     return rows[:MOST_REACHED], len(rows) > MOST_REACHED
-
-
-def _alive_versions(project: Project, keys: Sequence[int]) -> list[int]:
-    rows = ModelVersion.objects.alive().filter(pk__in=keys, model__project=project)
-    return list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True))
 
 
 def _live_endpoints(project: Project, versions: Sequence[int]) -> list[int]:

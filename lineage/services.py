@@ -59,6 +59,7 @@ def quarantine_impact(
 ) -> Quarantine:
     """Quarantines every Ready version that depends on the thing: none is promoted or newly deployed until released.
 
+    Those in the trash too: they come back as Quarantined.
     `endpoints` says what becomes of those that serve one: "keep" or "undeploy". It may be left out when none does.
     """
     require(actor, project, Right.MAINTAIN)
@@ -68,14 +69,18 @@ def quarantine_impact(
         moved = quarantine_versions(
             actor=actor,
             project=project,
-            version_ids=impact.version_ids,
+            version_ids=_all_versions(impact),
             because=_label(impact, node),
             reason=reason,
         )
         if endpoints == "undeploy":
             let_go(actor=actor, project=project, version_ids=impact.version_ids)
     names = tuple(version_label(version) for version in moved)
-    return Quarantine(names, len(impact.version_ids) - len(names))
+    return Quarantine(names, len(_all_versions(impact)) - len(names))
+
+
+def _all_versions(impact: Impact) -> tuple[int, ...]:
+    return impact.version_ids + impact.trashed_ids
 
 
 def _check_endpoints(endpoints: str | None, impact: Impact) -> None:
@@ -97,10 +102,10 @@ def release_impact(*, actor: Actor, project: Project, node: str) -> Quarantine:
     require(actor, project, Right.MAINTAIN)
     impact = impact_of(project, find_things(project, node))
     moved = release_versions(
-        actor=actor, project=project, version_ids=impact.version_ids, because=_label(impact, node)
+        actor=actor, project=project, version_ids=_all_versions(impact), because=_label(impact, node)
     )
     names = tuple(version_label(version) for version in moved)
-    return Quarantine(names, len(impact.version_ids) - len(names))
+    return Quarantine(names, len(_all_versions(impact)) - len(names))
 
 
 def impact_path(project: Project, node: str) -> str:

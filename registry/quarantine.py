@@ -63,7 +63,8 @@ def _move(
 ) -> list[ModelVersion]:
     """Moves those that are `old`, whose reason begins with `said`, to `new`."""
     with transaction.atomic():
-        rows = ModelVersion.objects.alive().filter(
+        # What lies in the trash too: it comes back as it is.
+        rows = ModelVersion.objects.filter(
             pk__in=version_ids, model__project=project, status=old, status_reason__startswith=said
         )
         versions = list(rows.select_related("model").select_for_update(of=("self",)).order_by("pk"))

@@ -104,6 +104,19 @@ def test_versions_are_quarantined_for_a_reason_and_released_as_easily(ann: Perso
     assert AuditEntry.objects.filter(verb="release_version").count() == 1
 
 
+def test_a_version_in_the_trash_is_quarantined_too_and_comes_back_so(ann: Person, bob: Person) -> None:
+    version = f"{ann.base}/models/iris/versions/1"
+    assert ann.api.delete(version).status_code == 204
+    found = post(ann, "impact/quarantine", node=flowers(), reason="swapped", endpoints="keep")
+    assert sorted(found["versions"]) == ["iris/1", "iris/2"]
+    assert ann.api.get(f"{ann.base}/impact", {"node": flowers()}).json()["counts"]["versions"] == 1
+    post(ann, "models/iris/versions/1/restore")
+    assert "swapped" in ann.api.get(version).json()["status_reason"]
+    assert statuses()["iris/1"] == "Quarantined"
+    assert post(ann, "impact/release", node=flowers())["untouched"] == 0
+    assert statuses()["iris/1"] == "Ready"
+
+
 def test_another_dataset_of_the_same_name_releases_nothing(ann: Person) -> None:
     post(ann, "impact/quarantine", node=flowers(), reason="bad")
     twin = Dataset.objects.create(project=ann.project, name="flowers", digest="other")
