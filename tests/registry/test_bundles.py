@@ -26,27 +26,11 @@ from registry.bundle_files import ReadBundle, canonical
 from registry.choices import Relation, VersionStatus
 from registry.models import Inspection, ModelVersion, RegisteredModel, StageTransition, VersionMetric
 from registry.trash import delete_version, purge_models
-from tests.factories import Person, add_files, make_person, make_project, make_version, run_jobs
-from tests.registry.bundling import FILES, entries, export, packed, public_text, send, version_with_everything
+from tests.factories import Person, add_files, make_person, make_version, run_jobs
+from tests.registry.bundling import FILES, entries, export, packed, public_text, send
 from tracking import services as tracking_verbs
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> Person:
-    return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-@pytest.fixture
-def bob() -> Person:
-    """Somebody elsewhere, who knows nothing of alpha."""
-    return make_person(make_project("beta"), Role.CONTRIBUTOR, username="bob")
-
-
-@pytest.fixture
-def version(ann: Person) -> ModelVersion:
-    return version_with_everything(ann)
 
 
 def pem(key: Ed25519PrivateKey) -> str:

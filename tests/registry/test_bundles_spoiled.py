@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from accounts.choices import Role
 from artifacts.models import Blob
 from common.errors import DomainError
 from registry import bundles, keys
 from registry.bundle_files import MOST_FILES, canonical
 from registry.models import ModelVersion, RegisteredModel
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person
 from tests.registry.bundling import (
     entries,
     export,
@@ -28,26 +27,9 @@ from tests.registry.bundling import (
     public_text,
     send,
     signed,
-    version_with_everything,
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> Person:
-    return make_person(make_project("alpha"), Role.CONTRIBUTOR, username="ann")
-
-
-@pytest.fixture
-def bob() -> Person:
-    """Somebody elsewhere, who knows nothing of alpha."""
-    return make_person(make_project("beta"), Role.CONTRIBUTOR, username="bob")
-
-
-@pytest.fixture
-def version(ann: Person) -> ModelVersion:
-    return version_with_everything(ann)
 
 
 def spoil_json(found: dict[str, bytes]) -> None:
