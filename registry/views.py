@@ -199,6 +199,7 @@ class ModelDetail(OfModel, ProjectPage):
             transitions=History.of(request, histories.with_names()),
             alias_moves=History.of(request, moves.with_names()),
             deployments=deployments_of(self.model)[: ENDPOINTS + 1],
+            runs_url=reverse("tracking:run", args=[self.project.slug, "run"]).removesuffix("run/"),
         )
 
     def alias_names(self) -> dict[int, list[str]]:
