@@ -312,7 +312,6 @@ def _refuse_held(actor: Actor, version: ModelVersion) -> None:
     if version.stage == Stage.PRODUCTION:
         raise Conflict(
             f"Version {version.number} is in Production. Move it to Archived before deleting it.",
-            "Transition to Archived first.",
             code="version_in_production",
             items=held,
         )
@@ -320,7 +319,7 @@ def _refuse_held(actor: Actor, version: ModelVersion) -> None:
         version.model, [line.split(" ", 1)[1] for line in held if line.startswith("endpoint ")], held
     )
     raise Conflict(
-        f"Version {version.number} is what the {held[0]} points to. Move the alias before deleting it.",
+        f"Version {version.number} is what the {held[0]} points to.",
         "Point the alias to another version, or remove it.",
         code="alias_protected",
         items=held,
@@ -340,9 +339,10 @@ def _endpoints(model: RegisteredModel) -> list[tuple[str, int]]:
 def _refuse_live(model: RegisteredModel, names: list[str], held: Sequence[str] = ()) -> None:
     endpoints = sorted(set(names))
     if endpoints:
+        several = len(endpoints) > 1
         raise Conflict(
-            f"{model.name} is served by the endpoint {', '.join(endpoints)}. Undeploy it first.",
-            "Undeploy the endpoint, then delete.",
+            f"{model.name} is served by the endpoint{'s' if several else ''} {', '.join(endpoints)}.",
+            f"Undeploy {'them' if several else 'it'} before deleting.",
             code="live_endpoint",
             items=list(held) or [f"endpoint {name}" for name in endpoints],
         )

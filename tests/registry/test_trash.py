@@ -224,10 +224,15 @@ def test_what_holds_a_version_forbids_deleting_it_and_is_listed(ann: Person, doo
 
     problem = refusal()
     assert problem["detail"] == "Version 1 is in Production. Move it to Archived before deleting it."
-    assert problem["hint"] == "Transition to Archived first."
+    assert problem["hint"] == ""
     assert problem["items"] == ["stage Production", "protected alias champion"]
     move(ann, 1, "Archived")
-    assert refusal()["code"] == "alias_protected"
+    problem = refusal()
+    assert (problem["code"], problem["detail"], problem["hint"]) == (
+        "alias_protected",
+        "Version 1 is what the protected alias champion points to.",
+        "Point the alias to another version, or remove it.",
+    )
     assert ModelVersion.objects.filter(deleted_at=None).count() == 1
 
 
