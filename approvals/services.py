@@ -221,17 +221,13 @@ def _check_move(actor: Actor, version: ModelVersion, target: Stage) -> None:
         )
     require_move(actor, version.model, Protected.STAGE, [version.stage, target])
     if target in (Stage.STAGING, Stage.PRODUCTION) and version.status != VersionStatus.READY:
+        pending = version.status == VersionStatus.PENDING
+        why = "a worker is still looking at its files." if pending else version.status_reason
         raise Conflict(
-            f"Version {version.number} is {version.status} and cannot move to {target}: {_why(version.status)}",
-            version.status_reason,
+            f"Version {version.number} is {version.status} and cannot move to {target}: {why}",
+            "Try again in a few seconds." if pending else "A maintainer can release it with a note.",
             code="version_not_ready",
         )
-
-
-def _why(status: str) -> str:
-    if status == VersionStatus.PENDING:
-        return "a worker is still looking at its files. Try again in a few seconds."
-    return "its files look dangerous. A maintainer can release it with a note."
 
 
 def _move(

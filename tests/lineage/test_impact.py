@@ -94,6 +94,8 @@ def test_versions_are_quarantined_for_a_reason_and_released_as_easily(ann: Perso
         f"{ann.base}/models/iris/versions/2/transition", {"stage": "Production"}, format="json"
     )
     assert promoted.status_code == 409
+    assert promoted.json()["detail"].endswith(": " + second.status_reason)
+    assert promoted.json()["hint"] == "A maintainer can release it with a note."
     deployed = ann.api.post(
         f"{ann.base}/deployments", {"model_name": "iris", "version": 2, "endpoint_name": "new"}, format="json"
     )
