@@ -138,6 +138,11 @@ def test_a_dataset_is_marked_bad_and_good_again(ann: Person, bob: Person) -> Non
     assert [each["id"] for each in ann.api.get(f"{ann.base}/datasets?bad=true").json()["results"]] == [
         int(pk)
     ]
+    refused = ann.api.get(f"{ann.base}/datasets?bad=True")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        400,
+        "bad is 'True'; it must be true or false.",
+    )
     graph = ann.api.get(f"{ann.base}/lineage", {"node": f"dataset:{pk}"}).json()
     assert {node["status"] for node in graph["nodes"] if node["kind"] == "dataset"} == {"Bad"}
     assert post(ann, f"datasets/{pk}/clear")["is_bad"] is False

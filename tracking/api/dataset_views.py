@@ -11,9 +11,11 @@ from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from common.api.filters import only
-from common.checks import check_text
+from common.checks import check_text, shorten
+from common.errors import Invalid
 from tracking import datasets
 from tracking.datasets import REASON_LENGTH
+from tracking.filters import NO, YES
 
 
 class ProjectDatasetSerializer(serializers.Serializer):
@@ -57,7 +59,9 @@ class DatasetsView(ProjectView):
         if search := request.query_params.get("search", ""):
             rows = rows.filter(name__icontains=check_text("search", search, max_length=200))
         if bad := request.query_params.get("bad", ""):
-            rows = rows.filter(bad_at__isnull=bad != "true")
+            if bad not in (YES, NO):
+                raise Invalid.field("bad", f"bad is {shorten(bad)}; it must be {YES} or {NO}.")
+            rows = rows.filter(bad_at__isnull=bad == NO)
         return self.page(rows, ProjectDatasetSerializer, ("name", "id"))
 
 
