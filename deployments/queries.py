@@ -131,17 +131,19 @@ def standing(deployment: Deployment) -> Standing:
         return Standing(_alone(deployment, serving.state), serving.reason)
     if wanted.state == RevisionState.FAILED:
         return Standing(EndpointState.DEGRADED, _could_not_take_over(wanted, serving))
+    if _alone(deployment, serving.state) == EndpointState.DEGRADED:
+        return Standing(EndpointState.DEGRADED, serving.reason)
     share = _share(deployment, wanted) if in_canary(deployment) else ""
     return Standing(EndpointState.UPDATING, serving.reason or wanted.reason or share)
 
 
 def _alone(deployment: Deployment, state: str) -> EndpointState:
-    """The state of an endpoint whose one revision is in `state`."""
+    """The state of an endpoint that has nothing but the serving revision, which is in `state`."""
     if state == RevisionState.ACTIVE:
         return EndpointState.ACTIVE
     if state == RevisionState.ASLEEP:
         return EndpointState.ASLEEP
-    return EndpointState.DEPLOYING if deployment.wake_asked_at else EndpointState.DEGRADED
+    return _first_start(state) if deployment.wake_asked_at else EndpointState.DEGRADED
 
 
 def _share(deployment: Deployment, wanted: DeploymentRevision) -> str:

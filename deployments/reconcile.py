@@ -108,9 +108,7 @@ def _bring_up(
         return _start(plan, revision, engine)
     if service.state == ServiceState.FAILED:
         return _restart(plan, revision, engine, service)
-    if service.preparing:
-        return _go_on_preparing(plan, revision, engine, service)
-    if _waits_for_gpu(plan, revision):
+    if not service.preparing and _waits_for_gpu(plan, revision):
         return None
     if service.unplaced:
         _wait(plan, revision, service.reason)
@@ -118,6 +116,8 @@ def _bring_up(
     if revision.state == RevisionState.PENDING:
         _begin(plan, revision)
         return LOOK_AGAIN
+    if service.preparing:
+        return _go_on_preparing(plan, revision, engine, service)
     if _since(revision.started_at, revision) > timedelta(seconds=service.start_seconds):
         why = f": {service.reason.rstrip('.')}." if service.reason else "; see the logs."
         said = f"The model did not become ready within {service.start_seconds} s{why}"

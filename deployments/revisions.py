@@ -19,6 +19,7 @@ from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
 from deployments.queries import in_canary, live_revisions, standing
 
 TROUBLED = (EndpointState.FAILED, EndpointState.DEGRADED)
+AGAIN = "It is being started again."
 
 
 def lock_deployment(deployment_id: int) -> Deployment:
@@ -63,7 +64,7 @@ def settle(
     if not (changed or values or message):
         return
     becomes = found.state != deployment.state
-    was_asked_for_now = deployment.state == EndpointState.PENDING
+    was_asked_for_now = deployment.state == EndpointState.PENDING and "wanted_revision" in values
     deployment.state, deployment.reason, deployment.updated_at = found.state, found.reason, timezone.now()
     deployment.save(update_fields=[*values, "state", "reason", "updated_at"])
     if becomes and found.state in TROUBLED and not was_asked_for_now:
@@ -128,6 +129,8 @@ def activate(
     elif revision.pk != deployment.wanted_revision_id or (serving and serving.pk == revision.pk):
         settle(deployment, f"Version {number} answers again.", revision, wake_asked_at=None)
     elif in_canary(deployment):
+        # It got nothing meanwhile: the step bakes anew.
+        change_revision(revision, step_at=timezone.now())
         settle(deployment, f"Version {number} answers its share of the requests again.", revision)
     elif _has_steps(revision) and serving is not None and serving.state == RevisionState.ACTIVE:
         step(deployment, revision, 0)
@@ -221,24 +224,28 @@ def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, rea
 
 
 def retire(revision: DeploymentRevision) -> None:
-    """Takes a revision out of service for good; a failed one stays Failed."""
-    state = RevisionState.FAILED if revision.state == RevisionState.FAILED else RevisionState.RETIRED
-    change_revision(revision, state=state, address="", serving_key="", ready_replicas=0)
+    """Takes a revision out of service for good; a failed one stays Failed, and goes on saying why."""
+    if revision.state != RevisionState.FAILED:
+        change_revision(revision, state=RevisionState.RETIRED, reason="")
+    change_revision(revision, address="", serving_key="", ready_replicas=0)
 
 
 def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None:
     """A revision that answered does so no more, and is to be started again."""
+    said = f"{why} {AGAIN}"
     change_revision(
         revision,
         state=RevisionState.DEPLOYING,
-        reason=f"{why} It is being started again.",
+        reason=said,
         address="",
         serving_key="",
         ready_replicas=0,
         **begins_now(),
     )
     _same_object(deployment, revision)
-    settle(deployment, f"{why} It is being started again.", revision)
+    # Who asked it to wake up at the moment when it did has no part in this.
+    awake = {"wake_asked_at": None} if revision.pk == deployment.serving_revision_id else {}
+    settle(deployment, said, revision, **awake)
 
 
 def begins_now() -> dict[str, datetime]:
@@ -272,8 +279,9 @@ def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
 
 
 def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
-    """A Pending revision is being started."""
-    change_revision(revision, state=RevisionState.DEPLOYING, reason="", **begins_now())
+    """A Pending revision is being started; one that answered before, again."""
+    reason = "" if revision.active_at is None else AGAIN
+    change_revision(revision, state=RevisionState.DEPLOYING, reason=reason, **begins_now())
     _same_object(deployment, revision)
     settle(
         deployment,

@@ -311,6 +311,17 @@ def test_another_rollout_leaves_the_canary_on_its_way_its_steps_and_limits(ada: 
     assert not [line for line in events(ada) if "Version 3 gets" in line]
 
 
+def test_a_canary_that_was_lost_bakes_its_step_anew(ada: Person) -> None:
+    revision = canary(ada)
+    work_until(lambda: state(ada) == "Updating", 60)
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    DeploymentRevision.objects.filter(pk=revision.pk).update(state="Deploying", address="", step_at=long_ago)
+    work_until(lambda: events(ada)[-1] == "Version 2 answers its share of the requests again.", 60)
+    reconcile.reconcile(revision.deployment_id)
+    assert endpoint(ada)["canary_percent"] == 10
+    assert goes_on(ada, revision)
+
+
 def test_a_canary_whose_steps_are_gone_takes_over_instead_of_standing_still(ada: Person) -> None:
     revision = canary(ada)
     DeploymentRevision.objects.filter(pk=revision.pk).update(rollout={}, step_at="2026-01-01T00:00:00Z")
