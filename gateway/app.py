@@ -199,6 +199,7 @@ class Gateway:
             self._check_rate(route)
             if route.asleep and path in (*HEALTH, f"{model}/ready"):
                 # It takes requests, which wake it; a probe that woke it would never let it sleep.
+                route.check_sleeper(version)
                 await request.answer(200, json.dumps({path.rpartition("/")[2]: True}).encode())
                 return
         content = await self._content(route, request) if method == "POST" else b""
@@ -238,7 +239,7 @@ class Gateway:
             if (
                 route.serving is not None and error.status < 500
             ):  # a full gateway says nothing about the endpoint
-                self._traffic.count(route.serving.revision_id).note(error.status, 0, by_model=False)
+                self._traffic.count(route.serving.revision_id).note(error.status, None, by_model=False)
             raise
 
     def _check_rate(self, route: Route) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -100,6 +101,17 @@ class Route:
             return False
         return main.min_replicas == 0 and main.state in COMES_BACK
 
+    def check_sleeper(self, version: str) -> None:
+        """Whether a request would wake it, and find this version if one is asked for.
+
+        NotLive while it is on its way back already, or for the first time; Missing for another version.
+        """
+        sleeper = self.serving
+        if not self.asleep or sleeper is None or sleeper.state != RevisionState.ASLEEP:
+            raise self.not_live()
+        if version:
+            self._among([sleeper], version)
+
     def pick(self, version: str = "") -> Backend:
         """What answers the next request, of this version if one is asked for.
 
@@ -118,7 +130,9 @@ class Route:
         raise self.not_live()
 
     def _by(self, version: str) -> Backend:
-        answering = [each for each in (self.main(), self._canary) if each]
+        return self._among([each for each in (self.main(), self._canary) if each], version)
+
+    def _among(self, answering: Sequence[Backend], version: str) -> Backend:
         for backend in answering:
             if str(backend.version) == version:
                 return backend

@@ -198,6 +198,9 @@ def test_a_limited_endpoint_says_when_to_ask_again(ada: Person, gateway: Gateway
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert answer.headers["Retry-After"] == "1"
     until(lambda: ask(ada).status_code == 200)
+    until(lambda: sum(EndpointTraffic.objects.values_list("refused", flat=True)) > 1, 60)
+    for row in EndpointTraffic.objects.all():
+        assert sum(row.buckets) == row.requests - row.refused, "what came to no model took it no time"
 
 
 def test_an_endpoint_that_is_down_says_why(ada: Person, gateway: GatewayProcess) -> None:
@@ -325,8 +328,15 @@ def test_probes_are_no_predictions_and_wake_nothing(ada: Person, gateway: Gatewa
     DeploymentRevision.objects.update(state=RevisionState.ASLEEP, address="", min_replicas=0)
     until(lambda: call(ada, "GET", "/v2/models/iris-api/ready").json() == {"ready": True}, 60)
     assert call(ada, "GET", "/v2/health/live").json() == {"live": True}
+    model = "/v2/models/iris-api/versions"
+    assert call(ada, "GET", f"{model}/1/ready").json() == {"ready": True}
+    assert call(ada, "GET", f"{model}/99/ready").json()["code"] == "version_not_served"
     assert Deployment.objects.get().wake_asked_at is None
     assert sum(EndpointTraffic.objects.values_list("requests", flat=True)) == 1
+    DeploymentRevision.objects.update(state=RevisionState.PENDING)
+    Deployment.objects.update(reason="No node has a T4 free.")
+    until(lambda: call(ada, "GET", "/v2/health/ready").status_code == 503, 60)
+    assert call(ada, "GET", "/v2/models/iris-api/ready").json()["detail"] == "No node has a T4 free."
     Deployment.objects.update(rate_limit=1)
     until(lambda: call(ada, "GET", "/v2/health/live").status_code == 429, 60)
 
