@@ -130,7 +130,8 @@ def standing(deployment: Deployment) -> Standing:
     if serving.pk == wanted.pk:
         return Standing(_alone(deployment, serving.state), serving.reason)
     if wanted.state == RevisionState.FAILED:
-        return Standing(EndpointState.DEGRADED, _could_not_take_over(wanted, serving))
+        failing = deployment.failing if serving.state == RevisionState.ACTIVE else ""
+        return Standing(EndpointState.DEGRADED, f"{failing} {_could_not_take_over(wanted, serving)}".strip())
     if _alone(deployment, serving.state) == EndpointState.DEGRADED:
         return Standing(EndpointState.DEGRADED, serving.reason)
     share = _share(deployment, wanted) if in_canary(deployment) else ""

@@ -60,7 +60,7 @@ def reconcile(deployment_id: int) -> Again | None:
 def _step(plan: Deployment, engine: Engine) -> Again | None:
     if plan.wanted != Wanted.RUNNING:
         return _take_down(plan, engine)
-    if _woken(plan):
+    if _sleeper(plan):
         return _wake(plan)
     live = live_revisions(plan)
     observed = [(revision, engine.observe(revision.service_id)) for revision in live]
@@ -81,18 +81,22 @@ def _step(plan: Deployment, engine: Engine) -> Again | None:
     return None
 
 
-def _woken(plan: Deployment) -> list[DeploymentRevision]:
-    """The revisions that sleep although somebody asked."""
-    found = {each.pk: each for each in (plan.serving_revision, plan.wanted_revision) if each}
-    asleep = [each for each in found.values() if each.state == RevisionState.ASLEEP]
-    return asleep if plan.wake_asked_at else []
+def _sleeper(plan: Deployment) -> DeploymentRevision | None:
+    """What sleeps and is to wake up: what serves, once somebody asked, and its shadow, once that is awake."""
+    serving, shadow = plan.serving_revision, plan.shadow_revision
+    if serving is not None and serving.state == RevisionState.ASLEEP:
+        return serving if plan.wake_asked_at else None
+    if serving is None or serving.state != RevisionState.ACTIVE:
+        return None
+    return shadow if shadow is not None and shadow.state == RevisionState.ASLEEP else None
 
 
 def _wake(plan: Deployment) -> Again:
     with transaction.atomic():
         deployment = revisions.lock_as_planned(plan)
-        for revision in _woken(deployment) if deployment else []:
-            revisions.wake(deployment, revision)  # type: ignore[arg-type]
+        revision = _sleeper(deployment) if deployment else None
+        if deployment and revision:
+            revisions.wake(deployment, revision)
     return AT_ONCE
 
 
@@ -461,7 +465,7 @@ def _differs(plan: Deployment, services: Mapping[str, Service]) -> bool:
             return True
         if not _as_many(revision, service):
             return True
-    if in_canary(plan) or _woken(plan) or plan.away:
+    if in_canary(plan) or _sleeper(plan) or plan.away:
         return True
     return standing(plan) != Standing(EndpointState(plan.state), plan.reason)
 

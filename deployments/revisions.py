@@ -16,7 +16,7 @@ from accounts.permissions import Actor
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentEvent, DeploymentRevision
-from deployments.queries import in_canary, live_revisions, standing
+from deployments.queries import ENDED, in_canary, live_revisions, standing
 
 TROUBLED = (EndpointState.FAILED, EndpointState.DEGRADED)
 AGAIN = "It is being started again."
@@ -63,7 +63,7 @@ def settle(
     changed = (found.state, found.reason) != (deployment.state, deployment.reason)
     if not (changed or values or message):
         return
-    becomes = found.state != deployment.state
+    becomes = found.state != deployment.state or bool(values.get("failing"))
     was_asked_for_now = deployment.state == EndpointState.PENDING and "wanted_revision" in values
     deployment.state, deployment.reason, deployment.updated_at = found.state, found.reason, timezone.now()
     deployment.save(update_fields=[*values, "state", "reason", "updated_at"])
@@ -255,24 +255,27 @@ def begins_now() -> dict[str, datetime]:
 
 
 def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
-    """The serving revision needs no process until somebody asks."""
-    change_revision(
-        revision,
-        state=RevisionState.ASLEEP,
-        reason="",
-        replicas=0,
-        ready_replicas=0,
-        address="",
-        serving_key="",
-    )
-    _same_object(deployment, revision)
+    """The serving revision needs no process until somebody asks, and its shadow none meanwhile."""
+    shadow = deployment.shadow_revision
+    for each in [revision, *([shadow] if shadow and shadow.state not in ENDED else [])]:
+        change_revision(
+            each,
+            state=RevisionState.ASLEEP,
+            reason="",
+            replicas=0,
+            ready_replicas=0,
+            address="",
+            serving_key="",
+        )
+        _same_object(deployment, each)
     said = f"No request came for {revision.idle_seconds} s: the endpoint sleeps until one does."
     settle(deployment, said, revision, wake_asked_at=None, failing="", away="")
 
 
 def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
-    """A request came for a revision that sleeps."""
-    said = "A request came: the endpoint wakes up."
+    """A request came for a revision that sleeps, or its endpoint is awake and has copies for it."""
+    is_shadow = revision.pk == deployment.shadow_revision_id
+    said = "" if is_shadow else "A request came: the endpoint wakes up."
     change_revision(revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, **begins_now())
     _same_object(deployment, revision)
     settle(deployment, said, revision)

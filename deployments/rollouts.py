@@ -128,6 +128,7 @@ def rollback_deployment(
         locked = lock_deployable(target.version_id)
         deployment = lock_deployment(found.pk)
         same_revision(deployment, current)
+        must_run(deployment)
         rollout = deployment.rollout
         said = (
             f"{actor.user.username} rolled back to revision {target.number}, version {locked.number}"

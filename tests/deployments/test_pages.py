@@ -30,6 +30,7 @@ from deployments.models import (
     ReplicaSample,
 )
 from deployments.revisions import step, take_over
+from registry.models import ModelVersion
 from tests.factories import Person, make_person, make_project, make_version
 from tests.waiting import until
 
@@ -101,6 +102,22 @@ def test_a_canary_shows_its_steps_and_its_buttons(ann: Person) -> None:
     page = shown(ann, "deployments/flowers/")
     for word in ("Promote now", "Abort", "10 % to v2", "<strong>50 %</strong>", "Updating"):
         assert word in page, word
+
+
+def test_a_shadow_that_does_not_answer_and_a_change_that_waits_are_said_to_be_so(ann: Person) -> None:
+    found = deployed(ann)
+    ModelVersion.objects.update(servable=True)
+    ann.api.put(f"{ann.base}/deployments/flowers/shadow", {"version": 2}, format="json")
+    shadows = DeploymentRevision.objects.filter(deployment=found, is_shadow=True)
+    shadows.update(state=RevisionState.FAILED, reason="It has no loader.")
+    assert "Version 2 gets no copies of the requests now: it is Failed. It has no loader." in shown(
+        ann, "deployments/flowers/"
+    )
+    shadows.update(state=RevisionState.ACTIVE)
+    assert "Version 2 gets copies of the requests;" in shown(ann, "deployments/flowers/")
+    ann.api.patch(f"{ann.base}/deployments/flowers", {"version": 2}, format="json")
+    page = shown(ann, "deployments/flowers/")
+    assert "Version 2 waits to be started; version 1 goes on serving until it is healthy." in page
 
 
 def test_a_body_that_no_process_takes_is_refused_where_it_is_asked_for(ann: Person) -> None:

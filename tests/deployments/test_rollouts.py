@@ -260,6 +260,16 @@ def test_a_canary_is_promoted_or_aborted_by_hand(ada: Person, engine: EngineProc
     assert (missing.status_code, missing.json()["code"]) == (404, "revision_not_found")
 
 
+def test_an_endpoint_that_was_taken_down_is_not_rolled_back(ada: Person) -> None:
+    deploy(ada, a_quick_version(ada))
+    serves(ada)
+    deploy(ada, a_quick_version(ada))
+    ada.api.post(f"{ada.base}/{ADDRESS}/undeploy")
+    refused = ada.api.post(f"{ada.base}/{ADDRESS}/rollback", {"revision": 1}, format="json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_down")
+    assert state(ada) == "Undeploying"
+
+
 def test_a_version_that_gets_copies_is_not_deleted(ada: Person) -> None:
     deploy(ada, a_quick_version(ada))
     second, address = a_quick_version(ada), f"{ada.base}/models/iris/versions/2"

@@ -11,6 +11,7 @@ from accounts.models import Notification
 from deployments import reconcile
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic, ReplicaSample
 from deployments.scaling import prune_traffic, sample_replicas, scale_endpoints
+from deployments.tasks import look_after_endpoints
 from deployments.traffic import metrics_of
 from tests.deployments.conftest import (
     EngineProcess,
@@ -83,13 +84,29 @@ def test_an_endpoint_that_nobody_asks_sleeps_and_wakes_at_a_request(
     work_until(lambda: not engine.living(), 60)
 
     Deployment.objects.update(wake_asked_at=timezone.now())
-    from deployments.tasks import look_after_endpoints
-
     look_after_endpoints()
     work_until(lambda: state(ada) == "Active", 60)
     assert ask(ada).status_code == 200
     assert events(ada)[-2:] == ["A request came: the endpoint wakes up.", "Version 1 answers again."]
     assert Deployment.objects.get().wake_asked_at is None
+
+
+def test_a_shadow_sleeps_and_wakes_with_its_endpoint(ada: Person, engine: EngineProcess) -> None:
+    deploy(ada, a_quick_version(ada), min_replicas=0, idle_seconds=60)
+    work_until(lambda: state(ada) == "Active", 60)
+    a_quick_version(ada)
+    ada.api.put(f"{ada.base}/deployments/iris-api/shadow", {"version": 2}, format="json")
+    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
+    assert scale_endpoints(timezone.now() + timedelta(seconds=90)) == 1
+    assert (state(ada), endpoint(ada)["shadow"]["state"]) == ("Asleep", "Asleep")
+    work_until(lambda: not engine.living(), 60)
+    work_until_idle(60)
+    assert not engine.living(), "the endpoint holds no process"
+    Deployment.objects.update(wake_asked_at=timezone.now())
+    look_after_endpoints()
+    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
+    assert state(ada) == "Active"
+    assert events(ada).count("A request came: the endpoint wakes up.") == 1
 
 
 def test_a_change_begins_with_the_replicas_that_the_load_asked_for(ada: Person) -> None:
