@@ -126,8 +126,7 @@ def _bring_up(
         why = f": {service.reason.rstrip('.')}." if service.reason else "; see the logs."
         said = f"The model did not become ready within {service.start_seconds} s{why}"
         return _give_up(plan, revision, said)
-    if revision.reason and revision.active_at is None:
-        _prepare(plan, revision, "")
+    _load(plan, revision)
     return LOOK_AGAIN
 
 
@@ -140,6 +139,13 @@ def _go_on_preparing(
     minutes = most.total_seconds() / 60
     said = f"It was not ready after {minutes:g} minutes, the most that it may take to prepare it."
     return _give_up(plan, revision, f"{said} {service.reason}")
+
+
+def _load(plan: Deployment, revision: DeploymentRevision) -> None:
+    """What was prepared is in place: it says so no more, and its time begins."""
+    says = "" if revision.active_at is None else revisions.AGAIN
+    if revision.reason != says and revision.started_at != revision.awaited_at:
+        _prepare(plan, revision, says)
 
 
 def _prepare(plan: Deployment, revision: DeploymentRevision, reason: str) -> Again:
@@ -232,6 +238,7 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
 def _await_files(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
     """None when the files are where the engine reads them; they may be many gigabytes, so a job of its own brings them."""
     if not engine.reads_folders or folders.is_there(revision.version.manifest):
+        _load(plan, revision)
         return None
     return _prepare(plan, revision, folders.bring_soon(revision.version.manifest))
 

@@ -219,6 +219,11 @@ def fail(actor: Actor, deployment: Deployment, revision: DeploymentRevision, rea
         if deployment.serving_revision and "serving_revision" not in values:
             values["warnings"] = deployment.serving_revision.warnings
     settle(deployment, f"Revision {revision.number} failed: {reason}", revision, **values)
+    shadow = deployment.shadow_revision
+    if deployment.state == EndpointState.FAILED and shadow and shadow.state not in ENDED:
+        retire(shadow)
+        said = f"The copies to version {shadow.version.number} ended: nothing serves."
+        settle(deployment, said, shadow, shadow_revision=None)
     use_next_rollout(deployment)
     _record(actor, "fail_revision", deployment, revision, None)
 
@@ -294,7 +299,7 @@ def begin(deployment: Deployment, revision: DeploymentRevision) -> None:
 
 
 def prepare(deployment: Deployment, revision: DeploymentRevision, reason: str) -> None:
-    """What the revision needs is being put into place, or, without a reason, is there: its time begins now."""
+    """What the revision needs is being put into place, or is there: its time begins now."""
     said = reason or f"Version {revision.version.number} is being loaded."
     new = reason != revision.reason
     change_revision(revision, reason=reason, started_at=timezone.now())

@@ -225,7 +225,7 @@ def delete_deployment(*, actor: Actor, project: Project, endpoint_name: str) -> 
                 code="endpoint_in_use",
             )
         before = {"state": deployment.state, "model": deployment.model.name}
-        for revision in unended(deployment):  # a shadow outlives what failed
+        for revision in unended(deployment):  # a shadow may be asked for after all else failed
             retire(revision)
         deployment.wanted = Wanted.DELETED
         deployment.save(update_fields=["wanted"])

@@ -81,6 +81,8 @@ def test_an_endpoint_says_that_its_files_come_and_begins_when_they_are_there(
     assert [path.name for path in models.iterdir()] == [Manifest.objects.get().digest]
     soon = Job.objects.get(name="deployments.reconcile", state=JobState.QUEUED)
     assert soon.run_after <= timezone.now(), "nothing waits for the next look"
+    reconcile_twice()
+    assert endpoint(ada)["reason"] == "", "they have come"
     work_until(lambda: state(ada) == "Active")
     assert events(ada).count(BRINGING) == 1
 

@@ -110,9 +110,11 @@ def test_what_served_and_finds_no_room_after_a_loss_is_degraded_and_always_says_
     crowded.is_full()
     look()
     assert stands(ada) == ("Degraded", NO_ROOM)
-    crowded.loads()
-    reconcile.reconcile(Deployment.objects.get().pk)
-    assert stands(ada) == ("Degraded", "It is being started again.")
+    for far in (crowded.loads, crowded.prepares, crowded.loads):
+        far()
+        reconcile.reconcile(Deployment.objects.get().pk)
+        reason = PREPARES if far == crowded.prepares else "It is being started again."
+        assert stands(ada) == ("Degraded", reason)
     crowded.has_room()
     becomes(ada, "Active")
 
@@ -155,6 +157,20 @@ def test_an_endpoint_that_loses_what_serves_in_the_middle_of_a_change_is_degrade
     crowded.has_room()
     becomes(ada, "Active")
     assert endpoint(ada)["serving_version"] == 2
+
+
+def test_a_shadow_ends_with_all_that_serves(ada: Person, crowded: Crowded, engine: EngineProcess) -> None:
+    deployed(ada, a_quick_version(ada))
+    a_quick_version(ada)
+    ada.api.put(f"{ada.base}/{ADDRESS}/shadow", {"version": 2}, format="json")
+    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 20)
+    plan = Deployment.objects.with_details().get()
+    assert plan.serving_revision is not None
+    reconcile._give_up(plan, plan.serving_revision, "It ended again and again.")
+    assert stands(ada) == ("Failed", "It ended again and again.")
+    assert endpoint(ada)["shadow"] is None
+    look()
+    assert not engine.living()
 
 
 def test_people_are_told_when_what_waited_is_given_up_and_not_when_they_have_just_asked_for_it(
