@@ -162,8 +162,9 @@ class ActiveRun:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Sets several tags and keeps the others."""
-        merged = {**self._data.tags, **{key: str(value) for key, value in mapping("tags", tags).items()}}
-        self._data = self._calls.update_run(self.id, tags=merged)
+        # These alone: others that log to the run may have set theirs anew.
+        wanted = {key: str(value) for key, value in mapping("tags", tags).items()}
+        self._data = self._calls.update_run(self.id, tags=wanted)
 
     # Files and data
 

@@ -226,8 +226,9 @@ class FakeServer:
         return Answer(body=run) if run else problem(404, "There is no such run.")
 
     def _update_run(self, request: Request, match: re.Match[str]) -> Answer:
-        self.runs[match[1]] |= request.json
-        return Answer(body=self.runs[match[1]])
+        run = self.runs[match[1]]
+        run |= {**request.json, "tags": {**run.get("tags", {}), **request.json.get("tags", {})}}
+        return Answer(body=run)
 
     def _end_run(self, request: Request, match: re.Match[str]) -> Answer:
         if self.runs[match[1]]["status"] not in ("Running", request.json["status"]):

@@ -25,6 +25,16 @@ def test_who_joined_delivers_and_leaves_the_run_running(client: MLOpsClient, ser
     assert len(server.requests("POST .*/end$")) == 1
 
 
+def test_a_tag_of_one_process_leaves_those_of_the_others(client: MLOpsClient, server: FakeServer) -> None:
+    with client.start_run("ddp") as run:
+        run.set_tag("phase", "warm-up")
+        with client.start_run(run_id=run.id, join=True) as rank:
+            run.set_tag("phase", "training")
+            rank.set_tag("rank1", "ready")
+            assert rank.data.tags == {"phase": "training", "rank1": "ready"}
+    assert server.runs[run.id]["tags"] == {"phase": "training", "rank1": "ready"}
+
+
 def test_only_a_running_run_is_joined(client: MLOpsClient) -> None:
     with client.start_run("ddp") as run:
         pass
