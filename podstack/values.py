@@ -100,7 +100,7 @@ def step_number(step: Any) -> int:
     try:
         chosen = int(step)
         whole = not isinstance(step, str) and chosen == step
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         whole = False
     if not whole or abs(chosen) > LARGEST_STEP:
         raise ValidationError(f"step is {step!r}; it must be a whole number from -2**62 to 2**62.")
@@ -127,13 +127,16 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def texts(name: str, value: Any) -> list[str]:
-    """`value` as a list of texts; ValidationError for one text, whose letters a list would hold, or a dictionary."""
+    """`value` as a list of texts; else ValidationError, for one text too, whose letters a list would hold."""
     if isinstance(value, str | Mapping):
         raise ValidationError(
             f"{name} is {value!r}; it must be a list of texts.",
             hint=f"Write {[value] if isinstance(value, str) else [str(key) for key in value]!r}.",
         )
-    return [str(item) for item in value]
+    try:
+        return [str(item) for item in value]
+    except TypeError as error:
+        raise ValidationError(f"{name} is {value!r}; it must be a list of texts.") from error
 
 
 def parse_number(value: Any) -> Any:

@@ -106,6 +106,12 @@ def test_one_text_is_not_taken_for_a_list_of_its_letters(
         call(client)
 
 
+@pytest.mark.parametrize("scopes", [None, 5])
+def test_what_is_no_list_is_named(client: MLOpsClient, scopes: object) -> None:
+    with pytest.raises(ValidationError, match=f"scopes is {scopes}; it must be a list of texts."):
+        client.create_token("ci", scopes=scopes)  # type: ignore[arg-type]
+
+
 def test_what_json_cannot_say_is_named_by_its_place(client: MLOpsClient) -> None:
     body = {"name": "x", "tags": [{"owner": object()}]}
     with pytest.raises(ValidationError, match=r"^tags\.0\.owner cannot be sent as JSON: object is not"):
