@@ -7,6 +7,7 @@ from typing import Any
 
 from podstack.calls import Calls, given
 from podstack.models import Approval, ApprovalEvent, ApprovalPolicy, PromotionRules, StageTransition
+from podstack.values import texts
 
 
 class ApprovalCalls(Calls):
@@ -80,8 +81,8 @@ class ApprovalCalls(Calls):
             "model_name": model_name,
             "stage": stage,
             "approvals_needed": approvals_needed,
-            "reviewers": list(reviewers),
-            "groups": list(groups),
+            "reviewers": texts("reviewers", reviewers),
+            "groups": texts("groups", groups),
             "own_review": own_review,
             "bypass": bypass,
             "expires_days": expires_days,

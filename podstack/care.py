@@ -8,6 +8,7 @@ from typing import Any
 
 from podstack.calls import Calls, given, moment
 from podstack.models import Model, ModelVersion, Outcome, Protection, Standing, Trashed
+from podstack.values import texts
 
 USUAL_ROLES = ("maintainer", "admin")
 
@@ -68,7 +69,7 @@ class CareCalls(Calls):
     def _protect(
         self, kind: str, name: str, model_name: str | None, roles: Sequence[str], groups: Sequence[str]
     ) -> Protection:
-        body = {"kind": kind, "name": name, "roles": list(roles), "groups": list(groups)}
+        body = {"kind": kind, "name": name, "roles": texts("roles", roles), "groups": texts("groups", groups)}
         body |= given(model_name=model_name)
         return Protection.from_json(self.http.call("POST", self.path("protections"), json=body))
 

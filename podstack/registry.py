@@ -15,7 +15,7 @@ from podstack.errors import PodstackWarning
 from podstack.files import chosen, download
 from podstack.files.fetching import LISTED
 from podstack.models import Alias, ArtifactFile, Comparison, Inspection, Model, ModelVersion, StageTransition
-from podstack.values import mapping, number, texts
+from podstack.values import mapping, number, several, texts
 from podstack.waiting import settled
 
 NUMBER = re.compile(r"v?([0-9]+)")
@@ -201,7 +201,8 @@ class RegistryCalls(Calls):
 
     def compare_model_versions(self, model_name: str, versions: Sequence[int | str]) -> Comparison:
         """Versions of one model side by side: metrics, parameters and tags."""
-        params = [("versions", ",".join(str(version_ref(version)) for version in versions))]
+        refs = [str(version_ref(each)) for each in several("versions", versions, "numbers or aliases")]
+        params = [("versions", ",".join(refs))]
         return Comparison.from_json(
             self.http.call("GET", self.path("models", model_name, "compare"), params=params)
         )

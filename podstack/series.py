@@ -12,6 +12,7 @@ from podstack.calls import Calls, given
 from podstack.config import API_PREFIX
 from podstack.errors import ValidationError
 from podstack.models import MetricHistory, RunComparison, RunMetricHistory
+from podstack.values import texts
 
 RECEIVED_AT_ONCE = 256 << 10
 FORMATS = (".csv", ".parquet")
@@ -51,13 +52,14 @@ class SeriesCalls(Calls):
         """
         asked = given(from_step=from_step, to_step=to_step, points=points)
         params = [(name, str(value)) for name, value in asked.items()]
-        params += [("run", run_id) for run_id in run_ids] + [("key", key) for key in keys]
+        params += [("run", run_id) for run_id in texts("run_ids", run_ids)]
+        params += [("key", key) for key in texts("keys", keys)]
         answer = self.http.call("GET", self.path("metric-history"), params=params)
         return [RunMetricHistory.from_json(item) for item in answer["series"]]
 
     def compare_runs(self, run_ids: Iterable[str]) -> RunComparison:
         """Two to ten runs side by side: final metrics, parameters, tags, datasets, files by digest."""
-        params = [("run", run_id) for run_id in run_ids]
+        params = [("run", run_id) for run_id in texts("run_ids", run_ids)]
         return RunComparison.from_json(self.http.call("GET", self.path("runs-compare"), params=params))
 
     def export_metrics(self, run_id: str, path: str | os.PathLike[str], keys: Iterable[str] = ()) -> Path:
@@ -65,7 +67,8 @@ class SeriesCalls(Calls):
 
         Columns: run_id, key, step, timestamp, value. The file is there whole or not at all.
         """
-        return self._table(("runs", run_id, "metrics", "export"), Path(path), [("key", key) for key in keys])
+        asked = [("key", key) for key in texts("keys", keys)]
+        return self._table(("runs", run_id, "metrics", "export"), Path(path), asked)
 
     def export_runs(
         self,

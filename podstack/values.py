@@ -126,17 +126,21 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
     return {str(key): item for key, item in items()}
 
 
-def texts(name: str, value: Any) -> list[str]:
-    """`value` as a list of texts; else ValidationError, for one text too, whose letters a list would hold."""
+def several(name: str, value: Any, what: str = "texts") -> list[Any]:
+    """`value` as a list of `what`; else ValidationError, for one text too, whose letters a list would hold."""
+    sentence = f"{name} is {value!r}; it must be a list of {what}."
     if isinstance(value, str | Mapping):
-        raise ValidationError(
-            f"{name} is {value!r}; it must be a list of texts.",
-            hint=f"Write {[value] if isinstance(value, str) else [str(key) for key in value]!r}.",
-        )
+        one = [value] if isinstance(value, str) else [str(key) for key in value]
+        raise ValidationError(sentence, hint=f"Write {one!r}.")
     try:
-        return [str(item) for item in value]
+        return list(value)
     except TypeError as error:
-        raise ValidationError(f"{name} is {value!r}; it must be a list of texts.") from error
+        raise ValidationError(sentence) from error
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """The same of texts."""
+    return [str(item) for item in several(name, value)]
 
 
 def parse_number(value: Any) -> Any:

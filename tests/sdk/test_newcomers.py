@@ -97,12 +97,20 @@ def test_an_empty_folder_is_told(run: ActiveRun, tmp_path: Path) -> None:
         lambda client: client.create_experiment("iris", tags={"team": "nlp"}),
         lambda client: client.create_token("ci", scopes="read"),
         lambda client: client.list_models(tags="nlp"),
+        lambda client: client.set_approval_policy("iris", reviewers="ray"),
+        lambda client: client.set_approval_policy("iris", groups="leads"),
+        lambda client: client.protect_stage("Production", roles="admin"),
+        lambda client: client.protect_alias("champion", groups="leads"),
+        lambda client: client.compare_runs("run-1"),
+        lambda client: client.get_metric_histories(["run-1"], "loss"),
+        lambda client: client.export_metrics("run-1", "m.csv", keys="loss"),
+        lambda client: client.compare_model_versions("iris", "12"),
     ],
 )
 def test_one_text_is_not_taken_for_a_list_of_its_letters(
     client: MLOpsClient, call: Callable[[MLOpsClient], object]
 ) -> None:
-    with pytest.raises(ValidationError, match=r"it must be a list of texts. Write \['"):
+    with pytest.raises(ValidationError, match=r"it must be a list of (texts|numbers or aliases). Write \['"):
         call(client)
 
 
