@@ -20,7 +20,7 @@ from gateway.batches import pass_on
 from gateway.database import ROUTES, TOKENS, Away, Database
 from gateway.limits import Limits
 from gateway.names import named, with_names
-from gateway.request import Message, Receive, Request, Send
+from gateway.request import Message, NotTaken, Receive, Request, Send
 from gateway.room import Bodies
 from gateway.routes import RETRY_AFTER, Backend, Route, Routes
 from gateway.shadow import Shadows
@@ -117,7 +117,7 @@ class Gateway:
             await _refuse(
                 request, Busy("The server is too busy to answer.", "Try again in a second.", retry_after=1)
             )
-        except (BrokenOff, TimeoutError) as error:
+        except (BrokenOff, NotTaken, TimeoutError) as error:
             await _refuse(request, BadAnswer("The model's process ended in the middle of its answer."), error)
         except Exception as error:
             log.exception("Request %s failed.", request.id.decode())
@@ -215,20 +215,23 @@ class Gateway:
         # Rows cannot be sent twice: what answers is found before the first is taken.
         route, backend = await self._found(route, ready)
         self._traffic.begin(backend.revision_id)
-        status = 502
+        status, by_model = 502, True
         try:
             status = await pass_on(self._pool, backend, request, route.timeout_seconds)
+        except NotTaken:
+            status = 200
+            raise
         except TimeoutError as error:
             status = 504
             raise _too_slow(route) from error
         except Unreachable as error:
             raise self._gone(route) from error
-        except DomainError as error:
-            status = error.status
+        except DomainError as error:  # about the rows' coming; what the model refuses is an answer
+            status, by_model = error.status, False
             raise
         finally:
             # How long it takes depends on how fast the caller sends, so it must not judge a canary.
-            self._traffic.end(backend.revision_id, status, None)
+            self._traffic.end(backend.revision_id, status, None, by_model=by_model)
 
     async def _content(self, route: Route, request: Request) -> bytes:
         try:

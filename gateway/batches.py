@@ -7,7 +7,7 @@ import contextlib
 
 from gateway.request import Request
 from gateway.routes import Backend
-from gateway.upstream import Connection, Pool, Unreachable, address_of
+from gateway.upstream import BrokenOff, Connection, Pool, Unreachable, address_of
 from gateway.wire import Question, head_of
 
 LINES = b"application/x-ndjson"
@@ -25,12 +25,18 @@ async def pass_on(pool: Pool, backend: Backend, request: Request, seconds: float
         path = f"/batch-predict?{request.query.decode('ascii')}".rstrip("?")
         connection.send(head_of(Question("POST", path, b"", request.id), address, backend.key, None))
         sender = asyncio.create_task(_send(connection, request))
+        # The model would wait for rows that never come.
+        sender.add_done_callback(lambda sent: None if _went_well(sent) else connection.close())
         status = await _begun(connection, sender, seconds)
         await request.begin(status, connection.content_type)
         async for piece in connection.pieces(seconds):
             await request.write(piece)
         await request.write(b"", more=False)
         return status
+    except BrokenOff:
+        if sender is not None and sender.done():
+            sender.result()
+        raise
     finally:
         if sender is not None:
             sender.cancel()
@@ -50,6 +56,10 @@ async def _begun(connection: Connection, sender: asyncio.Task[None], seconds: fl
             return await head
     finally:
         head.cancel()
+
+
+def _went_well(sent: asyncio.Task[None]) -> bool:
+    return not sent.cancelled() and sent.exception() is None
 
 
 async def _send(connection: Connection, request: Request) -> None:

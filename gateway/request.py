@@ -27,6 +27,10 @@ SLOWEST = (
 JSON = b"application/json"
 
 
+class NotTaken(Exception):
+    """The caller takes nothing of its answer: no fault of the model's."""
+
+
 class Request:
     """What was asked: reads the body, sends the answer."""
 
@@ -111,12 +115,15 @@ class Request:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:
-        """A piece of the answer's body. Raises TimeoutError when the caller does not take it."""
+        """A piece of the answer's body. Raises NotTaken."""
         if not more:
             await self._send({"type": "http.response.body", "body": piece})
             return
-        async with asyncio.timeout(BODY_SECONDS):
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError:
+            raise NotTaken("the caller does not take its answer") from None
 
     async def answer(self, status: int, content: bytes, content_type: bytes = JSON, *more: Any) -> None:
         """The whole answer at once."""

@@ -108,10 +108,11 @@ class Traffic:
         load.now += 1
         load.peak = max(load.peak, load.now)
 
-    def end(self, revision_id: int, status: int, seconds: float | None) -> None:
+    def end(self, revision_id: int, status: int, seconds: float | None, *, by_model: bool = True) -> None:
         """It was answered with this status; without seconds, its time says nothing about the model."""
         self._load(revision_id).now -= 1
-        self.count(revision_id).note(status, None if seconds is None else seconds * 1000)
+        milliseconds = None if seconds is None else seconds * 1000
+        self.count(revision_id).note(status, milliseconds, by_model=by_model)
 
     def _load(self, revision_id: int) -> Load:
         """The load of this second; what the seconds before had is counted."""

@@ -257,6 +257,25 @@ def test_a_batch_is_counted_and_how_long_its_caller_took_judges_nobody(
     assert sum(row.total_ms for row in rows) < 1000
 
 
+def test_a_batch_whose_caller_goes_away_is_no_error_of_the_endpoint(
+    ada: Person, gateway: GatewayProcess
+) -> None:
+    deployed(ada, a_quick_version(ada))
+    head = f"POST /serve/{ada.project.slug}/iris-api/batch-predict HTTP/1.1\r\nHost: x\r\n"
+    head += f"Authorization: Bearer {ada.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for rows, answer in ((300, b"prediction"), (1, b"")):  # with the answer begun, and before
+        lines = b"[1]\n" * rows
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as link:
+            link.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(lines), lines))
+            found = b""
+            while answer and answer not in found:
+                found += link.recv(1 << 16)
+            time.sleep(0.5)
+    until(lambda: sum(EndpointTraffic.objects.values_list("requests", flat=True)) == 2, 20)
+    rows = list(EndpointTraffic.objects.all())
+    assert [sum(getattr(row, name) for row in rows) for name in ("refused", "unfit", "errors")] == [2, 0, 0]
+
+
 def memory_of(gateway: GatewayProcess) -> int:
     assert gateway.process is not None
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()

@@ -8,14 +8,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from gateway import protocol, traffic
+from gateway import protocol, request, traffic
+from gateway.app import Gateway, Settings
 from gateway.protocol import BoundedProtocol
-from gateway.traffic import Traffic
+from gateway.request import NotTaken, Request
+from gateway.routes import Backend, Route
+from gateway.traffic import Count, Traffic
+from gateway.wire import Question
 from launcher.ports import free_port
 from tests.waiting import until
 
@@ -120,6 +125,29 @@ def test_who_takes_nothing_of_an_answer_loses_it(port: int) -> None:
         except ConnectionError:
             pass
         assert got < len(LARGE)
+
+
+def test_who_takes_nothing_of_an_answer_makes_the_endpoint_no_error(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "BODY_SECONDS", 0.2)
+    backend = Backend(7, 1, "Active", 1, f"http://127.0.0.1:{port}", "key")
+    route = Route("s", "e", 1, "m", "Running", "Active", "", 0, None, 30, None, backend, backend, None)
+    scope = {"method": "POST", "path": "/", "query_string": b"", "headers": []}
+
+    async def takes_nothing(message: Any) -> None:
+        await asyncio.sleep(30 if message.get("more_body") else 0)
+
+    async def asked() -> Count:
+        gateway = Gateway(Settings("postgresql://127.0.0.1:1/none", 1, tmp_path / "limits", 1, 1, 1))
+        caller = Request(scope, takes_nothing, takes_nothing)  # type: ignore[arg-type]
+        with pytest.raises(NotTaken):
+            question = Question("POST", "/large", b"", caller.id)
+            await gateway._exchange(route, backend, caller, question, named_answer=False)
+        return gateway._traffic.count(7)
+
+    count = asyncio.run(asked())
+    assert (count.requests, count.errors, count.refused) == (1, 0, 0)
 
 
 # As the HTTP client of Java's library sends its first request.
