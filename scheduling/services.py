@@ -97,8 +97,9 @@ def update_schedule(*, actor: Actor, project: Project, name: str, **settings: An
         schedule = _lock(project, name)
         before, cron = facts(schedule), cron_of(schedule)
         if "experiment_id" in settings:
-            schedule.experiment = find_experiment(project, settings.pop("experiment_id"))
-            schedule.code = None
+            experiment = find_experiment(project, settings.pop("experiment_id"))
+            if experiment.pk != schedule.experiment_id:
+                schedule.experiment, schedule.code = experiment, None
         _set(schedule, settings)
         after = facts(schedule)
         changed = {key for key in after if after[key] != before[key]}

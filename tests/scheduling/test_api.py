@@ -12,7 +12,7 @@ from accounts.choices import Role
 from accounts.services import create_run_token
 from scheduling.models import Schedule, ScheduleExecution
 from tests.factories import Person, browser, make_person, make_project
-from tests.scheduling.factories import begun_run, make_experiment, make_schedule, trigger
+from tests.scheduling.factories import begun_run, make_code, make_experiment, make_schedule, trigger
 
 pytestmark = pytest.mark.django_db
 
@@ -173,3 +173,13 @@ def test_a_field_that_there_is_not_is_refused_with_those_that_there_are(
     found = answer.json()
     assert found["errors"] == {unknown: [f"'{unknown}' is no field of this request."]}
     assert found["hint"].startswith("There are: ")
+
+
+def test_an_edit_that_names_the_same_experiment_keeps_the_chosen_code(ann: Person) -> None:
+    schedule = make_schedule(ann)
+    make_code(ann)
+    assert call(ann, "patch", "schedules/nightly", {"code": 1}).json()["code"] == 1
+    same = {"experiment_id": schedule.experiment.public_id, "timeout": 60}
+    assert call(ann, "patch", "schedules/nightly", same).json()["code"] == 1
+    call(ann, "post", "experiments", {"name": "other"})
+    assert call(ann, "patch", "schedules/nightly", {"experiment_id": "other"}).json()["code"] is None
