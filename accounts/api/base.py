@@ -154,7 +154,7 @@ def check_only_run(request: Request, run_id: str) -> None:
     raise only_its_run(run_id)
 
 
-def check_known(serializer: BaseSerializer[Any], sent: Any, above: str = "") -> None:
+def check_known(serializer: Any, sent: Any, above: str = "") -> None:
     """Refuses a field that `serializer` does not have, in parts of the body too: a typo would change nothing."""
     if isinstance(serializer, ListSerializer) and isinstance(sent, list):
         for index, each in enumerate(sent):
