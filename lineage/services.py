@@ -70,7 +70,7 @@ def quarantine_impact(
             actor=actor,
             project=project,
             version_ids=_all_versions(impact),
-            because=_label(impact, node),
+            because=_cause(impact, node),
             reason=reason,
         )
         if endpoints == "undeploy":
@@ -102,7 +102,7 @@ def release_impact(*, actor: Actor, project: Project, node: str) -> Quarantine:
     require(actor, project, Right.MAINTAIN)
     impact = impact_of(project, find_things(project, node))
     moved = release_versions(
-        actor=actor, project=project, version_ids=_all_versions(impact), because=_label(impact, node)
+        actor=actor, project=project, version_ids=_all_versions(impact), because=_cause(impact, node)
     )
     names = tuple(version_label(version) for version in moved)
     return Quarantine(names, len(_all_versions(impact)) - len(names))
@@ -113,8 +113,17 @@ def impact_path(project: Project, node: str) -> str:
     return f"{reverse('lineage:impact', args=[project.slug])}?{urlencode({'node': node})}"
 
 
+def _cause(impact: Impact, node: str) -> str:
+    """How the thing is called in the reason of a quarantine: the same each time, so that a release finds it again.
+
+    Runs and experiments change their names, and several runs may have one.
+    """
+    of = impact.of[0] if impact.of else None
+    return of.id.replace(":", " ") if of and of.kind in ("run", "experiment") else _label(impact, node)
+
+
 def _label(impact: Impact, node: str) -> str:
-    """How the thing is called in sentences: the same each time, so that its quarantine is found again."""
+    """How people call the thing."""
     if node.startswith("model:") or not impact.of:
         return f"model {node.partition(':')[2]}"
     of = impact.of[0]

@@ -106,6 +106,19 @@ def test_versions_are_quarantined_for_a_reason_and_released_as_easily(ann: Perso
     assert AuditEntry.objects.filter(verb="release_version").count() == 1
 
 
+@pytest.mark.parametrize("kind", ["run", "experiment"])
+def test_what_was_quarantined_is_released_though_its_cause_has_another_name(ann: Person, kind: str) -> None:
+    run = Run.objects.order_by("pk")[0]
+    public_id = run.public_id if kind == "run" else run.experiment.public_id
+    ann.api.patch(f"{ann.base}/{kind}s/{public_id}", {"name": "before"}, format="json")
+    cause = {"node": f"{kind}:{public_id}"}
+    found = post(ann, "impact/quarantine", reason="bad", endpoints="keep", **cause)
+    assert found["versions"] == ["iris/1", "iris/2"]
+    assert f"because of {kind} {public_id}: bad" in ModelVersion.objects.get(number=1).status_reason
+    ann.api.patch(f"{ann.base}/{kind}s/{public_id}", {"name": "after"}, format="json")
+    assert post(ann, "impact/release", **cause)["versions"] == ["iris/1", "iris/2"]
+
+
 def test_a_version_in_the_trash_is_quarantined_too_and_comes_back_so(ann: Person, bob: Person) -> None:
     version = f"{ann.base}/models/iris/versions/1"
     assert ann.api.delete(version).status_code == 204
