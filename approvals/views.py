@@ -205,6 +205,7 @@ class ApprovalDetail(OfRequest, ProjectPage):
         found = self.approval
         champion, comparison = side_by_side(found)
         fresh = [r for r in found.reviews.all() if r.evidence == found.evidence]
+        rights = self._rights(found)
         return self.show(
             "approvals/approval_detail.html",
             code=code,
@@ -212,9 +213,10 @@ class ApprovalDetail(OfRequest, ProjectPage):
             champion=champion,
             comparison=comparison,
             fresh={review.pk for review in fresh},
+            gone={r.pk for r in fresh if found.is_open and r.reviewer not in rights["reviewers"]},
             talk=sorted([*found.reviews.all(), *found.events.all()], key=lambda each: each.created_at),
             **{"review_form": ReviewForm(), "comment_form": CommentForm(), **forms},
-            **self._rights(found),
+            **rights,
         )
 
     def _rights(self, found: ApprovalRequest) -> dict[str, Any]:

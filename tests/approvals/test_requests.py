@@ -183,6 +183,8 @@ def test_an_approval_of_who_may_review_no_more_is_not_counted(
     assert get(ann, request_id)["approvals_given"] == 0
     assert listed(ann)["approvals_given"] == 0
     assert "0 of" in browser(ann).get("/projects/alpha/approvals/").content.decode()
+    page = browser(ann).get(f"/projects/alpha/approvals/{request_id}/").content.decode()
+    assert "who may review it no more: it does not count" in page
     approved = approve(max_, request_id).json()
     if lost == "named":
         assert (approved["status"], approved["approvals_given"]) == ("Approved", 1)
