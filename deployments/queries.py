@@ -132,8 +132,6 @@ def standing(deployment: Deployment) -> Standing:
     if wanted.state == RevisionState.FAILED:
         failing = deployment.failing if serving.state == RevisionState.ACTIVE else ""
         return Standing(EndpointState.DEGRADED, f"{failing} {_could_not_take_over(wanted, serving)}".strip())
-    if _alone(deployment, serving.state) == EndpointState.DEGRADED:
-        return Standing(EndpointState.DEGRADED, serving.reason)
     share = _share(deployment, wanted) if in_canary(deployment) else ""
     return Standing(EndpointState.UPDATING, serving.reason or wanted.reason or share)
 

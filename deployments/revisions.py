@@ -250,7 +250,11 @@ def lose(deployment: Deployment, revision: DeploymentRevision, why: str) -> None
     _same_object(deployment, revision)
     # Who asked it to wake up at the moment when it did has no part in this.
     awake = {"wake_asked_at": None} if revision.pk == deployment.serving_revision_id else {}
+    before = deployment.state
     settle(deployment, said, revision, **awake)
+    if awake and (before in TROUBLED or deployment.state not in TROUBLED):
+        # A change that is on its way, or that failed, has a state of its own: nobody was told that nothing answers.
+        _tell_of_trouble(deployment)
 
 
 def begins_now() -> dict[str, datetime]:

@@ -139,7 +139,7 @@ def test_an_endpoint_that_wakes_up_and_finds_no_room_is_pending_and_may_be_undep
     assert (revision["state"], revision["reason"]) == ("Retired", "")
 
 
-def test_an_endpoint_that_loses_what_serves_in_the_middle_of_a_change_is_degraded_and_its_people_are_told(
+def test_an_endpoint_that_loses_what_serves_in_the_middle_of_a_change_tells_its_people(
     ada: Person, crowded: Crowded
 ) -> None:
     deployed(ada, a_quick_version(ada))
@@ -151,12 +151,25 @@ def test_an_endpoint_that_loses_what_serves_in_the_middle_of_a_change_is_degrade
     assert not Notification.objects.exists()
     crowded.serves_on = ""
     look()
-    assert stands(ada) == ("Degraded", NO_ROOM)
+    assert stands(ada) == ("Updating", NO_ROOM)
     told = Notification.objects.get(user=ada.user)
-    assert told.text.startswith("The endpoint iris-api is Degraded: ")
+    assert told.text.startswith("The endpoint iris-api is Updating: ")
+    assert told.text.endswith("It is being started again.")
     crowded.has_room()
     becomes(ada, "Active")
     assert endpoint(ada)["serving_version"] == 2
+
+
+def test_people_are_told_of_a_loss_after_a_change_that_failed_too(ada: Person, crowded: Crowded) -> None:
+    deployed(ada, a_quick_version(ada))
+    deploy(ada, a_version(ada, b"x", servable=False, servable_reason="No loader knows it."))
+    assert Notification.objects.filter(user=ada.user).count() == 1
+    crowded.is_full()
+    look()
+    told = [each.text for each in Notification.objects.filter(user=ada.user).order_by("pk")]
+    why = "The endpoint iris-api is Degraded: Version 2 could not take over: No loader knows it."
+    assert told[0] == f"{why} Version 1 goes on serving."
+    assert told[1:] and told[1].startswith(why) and told[1].endswith("It is being started again.")
 
 
 def test_a_shadow_ends_with_all_that_serves(ada: Person, crowded: Crowded, engine: EngineProcess) -> None:
