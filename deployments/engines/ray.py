@@ -7,6 +7,7 @@ has forgotten everything is told everything by the next call; what is, the clust
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,11 +39,11 @@ DRAIN_SECONDS = 120
 PREPARES = "A node of the cluster prepares it: its files, its packages, then the model itself."
 PROBE = urllib3.Timeout(connect=1, read=5)
 NOT_YET = (404, 503)  # as the proxy answers for an application that it does not know yet
-BEGINS, RUNNING = "STARTING", "RUNNING"
-UNPLACED = "to be scheduled"  # as Serve says it
+BEGINS, RUNNING, STOPPING = "STARTING", "RUNNING", "STOPPING"
+UNPLACED, UNPLACED_SECONDS = "to be scheduled", 30  # as Serve says it, and when
 REPLICA_STATES = {
     RUNNING: ServiceState.READY,
-    "STOPPING": ServiceState.STOPPING,
+    STOPPING: ServiceState.STOPPING,
     "PENDING_MIGRATION": ServiceState.READY,
 }
 _SENTENCE = re.compile(r"serving\.problems\.CannotLoad: (.+)")
@@ -248,8 +249,15 @@ def _prepares(app: Mapping[str, Any]) -> bool:
 
 
 def _is_unplaced(app: Mapping[str, Any]) -> bool:
-    """Whether Serve has looked for a node for half a minute and found none, for any of its replicas."""
-    return UNPLACED in _said(app) and not any(one.get("node_id") for one in _replicas(app))
+    """Whether Serve has looked for a node for half a minute and found none, for any of its replicas.
+
+    It says so, but for what it lost before: that stays UNHEALTHY by its words until it runs again.
+    """
+    coming = [one for one in _replicas(app) if one["state"] != STOPPING]
+    if not coming or any(one.get("node_id") for one in coming):
+        return False
+    began = min(float(one.get("start_time_s") or time.time()) for one in coming)
+    return UNPLACED in _said(app) or time.time() - began > UNPLACED_SECONDS
 
 
 def _no_room_for(service_id: str) -> str:

@@ -22,7 +22,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.status, self.slow = 200, threading.Event()
-        self.replica, self.message = {"replica_id": "one", "state": "RUNNING"}, ""
+        self.replica: dict[str, Any] = {"replica_id": "one", "state": "RUNNING"}
+        self.message = ""
         cluster = self
 
         class Proxy(BaseHTTPRequestHandler):
@@ -78,6 +79,21 @@ def test_a_loaded_service_keeps_its_address_and_one_that_is_refused_has_none_yet
         assert cluster.observed() == ServiceState.STARTING
     cluster.url = "http://127.0.0.1:9"
     assert cluster.observed() == ServiceState.STARTING
+
+
+@pytest.mark.django_db
+def test_what_finds_no_node_for_half_a_minute_has_no_room_also_after_a_loss(cluster: Cluster) -> None:
+    told = "No node of the cluster has a CPU free: the endpoint waits until one has."
+    cluster.replica = {"replica_id": "two", "state": "STARTING", "start_time_s": time.time()}
+    scheduled = "Deployment 'Model' has 1 replicas that have taken more than 30s to be scheduled."
+    lost = "A replica's health check failed. This deployment will be UNHEALTHY until the replica recovers."
+    for message, seconds, waits in ((scheduled, 0, True), (lost, 5, False), (lost, 40, True)):
+        cluster.message = message
+        cluster.replica |= {"start_time_s": time.time() - seconds}
+        found = cluster.service()
+        assert (found.unplaced, found.reason == told, found.preparing) == (waits, waits, False), message
+    cluster.replica["node_id"] = "abc"
+    assert cluster.service().preparing and not cluster.service().unplaced
 
 
 @pytest.mark.django_db
