@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import click
 
-from podstack.models import Answer
+from podstack.models import Answer, ComparedRow, Comparison, RunComparison
 from podstack.values import plain
 
 Column = str | Callable[[Any], Any]
@@ -22,6 +22,7 @@ Columns = Mapping[str, Column]
 NOT_SHOWN = ("extra", "calls")
 MEASURED = 100  # rows that the widths of a table are taken from
 WIDEST = 60
+DIGEST = 12  # of 64 digits
 GOOD = frozenset({"Active", "Completed", "Production", "Ready", "applied", "Approved"})
 BAD = frozenset({"Degraded", "Failed", "Killed", "Quarantined", "Rejected"})
 UNDER_WAY = frozenset({"Deploying", "Pending", "Running", "Staging", "Updating", "pending_approval"})
@@ -181,6 +182,33 @@ def _line(shown: Sequence[str], bare: Sequence[str], widths: Iterable[int]) -> s
     """`shown` may hold colours; `bare` says how wide each cell is."""
     gaps = (" " * (places - width(text)) for text, places in zip(bare, widths, strict=True))
     return "  ".join(text + gap for text, gap in zip(shown, gaps, strict=True)).rstrip()
+
+
+def compared_rows(found: Comparison | RunComparison) -> list[dict[str, Any]]:
+    """What is compared, a row each with its `kind`; files by the beginnings of their digests."""
+    validation = found.validation_metrics if isinstance(found, Comparison) else ()
+    kinds: tuple[tuple[str, Sequence[ComparedRow]], ...] = (
+        ("metric", found.metrics),
+        ("validation", validation),
+        ("param", found.params),
+        ("tag", found.tags),
+        ("dataset", found.datasets),
+    )
+    rows = [
+        {"kind": kind, "key": row.key, "values": row.values, "differs": row.differs}
+        for kind, compared in kinds
+        for row in compared
+    ]
+    files = [
+        {
+            "kind": "file",
+            "key": file.path,
+            "values": [digest and digest[:DIGEST] for digest in file.sha256],
+            "differs": file.differs,
+        }
+        for file in found.files
+    ]
+    return rows + files
 
 
 def print_side_by_side(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

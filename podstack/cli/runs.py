@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
-from podstack.cli.output import Column, Columns, print_side_by_side, size
+from podstack.cli.output import Column, Columns, compared_rows, print_side_by_side, size
 from podstack.cli.words import pairs, read_json, versioned
 from podstack.files import files_to_log, upload
 from podstack.models import Run
@@ -206,11 +206,7 @@ def compare(door: Door, run_ids: tuple[str, ...]) -> None:
     if door.wants_json:
         door.show(found)
         return
-    kinds = (("metric", found.metrics), ("param", found.params), ("tag", found.tags))
-    rows = [
-        {"kind": kind, "key": row.key, "values": row.values} for kind, compared in kinds for row in compared
-    ]
-    print_side_by_side([run.id for run in found.runs], rows)
+    print_side_by_side([run.id for run in found.runs], compared_rows(found))
 
 
 @runs.command("export-metrics")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from podstack.cli.door import Door, Noun, limited, pass_door, unasked
-from podstack.cli.output import Columns, print_side_by_side, size
+from podstack.cli.output import Columns, compared_rows, print_side_by_side, size
 from podstack.cli.runs import FILE_COLUMNS
 from podstack.cli.words import (
     STAGES,
@@ -234,7 +234,7 @@ def _question(version: ModelVersion) -> str:
 @click.option("--differences", is_flag=True, help="Only what is not the same in all of them.")
 @pass_door
 def compare_versions(door: Door, words: tuple[str, ...], differences: bool) -> None:
-    """Show versions of one model side by side: metrics, parameters and tags."""
+    """Show versions of one model side by side: metrics, parameters, tags, datasets, files."""
     model_name, refs = model_versions(words)
     compared = door.client.compare_model_versions(model_name, refs)
     if door.wants_json:
@@ -244,17 +244,11 @@ def compare_versions(door: Door, words: tuple[str, ...], differences: bool) -> N
 
 
 def _print_comparison(compared: Comparison, differences: bool) -> None:
-    kinds = (("metric", compared.metrics), ("param", compared.params), ("tag", compared.tags))
     facts = [
         {"kind": "", "key": field, "values": [getattr(version, field) for version in compared.versions]}
         for field in ("stage", "status", "created_at")
     ]
-    rows = facts + [
-        {"kind": kind, "key": row.key, "values": row.values}
-        for kind, found in kinds
-        for row in found
-        if row.differs or not differences
-    ]
+    rows = facts + [row for row in compared_rows(compared) if row["differs"] or not differences]
     print_side_by_side([f"VERSION {version.version}" for version in compared.versions], rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def run(podstack: CommandLine) -> Run:
     tracking_verbs.log_metrics(**where, run_id=started.public_id, series=series)
     tracking_verbs.log_params(**where, run_id=started.public_id, params={"lr": 0.01})
     return started
+
+
+def test_runs_are_compared_with_their_datasets_and_files(podstack: CommandLine, run: Run) -> None:
+    person = podstack.person
+    tracking_verbs.log_dataset(
+        actor=person.actor, project=person.project, run_id=run.public_id, name="imdb", digest="abc"
+    )
+    other = make_run(person, {"model/w.txt": b"1"})
+    rows = podstack.table("runs", "compare", run.public_id, other.public_id)
+    assert ["dataset", "imdb", "abc", "-"] in rows
+    assert ["file", "model/w.txt", "-", hashlib.sha256(b"1").hexdigest()[:12]] in rows
+    assert ["param", "lr", "0.01", "-"] in rows
 
 
 def test_experiments_are_made_listed_changed_and_archived(podstack: CommandLine) -> None:

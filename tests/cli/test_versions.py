@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,8 @@ def test_versions_are_compared(podstack: CommandLine, iris: ModelVersion) -> Non
     rows = podstack.table("versions", "compare", "iris", "1", "2")
     assert rows[0] == ["KEY", "VERSION 1", "VERSION 2"]
     assert ["metric", "accuracy", "0.5", "0.75"] in rows
+    weights = [hashlib.sha256(content).hexdigest()[:12] for content in (FILES["model/weights.txt"], b"4 5 6")]
+    assert ["file", "weights.txt", *weights] in rows
     rest = podstack.rest("/models/iris/compare?versions=1,2")
     assert podstack.json("versions", "compare", "iris/1", "iris/2") == rest
     assert podstack.json("versions", "compare", "iris/1", "2") == rest
@@ -158,8 +161,10 @@ def test_what_holds_a_version_is_told(podstack: CommandLine, iris: ModelVersion)
     podstack("versions", "transition", "iris/1", "Staging")
     podstack("versions", "transition", "iris/1", "Production")
     refused = podstack("versions", "delete", "iris/1", "--yes", code=1).stderr
-    assert "Production" in refused
-    assert "\nHint: " in refused
+    assert refused == (
+        "Error: Version 1 is in Production. Move it to Archived before deleting it.\n"
+        "Held by: stage Production\n"
+    )
 
 
 def test_a_quarantined_version_is_released_with_a_note(podstack: CommandLine, viewer: CommandLine) -> None:
