@@ -41,7 +41,9 @@ def test_schedules_are_listed_shown_and_said_in_words(podstack: CommandLine, nig
     podstack("schedules", "pause", "weekly")
     assert [each["name"] for each in podstack.json("schedules", "list", "--paused")] == ["weekly"]
     assert [each["name"] for each in podstack.json("schedules", "list", "--active")] == ["nightly"]
-    assert podstack.json("schedules", "list", "--experiment", "other") == []
+    podstack("experiments", "create", "empty")
+    assert podstack.json("schedules", "list", "--experiment", "empty") == []
+    assert "no experiment 'other'" in podstack("schedules", "list", "--experiment", "other", code=4).stderr
     assert "At 02:00 every day" in podstack("schedules", "show", nightly).stdout
     assert len(podstack.json("schedules", "times", "0 2 * * *")["next_times"]) == 5
     assert "its minute" in podstack("schedules", "times", "61 * * * *", code=1).stderr

@@ -36,7 +36,11 @@ def test_schedules_are_listed_changed_paused_and_resumed(client: MLOpsClient) ->
     assert client.get_schedule("nightly") == made
     assert [each.name for each in client.list_schedules()] == ["nightly", "weekly"]
     assert [each.name for each in client.list_schedules(search="week")] == ["weekly"]
-    assert list(client.list_schedules(experiment_id="other")) == []
+    client.create_experiment("empty")
+    assert list(client.list_schedules(experiment_id="empty")) == []
+    for lists in (client.list_schedules, client.list_runs):
+        with pytest.raises(NotFoundError, match="There is no experiment 'other' in alpha"):
+            list(lists(experiment_id="other"))
     paused = client.pause_schedule("weekly")
     assert paused.paused and paused.next_at is None
     assert [each.name for each in client.list_schedules(paused=True)] == ["weekly"]

@@ -38,7 +38,8 @@ def test_the_runs_of_a_parent_are_listed(ann: Person) -> None:
     assert ids(ann, "parent=run-parent") == ["run-child2", "run-child1"]
     assert ids(ann, "parent=run-child1") == ["run-grandchild"]
     assert ids(ann, "parent=run-child1&status=Completed") == []
-    assert ids(ann, "parent=run-nothing") == []
+    assert ids(ann, "parent=run-grandchild") == []
+    assert ann.api.get(f"{ann.base}/runs?parent=run-nothing").status_code == 404
     assert ann.api.get(f"{ann.base}/runs?parent=%00").status_code == 400
 
 
