@@ -208,8 +208,6 @@ class EditSchedule(OfSchedule, ScheduleFormPage):
     def perform(self, data: dict[str, Any]) -> str:
         if data.pop("name") != self.schedule.name:
             raise Conflict("A schedule keeps its name; delete it and create another one.")
-        if data["experiment_id"] in (self.schedule.experiment.name, self.schedule.experiment.public_id):
-            del data["experiment_id"]
         services.update_schedule(**self.where, **data)
         return self.schedule_url()
 
