@@ -116,23 +116,22 @@ def update_deployment(
     current = wanted_revision(found)
     target, follows = _target(found, version, follow)
     wish, limits = check_wish(wishes, current_wish(found)), check_limits(wishes)
-    lack = lack_known_now(found.engine, wish.gpu_type)
+    engine = check_engine(wishes["engine"]) if "engine" in wishes else found.engine
+    lack = lack_known_now(engine, wish.gpu_type)
     values = {} if follows is None else {"follows": follows}
     with transaction.atomic():
-        if (target.pk, wish) != (current.version_id, wish_of(current)):
-            locked = lock_deployable(target.pk)
-            deployment = lock_deployment(found.pk)
-            same_revision(deployment, current)
-            must_run(deployment)
-            want(actor, "update_deployment", deployment, locked, wish, lack=lack, **values)
-            current = wanted_revision(deployment)
+        differs = (target.pk, wish) != (current.version_id, wish_of(current))
+        locked = lock_deployable(target.pk) if differs else None
         deployment = lock_deployment(found.pk)
         if version is not None or any(wishes.get(name) is not None for name in MAKE_REVISIONS):
             same_revision(deployment, current)
+        if "engine" in wishes:
+            _set_engine(actor, deployment, engine)
+        if locked is not None:
+            must_run(deployment)
+            want(actor, "update_deployment", deployment, locked, wish, lack=lack, **values)
         if "rollout" in wishes:
             _set_rollout(actor, deployment, wish.rollout)
-        if "engine" in wishes:
-            _set_engine(actor, deployment, check_engine(wishes["engine"]))
         named = {} if description is None else {"description": description}
         describe(actor, "update_deployment", deployment, **values, **named, **limits)
     return find_deployment(project, endpoint_name)

@@ -11,7 +11,7 @@ from deployments import services, wanting
 from deployments.engines.local import LocalEngine
 from deployments.models import Deployment, DeploymentRevision
 from registry.aliases import set_alias
-from tests.deployments.conftest import a_quick_version, deploy, endpoint
+from tests.deployments.conftest import a_quick_version, a_version, deploy, endpoint
 from tests.factories import Person, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,6 +86,20 @@ def test_a_deploy_that_names_no_engine_asks_the_endpoints_own_for_its_gpu(
     assert deploy(ada, a_quick_version(ada), engine="ray", gpu_type="T4").json()["warnings"] == []
     again = deploy(ada, a_quick_version(ada), gpu_type="T4").json()
     assert (again["engine"], again["warnings"]) == ("ray", [])
+
+
+def test_a_failed_endpoint_changes_its_version_and_its_engine_at_once(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = wanting.engine_for
+    monkeypatch.setattr(wanting, "engine_for", lambda name: WithT4("", "") if name == "ray" else real(name))
+    failed = a_version(ada, b"x", servable=False, servable_reason="No loader knows it.")
+    assert deploy(ada, failed).json()["state"] == "Failed"
+    a_quick_version(ada)
+    changed = patch(ada, version=2, engine="ray", gpu_type="T4")
+    assert changed.status_code == 200, changed.json()
+    found = changed.json()
+    assert (found["engine"], found["version"], found["warnings"]) == ("ray", 2, [])
 
 
 def test_nothing_of_a_deleted_endpoint_is_wanted_any_more(ada: Person) -> None:
