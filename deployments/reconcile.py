@@ -43,6 +43,7 @@ BEFORE_STOPPING = Again(1)
 ENGINE_AWAY = Again(2)
 BEFORE_RESTART = Again(3)
 WATCHING = Again(1)
+GOES_ON = "The endpoint goes on with the replicas that it has:"
 
 
 def reconcile(deployment_id: int) -> Again | None:
@@ -175,14 +176,14 @@ def _resize(plan: Deployment, revision: DeploymentRevision, engine: Engine, serv
     if service is None or service.state != ServiceState.READY or not _known(revision, service):
         return ""
     if _as_many(revision, service) or not _rows(revision).exists():
-        return ""
+        return f"{GOES_ON} {service.reason}" if service.unplaced else ""
     lack = _lack_to_wait_for(plan, revision)
     if lack:
         return f"{lack}: the endpoint goes on with the replicas that it has."
     try:
         engine.apply(_spec(plan, revision))
     except (EngineRefused, EngineWaits) as error:
-        return f"The endpoint goes on with the replicas that it has: {error}"
+        return f"{GOES_ON} {error}"
     return ""
 
 
@@ -470,7 +471,7 @@ def _differs(plan: Deployment, services: Mapping[str, Service]) -> bool:
             return True
         if (revision.state, revision.address) != (RevisionState.ACTIVE, service.address):
             return True
-        if not _as_many(revision, service):
+        if service.unplaced or not _as_many(revision, service):
             return True
     if in_canary(plan) or _sleeper(plan) or plan.away:
         return True

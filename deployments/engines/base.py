@@ -66,7 +66,8 @@ class Service:
 
     `reason` of one that is starting may say what it is busy with. One that is `preparing` does not load the model
     yet: its packages are being installed, for example. From then on it has `start_seconds` to become ready. One that
-    is `unplaced` has not begun: nothing has room for it now, as its reason says.
+    is `unplaced` has not begun, or, when it is ready, not all of its replicas have: nothing has room for them now, as its
+    reason says.
     """
 
     service_id: str

@@ -179,8 +179,8 @@ class RayEngine:
         ready = state == ServiceState.READY
         if prepares := state == ServiceState.STARTING and _prepares(app):
             reason = PREPARES + _failed_before(app)
-        if unplaced := state == ServiceState.STARTING and _is_unplaced(app):
-            reason = _no_room_for(service_id)
+        if unplaced := (ready or state == ServiceState.STARTING) and _is_unplaced(app, of_some=ready):
+            reason = _no_room_for(service_id) + ("." if ready else ": the endpoint waits until one has.")
         return Service(
             service_id=service_id,
             state=state,
@@ -248,15 +248,16 @@ def _prepares(app: Mapping[str, Any]) -> bool:
     return any(one["state"] == BEGINS and one.get("node_id") for one in _replicas(app))
 
 
-def _is_unplaced(app: Mapping[str, Any]) -> bool:
-    """Whether Serve has looked for a node for half a minute and found none, for any of its replicas.
+def _is_unplaced(app: Mapping[str, Any], *, of_some: bool) -> bool:
+    """Whether Serve has looked for a node for half a minute and found none: for all of its replicas, or for some.
 
     It says so, but for what it lost before: that stays UNHEALTHY by its words until it runs again.
     """
     coming = [one for one in _replicas(app) if one["state"] != STOPPING]
-    if not coming or any(one.get("node_id") for one in coming):
+    waiting = [one for one in coming if one["state"] == BEGINS and not one.get("node_id")]
+    if not waiting or not (of_some or len(waiting) == len(coming)):
         return False
-    began = min(float(one.get("start_time_s") or time.time()) for one in coming)
+    began = min(float(one.get("start_time_s") or time.time()) for one in waiting)
     return UNPLACED in _said(app) or time.time() - began > UNPLACED_SECONDS
 
 
@@ -264,7 +265,7 @@ def _no_room_for(service_id: str) -> str:
     wanted = applications.wanted(service_id) or {"deployments": []}
     kinds = [one["ray_actor_options"].get("accelerator_type") for one in wanted["deployments"]]
     needs = " and ".join(["a CPU", *(f"a {kind}" for kind in kinds if kind)])
-    return f"No node of the cluster has {needs} free: the endpoint waits until one has."
+    return f"No node of the cluster has {needs} free"
 
 
 def _state(app: Mapping[str, Any]) -> ServiceState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from deployments import reconcile
 from deployments.engines.base import Service, ServiceState
 from deployments.engines.local import LocalEngine
 from deployments.models import Deployment, DeploymentRevision
+from deployments.tasks import look_after_endpoints
 from deployments.wanting import look_soon
 from tests.deployments.conftest import (
     TOKEN,
@@ -23,6 +25,7 @@ from tests.deployments.conftest import (
     deploy,
     deployed,
     endpoint,
+    events,
     work_until,
     work_until_idle,
 )
@@ -41,11 +44,16 @@ class Crowded(LocalEngine):
     far: dict[str, Any] | None = None
     serves_on = ""
     """A service that had its room before."""
+    more: Mapping[str, Any] = {}
+    """What is to be said of a ready one."""
+
+    def services(self) -> list[Service]:
+        return [replace(each, **self.more) for each in super().services()]
 
     def observe(self, service_id: str) -> Service | None:
         found = super().observe(service_id)
         if found is None or self.far is None or service_id == self.serves_on:
-            return found
+            return replace(found, **self.more) if found else None
         return replace(found, state=ServiceState.STARTING, address="", key="", **self.far)
 
     def is_full(self) -> None:
@@ -170,6 +178,23 @@ def test_people_are_told_of_a_loss_after_a_change_that_failed_too(ada: Person, c
     why = "The endpoint iris-api is Degraded: Version 2 could not take over: No loader knows it."
     assert told[0] == f"{why} Version 1 goes on serving."
     assert told[1:] and told[1].startswith(why) and told[1].endswith("It is being started again.")
+
+
+def test_an_endpoint_without_room_for_more_replicas_goes_on_and_says_so(
+    ada: Person, crowded: Crowded
+) -> None:
+    deployed(ada, a_quick_version(ada))
+    crowded.more = {"unplaced": True, "reason": "No node of the cluster has a CPU free."}
+    for _ in range(2):
+        look_after_endpoints()
+        work_until_idle()
+        said = "The endpoint goes on with the replicas that it has: No node of the cluster has a CPU free."
+        assert stands(ada) == ("Active", said)
+    assert events(ada).count(said) == 1
+    crowded.more = {}
+    look_after_endpoints()
+    work_until_idle()
+    assert stands(ada) == ("Active", "")
 
 
 def test_a_shadow_ends_with_all_that_serves(ada: Person, crowded: Crowded, engine: EngineProcess) -> None:

@@ -23,6 +23,7 @@ class Cluster:
     def __init__(self) -> None:
         self.status, self.slow = 200, threading.Event()
         self.replica: dict[str, Any] = {"replica_id": "one", "state": "RUNNING"}
+        self.others: list[dict[str, Any]] = []
         self.message = ""
         cluster = self
 
@@ -42,7 +43,7 @@ class Cluster:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def applications(self) -> dict[str, Any]:
-        model = {"replicas": [self.replica], "message": self.message}
+        model = {"replicas": [self.replica, *self.others], "message": self.message}
         return {"applications": {"sums-1": {"status": "RUNNING", "deployments": {"Model": model}}}}
 
     def has_package(self, name: str) -> bool:
@@ -94,6 +95,12 @@ def test_what_finds_no_node_for_half_a_minute_has_no_room_also_after_a_loss(clus
         assert (found.unplaced, found.reason == told, found.preparing) == (waits, waits, False), message
     cluster.replica["node_id"] = "abc"
     assert cluster.service().preparing and not cluster.service().unplaced
+    cluster.replica |= {"state": "RUNNING"}
+    assert (cluster.service().unplaced, cluster.service().reason) == (False, "")
+    cluster.others = [{"replica_id": "three", "state": "STARTING", "start_time_s": time.time() - 40}]
+    found = cluster.service()
+    assert (found.state, found.unplaced) == (ServiceState.READY, True)
+    assert found.reason == "No node of the cluster has a CPU free."
 
 
 @pytest.mark.django_db
