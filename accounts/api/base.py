@@ -31,6 +31,7 @@ from common.errors import Conflict, Denied, Invalid
 from common.limits import LIMITS
 from common.models import IdempotentAnswer
 
+PAGED = ("cursor", "page_size")  # what each list takes; those that are filtered take more
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 Handler = Callable[..., Response | JsonText]
 

@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import groups
-from accounts.api.base import ProjectView
+from accounts.api.base import PAGED, ProjectView
 from accounts.models import ProjectGroup
+from common.api.filters import only
 
 
 class GroupSerializer(serializers.Serializer):
@@ -36,6 +37,7 @@ class GroupsView(ProjectView):
         responses=GroupSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
+        only(request, PAGED)
         return self.page(groups.groups_of(self.project), GroupSerializer)
 
 

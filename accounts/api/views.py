@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import services, trail
-from accounts.api.base import ApiView, ProjectView
+from accounts.api.base import PAGED, ApiView, ProjectView
 from accounts.api.serializers import (
     AuditSerializer,
     MemberInput,
@@ -24,7 +24,7 @@ from accounts.api.serializers import (
 from accounts.choices import Door, Right
 from accounts.filters import AuditFilter
 from accounts.models import ApiToken, AuditEntry, Membership
-from common.api.filters import filtered
+from common.api.filters import filtered, only
 from common.version import VERSION
 
 CONTENT_TYPES = {trail.CSV: "text/csv", trail.JSON_LINES: "application/x-ndjson"}
@@ -65,6 +65,7 @@ class TokensView(ProjectView):
 
     @extend_schema(operation_id="list_tokens", summary="List my tokens", responses=TokenSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
+        only(request, PAGED)
         return self.page(self._mine(), TokenSerializer)
 
     @extend_schema(
@@ -89,6 +90,7 @@ class TokenView(ProjectView):
 class MembersView(ProjectView):
     @extend_schema(operation_id="list_members", summary="List members", responses=MemberSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
+        only(request, PAGED)
         return self.page(
             Membership.objects.filter(project=self.project).select_related("user"), MemberSerializer
         )

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import ProjectView
+from accounts.api.base import PAGED, ProjectView
 from approvals import policies, services
 from approvals.api import serializers as s
 from approvals.bulk import ACTIONS, Outcome, bulk
@@ -19,7 +19,7 @@ from approvals.models import ApprovalRequest
 from approvals.queries import check_named, find_request
 from approvals.reviewers import waiting_for
 from common.api.fields import VersionRefField
-from common.api.filters import filtered
+from common.api.filters import filtered, only
 from common.checks import shorten
 from common.errors import Invalid
 from common.problems import body
@@ -159,6 +159,7 @@ class PoliciesView(ProjectView):
         responses=s.PolicySerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
+        only(request, PAGED)
         return self.page(policies.policies_of(self.project), s.PolicySerializer, ("id",))
 
     @extend_schema(

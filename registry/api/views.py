@@ -12,11 +12,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import ProjectView, kept
+from accounts.api.base import PAGED, ProjectView, kept
 from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
-from common.api.filters import filtered, ordered, ordering_of
+from common.api.filters import filtered, only, ordered, ordering_of
 from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
@@ -257,6 +257,7 @@ class VersionTransitionsView(RegistryView):
         responses=s.TransitionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
+        only(request, PAGED)
         return self.page(transitions().filter(version=self.bare_version), s.TransitionSerializer)
 
 
@@ -267,6 +268,7 @@ class ModelTransitionsView(RegistryView):
         responses=s.TransitionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
+        only(request, PAGED)
         return self.page(transitions().filter(version__model=self.model), s.TransitionSerializer)
 
 
@@ -282,6 +284,7 @@ class VersionFilesView(RegistryView):
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
         files = ManifestFile.objects.filter(manifest=self.bare_version.manifest_id)
+        only(request, PAGED)
         return self.page(files.select_related("blob"), FileSerializer, ("path",))
 
 
@@ -323,6 +326,7 @@ class AliasesView(RegistryView):
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         rows = Alias.objects.filter(model=self.model).select_related("version")
+        only(request, PAGED)
         return self.page(rows, s.AliasSerializer, ("name",))
 
 
@@ -363,6 +367,7 @@ class AliasMovesView(RegistryView):
         rows = AliasMove.objects.filter(model=self.model).select_related(
             "from_version", "to_version", "actor"
         )
+        only(request, PAGED)
         return self.page(rows, s.AliasMoveSerializer)
 
 

@@ -10,8 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import ProjectView
-from common.api.filters import filtered, ordering_of
+from accounts.api.base import PAGED, ProjectView
+from common.api.filters import filtered, only, ordering_of
 from common.checks import shorten
 from common.errors import Invalid
 from scheduling import logs, services
@@ -41,6 +41,7 @@ class TrainingCodesView(ProjectView):
     def get(self, request: Request, project: str, experiment_id: str) -> Response:
         experiment = find_experiment(self.project, experiment_id)
         rows = TrainingCode.objects.filter(experiment=experiment)
+        only(request, PAGED)
         return self.page(
             rows.select_related("experiment", "manifest", "created_by"),
             s.TrainingCodeSerializer,

@@ -15,7 +15,7 @@ from accounts.permissions import Actor
 from accounts.services import create_token
 from registry.models import RegisteredModel
 from registry.services import register_model
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -317,3 +317,20 @@ def test_only_superusers_change_people_in_the_admin_and_it_is_on_record(ann: Per
     assert "battery" not in str([row.after for row in rows]) and "horse" not in str(
         [row.after for row in rows]
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("members", "tokens", "groups", "invitations", "webhooks", "protections", "approval-policies"),
+        *("models/m/aliases", "models/m/transitions", "models/m/versions/1/artifacts"),
+        "experiments/exp/training-code",
+    ],
+)
+def test_a_list_refuses_a_parameter_that_it_does_not_know(ann: Person, address: str) -> None:
+    make_version(ann, "m")
+    listed = ann.api.get(f"{ann.base}/{address}?page_size=2")
+    assert listed.status_code == 200, listed.content
+    refused = ann.api.get(f"{ann.base}/{address}?role=admin").json()
+    assert refused["detail"] == "'role' is no parameter of this address."
+    assert refused["hint"] == "There are: cursor, page_size."

@@ -12,11 +12,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import ProjectView
+from accounts.api.base import PAGED, ProjectView
 from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.paths import check_path
-from common.api.filters import filtered, ordered, ordering_of
+from common.api.filters import filtered, only, ordered, ordering_of
 from common.checks import shorten
 from common.errors import Missing
 from tracking import alerts, queries, services, trash
@@ -230,6 +230,7 @@ class AlertsView(RunView):
         responses=s.AlertSerializer(many=True),
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
+        only(request, PAGED)
         return self.page(self.run.alerts.select_related("created_by"), s.AlertSerializer, ("id",))
 
     @extend_schema(
@@ -299,6 +300,7 @@ class RunFilesView(RunView):
         responses=FileSerializer(many=True),
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
+        only(request, ("path", *PAGED))
         files = self.run.files.select_related("blob")
         path = request.query_params.get("path", "").removesuffix("/")
         if path:
