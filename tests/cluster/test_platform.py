@@ -108,7 +108,7 @@ def test_an_endpoint_waits_for_a_gpu_that_another_has_and_takes_it_when_it_is_fr
     both = {"min_replicas": 2, "max_replicas": 2}  # of its one node
     assert deploy(ann, version, gpu_type="T4", **both).status_code == 201
     works_until(lambda: state(ann) == "Active" and endpoint(ann)["ready_replicas"] == 2)
-    assert deploy(ann, version, endpoint="second", gpu_type="T4").status_code == 201
+    assert deploy(ann, version, "second", gpu_type="T4").status_code == 201
     told = "No node of the cluster has a CPU and a T4 free: the endpoint waits until one has."
     works_until(lambda: (state(ann, "second"), endpoint(ann, "second")["reason"]) == ("Pending", told))
     assert ann.api.post(f"{ann.base}/deployments/iris-api/undeploy", {}, format="json").status_code == 200
