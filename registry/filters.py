@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import django_filters
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 
 from common.filters import ConditionFilter, LabelsFilter, MomentFilter, containing
 from registry.choices import Stage, VersionStatus
@@ -53,8 +54,10 @@ class ModelFilter(Dated):
         return containing(rows, Q(name__icontains=value) | Q(description__icontains=value))
 
     def by_stage(self, rows: QuerySet[RegisteredModel], name: str, value: str) -> QuerySet[RegisteredModel]:
-        staged = ModelVersion.objects.filter(model=OuterRef("pk"), stage=value, deleted_at=None)
-        return rows.filter(Exists(staged))
+        staged = Exists(ModelVersion.objects.filter(model=OuterRef("pk"), stage=value, deleted_at=None))
+        # Few versions have left None: inside COALESCE PostgreSQL reads them once and looks each model up among them,
+        # instead of looking each model's versions up.
+        return rows.filter(staged if value == Stage.NONE else Coalesce(staged, False))
 
     def by_alias(self, rows: QuerySet[RegisteredModel], name: str, value: str) -> QuerySet[RegisteredModel]:
         return rows.filter(Exists(Alias.objects.filter(model=OuterRef("pk"), name=value)))

@@ -19,11 +19,6 @@ from registry.choices import MetricKind, Protected, Relation, Stage, VersionStat
 from tracking.models import Run
 
 
-def own_columns(model: type[models.Model]) -> list[str]:
-    """The names of a model's own fields, for `only`."""
-    return [field.name for field in model._meta.concrete_fields]
-
-
 class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def visible_to(self, user: User) -> Self:
         return self.alive().filter(project__memberships__user=user)
@@ -280,14 +275,6 @@ class VersionTag(models.Model):
         return f"{self.key}={self.value}"
 
 
-class StageTransitionQuerySet(models.QuerySet["StageTransition"]):
-    def with_names(self) -> Self:
-        """What a history shows: beside its own columns the version's number and who did it."""
-        return self.select_related("version", "actor").only(
-            *own_columns(self.model), "version__number", "actor__username"
-        )
-
-
 class StageTransition(models.Model):
     """One move of one version between stages; never changed, never removed.
 
@@ -306,8 +293,6 @@ class StageTransition(models.Model):
     evidence = models.CharField(max_length=64, blank=True)
     bypass_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects = StageTransitionQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)
@@ -333,15 +318,6 @@ class Alias(models.Model):
         return f"{self.model}@{self.name}"
 
 
-class AliasMoveQuerySet(models.QuerySet["AliasMove"]):
-    def with_names(self) -> Self:
-        """What a history shows: beside its own columns both versions' numbers and who did it."""
-        numbers = ("from_version__number", "to_version__number")
-        return self.select_related("from_version", "to_version", "actor").only(
-            *own_columns(self.model), *numbers, "actor__username"
-        )
-
-
 class AliasMove(models.Model):
     """One move of an alias: from nothing (set), to nothing (removed), or between versions; never changed."""
 
@@ -352,8 +328,6 @@ class AliasMove(models.Model):
     actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     door = models.CharField(max_length=16, choices=Door)
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects = AliasMoveQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)

@@ -17,8 +17,10 @@ from common import sql
 from registry.holds import endpoint_names
 from registry.models import (
     Alias,
+    AliasMove,
     ModelVersion,
     RegisteredModel,
+    StageTransition,
     VersionMetric,
     VersionParam,
     VersionTag,
@@ -70,6 +72,18 @@ PARTS = """
     UNION ALL SELECT 'aliases', id, version_id, '', name, NULL, NULL, updated_at
     FROM registry_alias WHERE version_id = ANY(%s)
     ORDER BY part, kind, key
+"""
+TRANSITIONS = """
+    SELECT {t}, {v}, {u} FROM registry_stagetransition t
+    JOIN registry_modelversion v ON v.id = t.version_id JOIN accounts_user u ON u.id = t.actor_id
+    WHERE OF ORDER BY t.id DESC LIMIT %s
+"""
+OF_MODEL, OF_VERSION = "v.model_id = %s", "t.version_id = %s"
+ALIAS_MOVES = """
+    SELECT {m}, {f}, {t}, {u} FROM registry_aliasmove m
+    LEFT JOIN registry_modelversion f ON f.id = m.from_version_id
+    LEFT JOIN registry_modelversion t ON t.id = m.to_version_id JOIN accounts_user u ON u.id = m.actor_id
+    WHERE m.model_id = %s ORDER BY m.id DESC LIMIT %s
 """
 KINDS_OF_PARTS = ("metrics", "params", "tags", "aliases")
 
@@ -151,3 +165,25 @@ def _add_parts(versions: Sequence[ModelVersion]) -> None:
     for version in versions:
         for part in KINDS_OF_PARTS:
             sql.keep(version, part, parts.get((version.pk, part), []))
+
+
+def read_transitions(of: str, key: int, most: int) -> list[StageTransition]:
+    """The newest moves between stages of one of the two conditions above, with their version and who moved it."""
+    statement = sql.expand(TRANSITIONS.replace("OF", of), t=StageTransition, v=ModelVersion, u=User)
+    moves = []
+    for row in sql.rows(statement, [key, most]):
+        move, move.version, move.actor = sql.instances(row, StageTransition, ModelVersion, User)
+        moves.append(move)
+    return moves
+
+
+def read_alias_moves(model: RegisteredModel, most: int) -> list[AliasMove]:
+    """The newest moves of the model's aliases, with both versions and who moved it."""
+    statement = sql.expand(ALIAS_MOVES, m=AliasMove, f=ModelVersion, t=ModelVersion, u=User)
+    moves = []
+    for row in sql.rows(statement, [model.pk, most]):
+        move, move.from_version, move.to_version, move.actor = sql.instances(
+            row, AliasMove, ModelVersion, ModelVersion, User
+        )
+        moves.append(move)
+    return moves

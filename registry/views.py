@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -37,7 +38,7 @@ from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel
 from registry.portal import OfModel, OfVersion
 from registry.protections import rules_for
 from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
-from registry.shown import read_models
+from registry.shown import OF_MODEL, OF_VERSION, read_alias_moves, read_models, read_transitions
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
 from tracking.queries import common_metrics, datasets_of, find_run
@@ -153,11 +154,11 @@ class History:
     all_asked: bool
 
     @classmethod
-    def of(cls, request: HttpRequest, rows: QuerySet[Any]) -> History:
-        """Counted only where there are more than are shown: most histories are short."""
+    def of(cls, request: HttpRequest, rows: QuerySet[Any], read: Callable[[int], list[Any]]) -> History:
+        """`read` gives so many of `rows`, which are counted only where there are more: most histories are short."""
         all_asked = request.GET.get("history") == "all"
         most = MOST_HISTORY if all_asked else HISTORY_ROWS
-        found = list(rows[: most + 1])
+        found = read(most + 1)
         return cls(found[:most], rows.count() if len(found) > most else len(found), all_asked)
 
     @property
@@ -192,12 +193,13 @@ class ModelDetail(OfModel, ProjectPage):
             "registry/model_detail.html",
             model=self.model,
             page=page,
+            many=self.model.version_count > 1,
             trend=self.trend(chosen) if chosen else None,
             trend_keys=sorted({*keys, chosen} - {""}),
             aliases=self.model.aliases.all(),
             metric_keys=keys[:KEY_METRICS],
-            transitions=History.of(request, histories.with_names()),
-            alias_moves=History.of(request, moves.with_names()),
+            transitions=History.of(request, histories, partial(read_transitions, OF_MODEL, self.model.pk)),
+            alias_moves=History.of(request, moves, partial(read_alias_moves, self.model)),
             deployments=deployments_of(self.model)[: ENDPOINTS + 1],
             runs_url=reverse("tracking:run", args=[self.project.slug, "run"]).removesuffix("run/"),
         )
@@ -303,7 +305,7 @@ class Aliases(OfModel, ProjectPage):
             form=form,
             numbers=versions.values_list("number", flat=True)[:LISTED],
             aliases=rows,
-            alias_moves=History.of(self.request, moves.with_names()),
+            alias_moves=History.of(self.request, moves, partial(read_alias_moves, self.model)),
         )
 
 
@@ -383,7 +385,9 @@ class VersionDetail(OfVersion, ProjectPage):
             tree=tree_of(files),
             run=version.source_run,
             datasets=datasets_of(version.source_run),
-            transitions=History.of(self.request, version.transitions.with_names()),
+            transitions=History.of(
+                self.request, version.transitions.all(), partial(read_transitions, OF_VERSION, version.pk)
+            ),
             deployments=deployments_of(self.model).filter(
                 Q(wanted_revision__version=version) | Q(serving_revision__version=version)
             )[: ENDPOINTS + 1],
