@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -314,6 +316,20 @@ def call(
 def ask(person: Person, name: str = "iris-api", rows: Any = ROWS) -> requests.Response:
     """The gateway's answer to rows."""
     return call(person, name=name, json={"instances": rows})
+
+
+def whole_answer(link: socket.socket) -> bytes:
+    """Head and body of an answer with Content-Length, which may come in several pieces; what came before the end."""
+    found = b""
+    while True:
+        head, end, body = found.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if end and length and len(body) >= int(length[1]):
+            return found
+        piece = link.recv(1 << 16)
+        if not piece:
+            return found
+        found += piece
 
 
 def events(person: Person, name: str = "iris-api") -> list[str]:

@@ -22,6 +22,7 @@ from gateway.routes import Backend, Route
 from gateway.traffic import Count, Traffic
 from gateway.wire import Question
 from launcher.ports import free_port
+from tests.deployments.conftest import whole_answer
 from tests.waiting import until
 
 LARGE = b"x" * (32 << 20)
@@ -164,7 +165,7 @@ def test_who_offers_another_protocol_is_answered_in_this_one(port: int, name: by
     with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
         for sent, echoed in ((first, b"abcd"), (second, b"efgh")):
             link.sendall(sent)
-            assert link.recv(1 << 16).endswith(b"\r\n\r\n" + echoed)
+            assert whole_answer(link).endswith(b"\r\n\r\n" + echoed)
 
 
 def test_an_offer_that_comes_in_pieces_is_refused_and_no_body_is_taken_for_a_request(port: int) -> None:
