@@ -37,6 +37,7 @@ LONG: dict[str, Callable[[int], str]] = {
     "its version": lambda n: f"models/long/versions/{n + WARM + 1}/",
     "two of them compared": lambda n: f"models/long/compare/?v={n + WARM + 1}&v={n + WARM + 2}",
 }
+STEPS = 300_000  # of the loop that tells how fast the machine is meanwhile
 LARGEST_PAINT = """() => new Promise(done => new PerformanceObserver(
     list => done(list.getEntries().at(-1).startTime)).observe({type: "largest-contentful-paint", buffered: true}))"""
 
@@ -44,8 +45,25 @@ LARGEST_PAINT = """() => new Promise(done => new PerformanceObserver(
 def page_rows(server: Server) -> list[Row]:
     """p95 of each page in a project of many models, beside the same in one of 1,000; weight and largest paint."""
     session = _signed_in(server)
-    rows = [_timed(server, session, name, make) for name, make in {**PAGES, **LONG}.items()]
-    return [*rows, *_first_view(server, session)]
+    rows, paces = [], []
+    for name, make in {**PAGES, **LONG}.items():
+        rows.append(_timed(server, session, name, make))
+        paces += [_pace() for _ in range(10)]
+    return [*rows, _pace_row(paces), *_first_view(server, session)]
+
+
+def _pace() -> float:
+    """Milliseconds of a loop that is the same each time."""
+    begun = time.perf_counter()
+    for _ in range(STEPS):
+        pass
+    return (time.perf_counter() - begun) * 1000
+
+
+def _pace_row(paces: list[float]) -> Row:
+    found = sorted(paces)
+    note = f"a loop of {STEPS:,} steps between the pages: {found[0]:.1f} to {found[-1]:.1f} ms"
+    return Row("pace of the machine", "ms", found[len(found) // 2], None, None, None, note)
 
 
 def _signed_in(server: Server) -> requests.Session:
