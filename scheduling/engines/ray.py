@@ -96,8 +96,10 @@ class RayTraining:
 
     def _whole_log(self, execution_id: str, job: dict[str, Any] | None) -> bytes:
         """All that the job wrote; b"" when it went with the job's node."""
+        # The cluster's own line comes late and can stand amid the program's.
+        own_line = f"Running entrypoint for job {execution_id}: {ENTRYPOINT}\n".encode()
         try:
-            return self.dashboard.job_log(execution_id)
+            return self.dashboard.job_log(execution_id).replace(own_line, b"")
         except ClusterAway:
             job = job or self.dashboard.job(execution_id) or {}  # raises when the cluster is away indeed
             ended_at = job.get("end_time")  # milliseconds

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scheduling.engines.base import EngineAway, Seen, Work
-from scheduling.engines.ray import RayTraining
+from scheduling.engines.ray import ENTRYPOINT, RayTraining
 from tests.ray_cluster import RayCluster, free_ports
 from tests.waiting import until
 
@@ -64,6 +64,8 @@ def test_a_program_runs_once_and_its_end_is_told(training: RayTraining) -> None:
     assert (seen.state, seen.exit_code, seen.reason) == ("ended", 3, "failed"), seen
     assert seen.cpu_seconds is not None and seen.peak_memory and seen.peak_memory > 1 << 20
     log = training.log(wanted.execution_id, 0, 10_000).decode()
+    own_line = f"Running entrypoint for job {wanted.execution_id}: {ENTRYPOINT}\n"
+    assert own_line in training.dashboard.job_log(wanted.execution_id).decode() and own_line not in log
     assert log.startswith("configured {'depth': 3} ['a word; with $(signs)']\n"), log
     assert "knows ['PODSTACK_API_TOKEN']" in log
     assert training.log(wanted.execution_id, 11, 5) == log.encode()[11:16]

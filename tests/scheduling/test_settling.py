@@ -292,6 +292,7 @@ class Cluster:
     def __init__(self) -> None:
         self.jobs: dict[str, str] = {}
         self.slow: Callable[[], None] = lambda: None
+        self.log = b""
 
     def has_package(self, name: str) -> bool:
         self.slow()  # the package goes up first, which takes its time
@@ -312,7 +313,7 @@ class Cluster:
             self.jobs.pop(name, None)
 
     def job_log(self, name: str) -> bytes:
-        return b""
+        return self.log
 
 
 def test_a_stop_while_the_package_goes_to_the_cluster_leaves_no_job_there(
@@ -336,3 +337,17 @@ def test_a_stop_while_the_package_goes_to_the_cluster_leaves_no_job_there(
     assert (execution.state, cluster.jobs) == ("Killed", {})
     assert not SubmittedJob.objects.exists()
     assert execution.run is not None and execution.run.status == RunStatus.KILLED
+
+
+@pytest.mark.parametrize("place", [0, 17, 18, 25, 45, 46, 62])
+def test_the_line_that_a_cluster_writes_of_its_own_is_never_among_the_programs(place: int) -> None:
+    cluster = Cluster()
+    line = b"Running entrypoint for job exec-1: exec python -u runner.py\n"
+    written = (
+        b'\x1epodstack begins\nepoch 1, loss 0.5\nepoch 2\n\n\x1epodstack {"exit_code": 0, "reason": ""}\n'
+    )
+    cluster.log = written[:place] + line + written[place:]
+    cluster.jobs["exec-1"] = "SUCCEEDED"
+    training = RayTraining(cluster)  # type: ignore[arg-type]
+    assert training.log("exec-1", 0, 100) == b"epoch 1, loss 0.5\nepoch 2\n"
+    assert training.observe("exec-1").exit_code == 0
