@@ -30,13 +30,6 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
             "shadow_revision__version",
         )
 
-    def with_versions(self) -> Self:
-        """What a list beside a model shows: names, states and the versions' numbers; other columns are left out."""
-        revisions = ("wanted_revision", "serving_revision")
-        numbers = [f"{revision}__version__number" for revision in revisions]
-        shown = self.select_related(*(f"{revision}__version" for revision in revisions))
-        return shown.only("endpoint_name", "state", "updated_at", *numbers)
-
 
 class Deployment(models.Model):
     """An endpoint. `wanted_revision` is what people asked for, `serving_revision` what answers requests now.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Q
 
 from accounts.models import Project
+from common import sql
 from common.errors import Missing
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.errors import no_endpoint
@@ -25,7 +27,34 @@ ENDPOINT_NAMES = """
     WHERE d.model_id = m.id AND d.wanted <> 'Deleted' AND d.state NOT IN ('Inactive', 'Failed')
       AND (d.wanted_revision_id IS NOT NULL OR d.serving_revision_id IS NOT NULL)
 """
+# Those of a model, those that are to run first; with a version only those that have or want it.
+BESIDE_MODEL = """
+    SELECT d.endpoint_name, d.state, coalesce(s.number, w.number), d.updated_at FROM deployments_deployment d
+    LEFT JOIN deployments_deploymentrevision sr ON sr.id = d.serving_revision_id
+    LEFT JOIN deployments_deploymentrevision wr ON wr.id = d.wanted_revision_id
+    LEFT JOIN registry_modelversion s ON s.id = sr.version_id
+    LEFT JOIN registry_modelversion w ON w.id = wr.version_id
+    WHERE d.model_id = %(model)s AND d.wanted <> 'Deleted'
+      AND (%(version)s::bigint IS NULL OR %(version)s IN (sr.version_id, wr.version_id))
+    ORDER BY d.wanted, d.endpoint_name LIMIT %(most)s
+"""
 ENDED = (RevisionState.FAILED, RevisionState.RETIRED)
+
+
+@dataclass(frozen=True)
+class EndpointRow:
+    """An endpoint as a row beside its model; `version` is the number that serves, or else is wanted."""
+
+    endpoint_name: str
+    state: str
+    version: int
+    updated_at: datetime
+
+
+def read_endpoints(model_id: int, most: int, version_id: int | None = None) -> list[EndpointRow]:
+    """The first `most` endpoints of a model, or of one version of it."""
+    found = sql.rows(BESIDE_MODEL, {"model": model_id, "most": most, "version": version_id})
+    return [EndpointRow(*row) for row in found]
 
 
 def find_deployment(project: Project, endpoint_name: str) -> Deployment:

@@ -119,13 +119,6 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def alive(self) -> Self:
         return self.filter(deleted_at=None, model__deleted_at=None)
 
-    def with_metrics(self) -> Self:
-        """What a row of a model's list shows."""
-        own = ("model_id", "number", "stage", "status", "format", "created_at")
-        rows = self.select_related("created_by", "source_run")
-        shown = rows.only(*own, "created_by__username", "source_run__public_id")
-        return shown.prefetch_related("metrics")
-
     def with_details(self) -> Self:
         """Everything that one version's answer shows, in a fixed number of queries."""
         related = ("model__project", "manifest", "created_by", "source_run__experiment", "parent__model")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
@@ -56,6 +58,19 @@ VERSIONS = """
     LEFT JOIN registry_modelversion p ON p.id = v.parent_id
     LEFT JOIN registry_registeredmodel o ON o.id = p.model_id
     WHERE v.model_id = %s AND v.deleted_at IS NULL AND
+"""
+ROWS = """
+    SELECT v.id, m.name, v.number, v.stage, v.status, v.format, f.total_size, r.public_id, u.username, v.created_at,
+           ARRAY(SELECT a.name FROM registry_alias a WHERE a.version_id = v.id ORDER BY a.name), x.keys, x.values
+    FROM registry_modelversion v
+    JOIN registry_registeredmodel m ON m.id = v.model_id
+    JOIN artifacts_manifest f ON f.id = v.manifest_id
+    JOIN accounts_user u ON u.id = v.created_by_id
+    LEFT JOIN tracking_run r ON r.id = v.source_run_id
+    LEFT JOIN LATERAL (
+        SELECT array_agg(c.key) AS keys, array_agg(c.value) AS values
+        FROM registry_versionmetric c WHERE c.version_id = v.id AND c.kind = 'training') x ON true
+    WHERE v.id = ANY(%s)
 """
 OF_NUMBERS = "v.number = ANY(%s)"
 OF_LATEST = (
@@ -133,6 +148,33 @@ def read_versions(model: RegisteredModel, condition: str, value: Any) -> list[Mo
     if versions:
         _add_parts(versions)
     return versions
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """A version as a row of a list; `run` is its source run's id, and `metrics` are that run's."""
+
+    pk: int
+    model_name: str
+    number: int
+    stage: str
+    status: str
+    format: str
+    size: int
+    run: str | None
+    author: str
+    created_at: datetime
+    aliases: list[str]
+    metrics: dict[str, float]
+
+
+def read_rows(keys: list[int]) -> list[VersionRow]:
+    """The versions of these keys as rows of a list, in no order."""
+    found = []
+    for *row, names, values in sql.rows(ROWS, [keys]):
+        row.append(dict(zip(names or (), values or (), strict=True)))
+        found.append(VersionRow(*row))
+    return found
 
 
 def _version(row: sql.Row) -> ModelVersion:

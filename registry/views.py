@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_filters import FilterSet
 
 from accounts.choices import Right
+from accounts.models import Project
 from accounts.permissions import Actor
 from accounts.portal import FormPage, ProjectPage, TypedPage, add_refusal
 from artifacts.api.serve import serve_blob, serve_image
@@ -30,6 +31,7 @@ from common.directions import best_of, direction_of
 from common.errors import DomainError, Invalid, Missing
 from common.heads import Head
 from deployments.models import Deployment
+from deployments.queries import read_endpoints
 from registry import aliases, holds, queries, services, trash
 from registry.choices import MetricKind, Protected, Stage
 from registry.filters import ModelFilter, VersionFilter
@@ -38,7 +40,7 @@ from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel
 from registry.portal import OfModel, OfVersion
 from registry.protections import rules_for
 from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
-from registry.shown import OF_MODEL, OF_VERSION, read_alias_moves, read_models, read_transitions
+from registry.shown import OF_MODEL, OF_VERSION, read_alias_moves, read_models, read_rows, read_transitions
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
 from tracking.queries import common_metrics, datasets_of, find_run
@@ -86,8 +88,8 @@ class VersionList(ProjectPage):
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
         rows = ModelVersion.objects.alive().filter(model__project=self.project)
         shown, error = asked(request, VersionFilter, rows, VERSION_COLUMNS, "-created_at", version_sort)
-        page = self.page_of(shown, count=self.kept_count(shown), read=listed)
-        keys = common_metrics(page, KEY_METRICS)
+        page = self.page_of(shown, count=self.kept_count(shown), read=read_rows)
+        keys = common_metrics((row.metrics for row in page), KEY_METRICS)
         return self.show(
             "registry/version_list.html",
             code=422 if error else 200,
@@ -102,15 +104,9 @@ class VersionList(ProjectPage):
             stage_head=Head.of(request, "stage", "Stage"),
             size_head=Head.of(request, "size", "Size"),
             created_head=Head.of(request, "created_at", "Created", usual="-created_at"),
+            runs_url=runs_url(self.project),
             filtered=any(request.GET.get(name) for name in ("filter", "stage")),
         )
-
-
-def listed(keys: list[int]) -> list[ModelVersion]:
-    """Versions with what a row of the list of all versions shows."""
-    rows = ModelVersion.objects.filter(pk__in=keys).order_by()
-    shown = rows.select_related("model", "manifest", "created_by", "source_run")
-    return list(shown.prefetch_related("metrics", "aliases"))
 
 
 def asked(
@@ -180,14 +176,11 @@ class RegisterModel(FormPage):
 
 class ModelDetail(OfModel, ProjectPage):
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        rows = ModelVersion.objects.with_metrics().filter(model=self.model, deleted_at=None)
-        page = self.page_of(rows.order_by("-number"), count=self.model.version_count)
-        names = self.alias_names()
-        for version in page:
-            version.alias_names = names.get(version.pk, [])
+        rows = ModelVersion.objects.filter(model=self.model, deleted_at=None).order_by("-number")
+        page = self.page_of(rows, count=self.model.version_count, read=read_rows)
         histories = StageTransition.objects.filter(version__model=self.model)
         moves = AliasMove.objects.filter(model=self.model)
-        keys = common_metrics(page, TREND_METRICS)
+        keys = common_metrics((row.metrics for row in page), TREND_METRICS)
         chosen = request.GET.get("metric", "").replace("\0", "")[:250] or (keys[0] if keys else "")
         return self.show(
             "registry/model_detail.html",
@@ -200,16 +193,9 @@ class ModelDetail(OfModel, ProjectPage):
             metric_keys=keys[:KEY_METRICS],
             transitions=History.of(request, histories, partial(read_transitions, OF_MODEL, self.model.pk)),
             alias_moves=History.of(request, moves, partial(read_alias_moves, self.model)),
-            deployments=deployments_of(self.model)[: ENDPOINTS + 1],
-            runs_url=reverse("tracking:run", args=[self.project.slug, "run"]).removesuffix("run/"),
+            deployments=read_endpoints(self.model.pk, ENDPOINTS + 1),
+            runs_url=runs_url(self.project),
         )
-
-    def alias_names(self) -> dict[int, list[str]]:
-        """Which aliases point to a version, by its key."""
-        names: dict[int, list[str]] = {}
-        for alias in self.model.aliases.all():
-            names.setdefault(alias.version_id, []).append(alias.name)
-        return names
 
     def trend(self, key: str) -> dict[str, Any]:
         """The chart's data; a point leads to its version's page."""
@@ -217,10 +203,9 @@ class ModelDetail(OfModel, ProjectPage):
         return {**trend_of(self.model, key), "link": first.removesuffix("1/")}
 
 
-def deployments_of(model: RegisteredModel) -> Any:
-    """Its endpoints, those that are to run first."""
-    rows = Deployment.objects.alive().filter(model=model)
-    return rows.with_versions().order_by("wanted", "endpoint_name")
+def runs_url(project: Project) -> str:
+    """The address below which the project's runs lie: a list's hundred links are written from it."""
+    return reverse("tracking:run", args=[project.slug, "run"]).removesuffix("run/")
 
 
 class EditModel(OfModel, FormPage):
@@ -388,9 +373,7 @@ class VersionDetail(OfVersion, ProjectPage):
             transitions=History.of(
                 self.request, version.transitions.all(), partial(read_transitions, OF_VERSION, version.pk)
             ),
-            deployments=deployments_of(self.model).filter(
-                Q(wanted_revision__version=version) | Q(serving_revision__version=version)
-            )[: ENDPOINTS + 1],
+            deployments=read_endpoints(self.model.pk, ENDPOINTS + 1, version.pk),
             other=other,
             against=self.against or (f"v{other.number}" if other else ""),
             against_error=wrong,

@@ -43,7 +43,8 @@ def chosen_columns(asked: Sequence[str], runs: Sequence[Run]) -> list[Column]:
     """Those that the address names (`column=metrics.accuracy`), else the metrics that most of these runs have."""
     named = [Column(kind, key) for kind, _, key in (text.partition(".") for text in asked)]
     chosen = [column for column in dict.fromkeys(named) if column.kind in KINDS and column.key]
-    usual = [Column("metrics", key) for key in common_metrics(runs, USUAL_METRICS)]
+    logged = ([metric.key for metric in run.metrics.all()] for run in runs)
+    usual = [Column("metrics", key) for key in common_metrics(logged, USUAL_METRICS)]
     return chosen[:MOST_COLUMNS] or usual
 
 

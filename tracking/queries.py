@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from django.db.models import Q
 
@@ -204,7 +203,7 @@ def runs_that_use(blob_id: int) -> list[str]:
     return [f"{run} of {project}: {path}" for run, project, path in rows]
 
 
-def common_metrics(rows: Iterable[Any], count: int) -> list[str]:
-    """The metrics that most of these runs or versions have, fetched with them: the columns of a list."""
-    keys = Counter(key for row in rows for key in {metric.key for metric in row.metrics.all()})
+def common_metrics(rows: Iterable[Iterable[str]], count: int) -> list[str]:
+    """Of each run's or version's metrics those that most have: the columns of a list."""
+    keys = Counter(key for names in rows for key in names)
     return sorted(keys, key=lambda key: (-keys[key], key))[:count]

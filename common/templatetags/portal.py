@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cache, lru_cache
 from importlib import import_module
@@ -159,12 +159,9 @@ def equal_rows(rows: Iterable[Any]) -> list[Any]:
 
 
 @register.filter
-def metric(row: Any, key: str) -> float | None:
-    """The value of a version's or run's metric `key` among those that were fetched with it."""
-    for found in row.metrics.all():
-        if found.key == key:
-            return float(found.value if hasattr(found, "value") else found.last)
-    return None
+def item(values: Mapping[str, Any], key: str) -> Any:
+    """The value of `key`, or None."""
+    return values.get(key)
 
 
 @register.filter

@@ -9,10 +9,11 @@ import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.choices import Role
-from accounts.models import Membership, Project
+from accounts.models import Membership, Project, User
 from common import pages
 from deployments.models import Deployment
 from registry.services import register_model
@@ -168,3 +169,11 @@ def test_a_page_lies_in_the_section_that_its_crumbs_name(ann: Person) -> None:
         here = re.findall(r'<a href="/projects/alpha/([a-z]+)/" aria-current="page">\s*<svg', shown)
         first = re.search(r'<nav class="crumbs"[^>]*>(?:<a href="/projects/alpha/([a-z]+)/")?', shown)
         assert first is not None and here == [each for each in first.groups() if each], path
+
+
+def test_who_was_deactivated_is_signed_out_by_the_next_page(ann: Person) -> None:
+    client = browser(ann)
+    assert client.get("/projects/alpha/models/").status_code == 200
+    User.objects.filter(pk=ann.user.pk).update(is_active=False)
+    answer = client.get("/projects/alpha/models/")
+    assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, reverse("account_login"))

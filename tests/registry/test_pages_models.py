@@ -1,4 +1,4 @@
-"""The list of models: what a row cuts stands in a title, and how its heads sort."""
+"""Lists of models and of versions: what a row shows and cuts, and how heads sort."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from registry import services
-from tests.factories import Person, make_person, make_project
+from tests.factories import Person, browser, make_person, make_project, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -41,3 +41,17 @@ def test_a_second_click_turns_the_order_around(ann: Person) -> None:
     assert 'href="?ordering=-name" title="Sort by Model"' in listed(ann, ordering="name")
     assert 'href="?ordering=name" title="Sort by Model"' in listed(ann, ordering="-name")
     assert 'href="?ordering=-version_count" title="Sort by Versions"' in listed(ann, ordering="name")
+
+
+@pytest.mark.parametrize("path", ["models/iris/", "versions/"])
+def test_a_row_shows_the_metrics_of_its_run_beside_which_validation_stands_on_its_own_page(
+    ann: Person, path: str
+) -> None:
+    make_version(ann, "iris", accuracy=0.75, drift=float("nan"))
+    values = {"accuracy": 0.5, "auc": 0.25}
+    services.log_validation_metrics(
+        actor=ann.actor, project=ann.project, model_name="iris", ref=1, metrics=values
+    )
+    shown = browser(ann).get(f"/projects/alpha/{path}").content.decode()
+    assert '<td class="num">0.75</td><td class="num">NaN</td>' in shown
+    assert "0.5<" not in shown and "auc" not in shown
