@@ -49,7 +49,7 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships", db_index=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -162,7 +162,9 @@ class AuditEntry(models.Model):
     """Who did what to which thing, when, by which door: written in the verb's own transaction, never changed."""
 
     at = models.DateTimeField(default=timezone.now, editable=False)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="audit_entries")
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, null=True, related_name="audit_entries", db_index=False
+    )
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="audit_entries")
     token_prefix = models.CharField(max_length=12, blank=True)
     door = models.CharField(max_length=16, choices=Door)
@@ -221,7 +223,7 @@ class Change(models.Model):
 class Notification(models.Model):
     """One person told of one thing, written in the transaction of what it tells. `path`: where to look."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notifications")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notifications", db_index=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="notifications")
     kind = models.CharField(max_length=32, choices=Notice)
     text = models.CharField(max_length=500)
@@ -249,7 +251,9 @@ class Notification(models.Model):
 class NotificationChoice(models.Model):
     """Where one person wants one kind of notice; without a row it is as usual."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notification_choices")
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="notification_choices", db_index=False
+    )
     kind = models.CharField(max_length=32, choices=Notice)
     inbox = models.BooleanField(default=True)
     email = models.BooleanField(default=False)
@@ -293,7 +297,7 @@ class Webhook(models.Model):
 class WebhookDelivery(models.Model):
     """One event for one webhook: its receiver finds the same `message_id` in each attempt."""
 
-    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     message_id = models.CharField(max_length=40, unique=True)
     event = models.CharField(max_length=100)
     payload = models.JSONField()

@@ -46,7 +46,9 @@ class ApprovalPolicy(models.Model):
     `approvals.checks.check_rules` lets pass.
     """
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="approval_policies")
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, related_name="approval_policies", db_index=False
+    )
     model = models.ForeignKey(
         RegisteredModel, on_delete=models.CASCADE, null=True, blank=True, related_name="approval_policies"
     )
@@ -84,7 +86,7 @@ class RunAuthor(models.Model):
     Who started it is known by the run itself.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+", db_index=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
@@ -112,7 +114,9 @@ class ApprovalRequest(models.Model):
     """
 
     public_id = models.CharField(max_length=40, unique=True, editable=False)
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="approval_requests")
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, related_name="approval_requests", db_index=False
+    )
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="approval_requests")
     from_stage = models.CharField(max_length=16, choices=Stage)
     to_stage = models.CharField(max_length=16, choices=Stage)
@@ -181,7 +185,9 @@ class ApprovalRequest(models.Model):
 class Review(models.Model):
     """One vote on the evidence of that moment; never changed, never removed."""
 
-    request = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="reviews")
+    request = models.ForeignKey(
+        ApprovalRequest, on_delete=models.PROTECT, related_name="reviews", db_index=False
+    )
     reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     vote = models.CharField(max_length=8, choices=Vote)
     comment = models.TextField(blank=True)

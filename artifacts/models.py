@@ -30,7 +30,7 @@ class ProjectBlob(models.Model):
     Having bytes is not using them: the row goes with the blob, and keeps nothing (see artifacts/collect.py).
     """
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="blobs")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="blobs", db_index=False)
     blob = models.ForeignKey(Blob, on_delete=models.CASCADE, related_name="holders")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -54,7 +54,7 @@ class Manifest(models.Model):
 
 
 class ManifestFile(models.Model):
-    manifest = models.ForeignKey(Manifest, on_delete=models.CASCADE, related_name="files")
+    manifest = models.ForeignKey(Manifest, on_delete=models.CASCADE, related_name="files", db_index=False)
     path = models.CharField(max_length=1024)
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
 
@@ -111,7 +111,7 @@ class Upload(models.Model):
 class UploadPart(models.Model):
     """A part that came whole and is durable; `tag` is the name that a bucket gave it."""
 
-    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="parts")
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="parts", db_index=False)
     number = models.PositiveIntegerField()
     tag = models.CharField(max_length=200, blank=True)
 

@@ -111,7 +111,9 @@ class DeploymentRevision(models.Model):
     while it is prepared.
     """
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="revisions")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, related_name="revisions", db_index=False
+    )
     number = models.PositiveIntegerField()
     service_id = models.CharField(max_length=40, unique=True)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="deployment_revisions")
@@ -175,8 +177,12 @@ class EndpointTraffic(models.Model):
     `differed` count the answers that were compared with what was returned.
     """
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="traffic")
-    revision = models.ForeignKey(DeploymentRevision, on_delete=models.CASCADE, related_name="traffic")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, related_name="traffic", db_index=False
+    )
+    revision = models.ForeignKey(
+        DeploymentRevision, on_delete=models.CASCADE, related_name="traffic", db_index=False
+    )
     at = models.DateTimeField()
     shadow = models.BooleanField(default=False, db_default=False)
     requests = models.PositiveIntegerField(default=0, db_default=0)
@@ -206,7 +212,9 @@ class EndpointTraffic(models.Model):
 class ReplicaSample(models.Model):
     """How many replicas an endpoint was to have and had at one moment."""
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replica_samples")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, related_name="replica_samples", db_index=False
+    )
     at = models.DateTimeField(default=timezone.now)
     wanted = models.PositiveIntegerField()
     ready = models.PositiveIntegerField()

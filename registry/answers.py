@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
@@ -16,7 +17,8 @@ from accounts.models import Project
 from common import sql
 from common.sql import TIME
 from registry import holds
-from registry.queries import LATEST, NUMBER, find_model, find_version
+from registry.queries import find_model, find_version
+from registry.refs import OF_ALIAS, key_of
 
 MODEL = """
     SELECT m.name, NULL, json_build_object(
@@ -67,11 +69,6 @@ VERSION = """
         FROM registry_versionmetric c WHERE c.version_id = v.id) x ON true
 """
 NAMED = "WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL"
-OF_NUMBER = "AND v.deleted_at IS NULL AND v.number = %s"
-OF_LATEST = "AND v.id = m.latest_version_id"
-OF_ALIAS = """
-    AND v.id = (SELECT a.version_id FROM registry_alias a WHERE a.model_id = m.id AND a.name = %s)
-"""
 OF_IDS = "WHERE {0}.id = ANY(%s) ORDER BY array_position(%s, {0}.id)"
 
 
@@ -108,14 +105,7 @@ def model_answers(project: Project, ids: Sequence[int]) -> list[str]:
 
 def version_answer(project: Project, name: str, ref: str | int) -> str:
     """The version that `ref` names: a number, "v3", "latest" or an alias; else Missing."""
-    text = str(ref)
-    match = NUMBER.fullmatch(text)
-    if match:
-        found = sql.row(_versions(NAMED, OF_NUMBER), [project.pk, name, int(match[1])])
-    elif text == LATEST:
-        found = sql.row(_versions(NAMED, OF_LATEST), [project.pk, name])
-    else:
-        found = sql.row(_versions(NAMED, OF_ALIAS), [project.pk, name, text])
+    found = _found(project, name, *key_of(ref, "m.id"))
     if found is None:
         version = find_version(find_model(project, name), ref)
         return version_answers(project, [version.pk])[0]
@@ -124,8 +114,12 @@ def version_answer(project: Project, name: str, ref: str | int) -> str:
 
 def alias_answer(project: Project, name: str, alias: str) -> str | None:
     """The version that this alias points to, or None."""
-    found = sql.row(_versions(NAMED, OF_ALIAS), [project.pk, name, alias])
+    found = _found(project, name, OF_ALIAS.replace("MODEL", "m.id"), [alias])
     return None if found is None else _with_url(project, *found)
+
+
+def _found(project: Project, name: str, key: str, values: Sequence[Any]) -> sql.Row | None:
+    return sql.row(_versions(NAMED, f"AND v.id = {key}"), [project.pk, name, *values])
 
 
 def version_answers(project: Project, ids: Sequence[int]) -> list[str]:

@@ -6,7 +6,8 @@ from accounts.models import Project
 from common import sql
 from common.errors import Missing
 from registry.models import ModelVersion, RegisteredModel
-from registry.queries import LATEST, NUMBER, find_model, no_version
+from registry.queries import find_model, no_version
+from registry.refs import NUMBER, key_of
 
 LOCK_MODEL = """
     SELECT {m} FROM registry_registeredmodel m
@@ -17,14 +18,7 @@ LOCK_BOTH = """
     WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL AND v.number = %s AND v.deleted_at IS NULL
     FOR UPDATE OF m, v
 """
-LOCK_NUMBER = """
-    SELECT {v} FROM registry_modelversion v
-    WHERE v.model_id = %s AND v.deleted_at IS NULL AND v.number = %s FOR UPDATE
-"""
-LOCK_ALIAS = """
-    SELECT {v} FROM registry_modelversion v WHERE v.model_id = %s AND v.deleted_at IS NULL AND v.id =
-        (SELECT a.version_id FROM registry_alias a WHERE a.model_id = v.model_id AND a.name = %s) FOR UPDATE
-"""
+LOCK_VERSION = "SELECT {v} FROM registry_modelversion v WHERE v.deleted_at IS NULL AND v.id = KEY FOR UPDATE"
 
 
 def lock_model(project: Project, name: str) -> RegisteredModel:
@@ -61,13 +55,9 @@ def lock_named_version(project: Project, model_name: str, ref: str | int) -> Mod
 
 def lock_version_of(model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The version of a locked model that `ref` names, under its lock too; else Missing."""
-    text = str(ref)
-    match = NUMBER.fullmatch(text)
-    number = int(match[1]) if match else _latest(model) if text == LATEST else None
-    if number is None:
-        version = sql.one(ModelVersion, sql.expand(LOCK_ALIAS, v=ModelVersion), [model.pk, text])
-    else:
-        version = sql.one(ModelVersion, sql.expand(LOCK_NUMBER, v=ModelVersion), [model.pk, number])
+    key, values = key_of(ref)
+    statement = sql.expand(LOCK_VERSION.replace("KEY", key), v=ModelVersion)
+    version = sql.one(ModelVersion, statement, [model.pk, *values])
     if version is None:
         raise no_version(model, ref)
     version.model = model
@@ -80,8 +70,3 @@ def lock_version(version_id: int) -> ModelVersion:
     if version is None:
         raise Missing("The version was deleted meanwhile.", code="version_not_found")
     return lock_named_version(version.model.project, version.model.name, version.number)
-
-
-def _latest(model: RegisteredModel) -> int:
-    found = sql.row("SELECT number FROM registry_modelversion WHERE id = %s", [model.latest_version_id])
-    return found[0] if found else 0

@@ -34,7 +34,7 @@ class RegisteredModel(models.Model):
     trash until `purged_at`; the row stays for its histories and for the numbers.
     """
 
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="models")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="models", db_index=False)
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     tags = ArrayField(models.CharField(max_length=64), default=list, blank=True)
@@ -133,7 +133,9 @@ class ModelVersion(models.Model):
     to it when it was deleted. Once purged, it has the manifest without files.
     """
 
-    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
+    model = models.ForeignKey(
+        RegisteredModel, on_delete=models.PROTECT, related_name="versions", db_index=False
+    )
     number = models.PositiveIntegerField()
     stage = models.CharField(max_length=16, choices=Stage, default=Stage.NONE)
     # Set while it stands in Production of a project that wants one at most: the index below keeps it so.
@@ -179,7 +181,6 @@ class ModelVersion(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["model", "-number"], name="versions_of_model"),
             models.Index(fields=["-created_at", "-id"], name="versions_by_age"),
             models.Index(
                 fields=["stage", "model"],
@@ -205,7 +206,7 @@ class ModelVersion(models.Model):
 class RunInput(models.Model):
     """A version that a run started from. `ref` is what it was asked for by: a number or an alias."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="inputs")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="inputs", db_index=False)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="used_by")
     ref = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
@@ -221,7 +222,9 @@ class RunInput(models.Model):
 class VersionMetric(models.Model):
     """The final value of a source run's metric when the version was made, or one found by a later validation."""
 
-    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="metrics")
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.CASCADE, related_name="metrics", db_index=False
+    )
     kind = models.CharField(max_length=16, choices=MetricKind, default=MetricKind.TRAINING)
     key = models.CharField(max_length=250)
     value = models.FloatField()
@@ -240,7 +243,7 @@ class VersionMetric(models.Model):
 class VersionParam(models.Model):
     """A source run's parameter when the version was made."""
 
-    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="params")
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="params", db_index=False)
     key = models.CharField(max_length=250)
     value = models.JSONField()
 
@@ -255,7 +258,7 @@ class VersionParam(models.Model):
 class VersionTag(models.Model):
     """An annotation: key and value, both text."""
 
-    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="tags")
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="tags", db_index=False)
     key = models.CharField(max_length=250)
     value = models.CharField(max_length=5000, blank=True)
 
@@ -297,7 +300,9 @@ class StageTransition(models.Model):
 class Alias(models.Model):
     """A name that points to one version of its model."""
 
-    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="aliases")
+    model = models.ForeignKey(
+        RegisteredModel, on_delete=models.PROTECT, related_name="aliases", db_index=False
+    )
     name = models.CharField(max_length=64)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="aliases")
     updated_at = models.DateTimeField(default=timezone.now)
@@ -332,7 +337,7 @@ class AliasMove(models.Model):
 class Protection(models.Model):
     """Who alone may move an alias or move versions to a stage: of one model, or of all models of the project."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="protections")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="protections", db_index=False)
     model = models.ForeignKey(
         RegisteredModel, on_delete=models.CASCADE, null=True, blank=True, related_name="protections"
     )

@@ -6,7 +6,7 @@ import re
 
 from common.checks import check_pattern, shorten
 from common.errors import Invalid
-from registry.queries import LATEST
+from registry.refs import LATEST
 
 MODEL_NAME = re.compile(
     r"(?!\.{1,2}\Z)[^/:\x00-\x1f\x7f\s](?:[^/:\x00-\x1f\x7f]{0,198}[^/:\x00-\x1f\x7f\s])?"

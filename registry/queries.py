@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from django.db.models.expressions import RawSQL
 
 from accounts.models import Project
 from artifacts.models import ManifestFile
@@ -14,14 +15,13 @@ from common.comparison import MOST_COMPARED, FileRow, MetricRow, Row, file_rows,
 from common.errors import Invalid, Missing
 from registry.choices import MetricKind
 from registry.models import ModelVersion, RegisteredModel
-from registry.shown import OF_ALIAS, OF_LATEST, OF_NUMBERS, read_model, read_versions
+from registry.refs import NUMBER, key_of
+from registry.shown import read_model, read_numbers, read_version
 from tracking.queries import datasets_of_runs
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-NUMBER = re.compile(r"v?([0-9]{1,9})")
-LATEST = "latest"
 MOST_FILES = 1000
 
 
@@ -52,38 +52,24 @@ def _no_model(project: Project, name: str) -> Missing:
 
 def find_version(model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The version that `ref` names: a number, "v3", "latest" or an alias, with its details; else Missing."""
-    text = str(ref)
-    match = NUMBER.fullmatch(text)
-    if match:
-        found = read_versions(model, OF_NUMBERS, [int(match[1])])
-    elif text == LATEST:
-        found = read_versions(model, OF_LATEST, model.pk)
-    else:
-        found = read_versions(model, OF_ALIAS, text)
-    if not found:
+    found = read_version(model, ref)
+    if found is None:
         raise no_version(model, ref)
-    return found[0]
+    return found
 
 
 def find_versions(model: RegisteredModel, refs: Sequence[str | int]) -> list[ModelVersion]:
     """The versions that these name, in their order; Missing for the first that is none."""
     matches = {ref: NUMBER.fullmatch(str(ref)) for ref in refs}
     numbers = {ref: int(match[1]) for ref, match in matches.items() if match}
-    found = {each.number: each for each in read_versions(model, OF_NUMBERS, list(numbers.values()))}
+    found = {each.number: each for each in read_numbers(model, list(numbers.values()))}
     return [found.get(numbers.get(ref, 0)) or find_version(model, ref) for ref in refs]
 
 
 def version_among(rows: QuerySet[ModelVersion], model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The one of these rows that `ref` names in the model, or Missing."""
-    rows = rows.filter(model=model, deleted_at=None)
-    text = str(ref)
-    match = NUMBER.fullmatch(text)
-    if match:
-        version = rows.filter(number=int(match[1])).first()
-    elif text == LATEST:
-        version = rows.order_by("-number").first()
-    else:
-        version = rows.filter(aliases__name=text).first()
+    key, values = key_of(ref)
+    version = rows.filter(pk=RawSQL(key, [model.pk, *values])).first()  # noqa: S611  a constant of the code
     if version is None:
         raise no_version(model, ref)
     version.model = model

@@ -27,6 +27,7 @@ from registry.models import (
     VersionParam,
     VersionTag,
 )
+from registry.refs import KEYS_OF_NUMBERS, key_of
 from tracking.models import Experiment, Run
 
 # Beside the model: its latest version's number and stage, and the number of the one in Production.
@@ -57,7 +58,7 @@ VERSIONS = """
     LEFT JOIN tracking_experiment e ON e.id = r.experiment_id
     LEFT JOIN registry_modelversion p ON p.id = v.parent_id
     LEFT JOIN registry_registeredmodel o ON o.id = p.model_id
-    WHERE v.model_id = %s AND v.deleted_at IS NULL AND
+    WHERE
 """
 ROWS = """
     SELECT v.id, m.name, v.number, v.stage, v.status, v.format, f.total_size, r.public_id, u.username, v.created_at,
@@ -72,11 +73,6 @@ ROWS = """
         FROM registry_versionmetric c WHERE c.version_id = v.id AND c.kind = 'training') x ON true
     WHERE v.id = ANY(%s)
 """
-OF_NUMBERS = "v.number = ANY(%s)"
-OF_LATEST = (
-    "v.number = (SELECT max(number) FROM registry_modelversion WHERE model_id = %s AND deleted_at IS NULL)"
-)
-OF_ALIAS = "v.id = (SELECT a.version_id FROM registry_alias a WHERE a.model_id = v.model_id AND a.name = %s)"
 PARTS = """
     SELECT 'metrics' AS part, id, version_id, kind, key, value AS number, NULL AS text, NULL::timestamptz AS at
     FROM registry_versionmetric WHERE version_id = ANY(%s)
@@ -137,12 +133,23 @@ def _summed_up(row: sql.Row) -> list[Any]:
     return [model, *row[width + 3 :]]
 
 
-def read_versions(model: RegisteredModel, condition: str, value: Any) -> list[ModelVersion]:
-    """The model's versions of one of the conditions above, with their parents, runs, files and further rows."""
+def read_version(model: RegisteredModel, ref: str | int) -> ModelVersion | None:
+    """The model's version that `ref` names, with its parent, run, files and further rows."""
+    key, values = key_of(ref)
+    found = _read_versions(model, f"v.id = {key}", values)
+    return found[0] if found else None
+
+
+def read_numbers(model: RegisteredModel, numbers: list[int]) -> list[ModelVersion]:
+    """Those of these numbers, with the same, in no order."""
+    return _read_versions(model, f"v.id = ANY({KEYS_OF_NUMBERS})", [numbers])
+
+
+def _read_versions(model: RegisteredModel, condition: str, values: list[Any]) -> list[ModelVersion]:
     statement = sql.expand(
         VERSIONS, v=ModelVersion, f=Manifest, u=User, r=Run, e=Experiment, p=ModelVersion, o=RegisteredModel
     )
-    versions = [_version(row) for row in sql.rows(statement + condition, [model.pk, value])]
+    versions = [_version(row) for row in sql.rows(statement + condition, [model.pk, *values])]
     for version in versions:
         version.model = model
     if versions:

@@ -36,7 +36,7 @@ from registry.models import (
 )
 from registry.names import check_model_name
 from registry.protections import rules_for
-from registry.queries import NUMBER
+from registry.refs import NUMBER
 from registry.services import version_label
 
 AT_ONCE = 200

@@ -26,7 +26,9 @@ class TrainingCode(models.Model):
     It was uploaded, or it is the folder `git_path` of a commit and has no manifest until it was fetched.
     """
 
-    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="training_codes")
+    experiment = models.ForeignKey(
+        Experiment, on_delete=models.PROTECT, related_name="training_codes", db_index=False
+    )
     number = models.PositiveIntegerField()
     manifest = models.ForeignKey(Manifest, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     state = models.CharField(max_length=16, choices=CodeState, default=CodeState.READY)
@@ -127,7 +129,9 @@ class ScheduleExecution(models.Model):
     with; a later edit of the schedule changes nothing here.
     """
 
-    schedule = models.ForeignKey(Schedule, on_delete=models.PROTECT, related_name="executions")
+    schedule = models.ForeignKey(
+        Schedule, on_delete=models.PROTECT, related_name="executions", db_index=False
+    )
     public_id = models.CharField(max_length=40, unique=True)
     due_at = models.DateTimeField(null=True, blank=True)
     trigger = models.CharField(max_length=16, choices=Trigger, default=Trigger.CRON)

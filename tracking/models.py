@@ -29,7 +29,7 @@ class Experiment(models.Model):
     """A named group of runs; its public id is `exp-…`."""
 
     public_id = models.CharField(max_length=40, unique=True)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="experiments")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="experiments", db_index=False)
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     tags = ArrayField(models.CharField(max_length=64), default=list, blank=True)
@@ -84,8 +84,8 @@ class Run(models.Model):
     """
 
     public_id = models.CharField(max_length=40)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
-    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="runs")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="runs", db_index=False)
     name = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=16, choices=RunStatus, default=RunStatus.RUNNING)
     error = models.TextField(blank=True)
@@ -135,7 +135,7 @@ class Run(models.Model):
 class RunParam(models.Model):
     """A parameter: one scalar JSON value per key, logged once."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="params")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="params", db_index=False)
     key = models.CharField(max_length=250)
     value = models.JSONField()
 
@@ -148,7 +148,7 @@ class RunParam(models.Model):
 
 
 class RunTag(models.Model):
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tags")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tags", db_index=False)
     key = models.CharField(max_length=250)
     value = models.CharField(max_length=5000, blank=True)
 
@@ -163,7 +163,7 @@ class RunTag(models.Model):
 class RunMetric(models.Model):
     """What lists and comparisons show of a series, kept beside it so that they never read it."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics", db_index=False)
     key = models.CharField(max_length=250)
     last = models.FloatField()
     last_step = models.BigIntegerField()
@@ -227,7 +227,7 @@ class RunAlert(models.Model):
 class Dataset(models.Model):
     """Data that runs used. Another digest under the same name is another dataset."""
 
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="datasets")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="datasets", db_index=False)
     name = models.CharField(max_length=200)
     digest = models.CharField(max_length=128, blank=True)
     path = models.CharField(max_length=1024, blank=True)
@@ -255,7 +255,7 @@ class Dataset(models.Model):
 class RunDataset(models.Model):
     """Stays when a run's records are purged: what a dataset led to is known for ever."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dataset_links")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dataset_links", db_index=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="run_links")
     context = models.CharField(max_length=64, blank=True)
 
@@ -274,7 +274,7 @@ class RunDataset(models.Model):
 class RunFile(models.Model):
     """A file that the run collected; a version pins what lies here when it is made."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="files")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="files", db_index=False)
     path = models.CharField(max_length=1024)
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
