@@ -190,10 +190,14 @@ class Deployment(Answer):
         return current
 
     def _raise_if_over(self) -> None:
-        old_goes_on = self.state == "Degraded" and self.serving_version not in (None, self.version)
-        if self.state in OVER or old_goes_on:
+        if self.state in OVER or (self.state == "Degraded" and self._is_given_up()):
             reason = self.reason or f"{self.endpoint_name} is {self.state}."
             raise DeploymentFailed(reason, hint="" if self.reason else "Deploy it again.")
+
+    def _is_given_up(self) -> bool:
+        """Whether what is wanted has failed; what is on its way may come yet, however what serves is meanwhile."""
+        revisions = self.calls.list_deployment_revisions(self.endpoint_name)
+        return any(each.revision == self.revision and each.state == "Failed" for each in revisions)
 
     def predict(self, rows: Any, *, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables.

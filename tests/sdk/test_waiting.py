@@ -93,6 +93,31 @@ def test_waiting_for_a_deployment_ends(client: MLOpsClient, server: FakeServer) 
         client.get_deployment("api").wait()
 
 
+def test_a_change_is_waited_for_while_what_serves_is_degraded_and_given_up_when_it_has_failed(
+    client: MLOpsClient, server: FakeServer
+) -> None:
+    server.deployment |= {"state": "Degraded", "reason": "The cluster does not answer.", "revision": 2}
+    server.deployment |= {"version": 2, "serving_version": 1}
+    old = {"revision": 1, "version": 1, "state": "Active"}
+
+    def changes(state: str, times: int) -> None:
+        new = {"revision": 2, "version": 2, "state": state, "reason": "It exits with 1."}
+        server.fail("GET .*/revisions", Answer(body={"results": [new, old], "next": None}), times)
+
+    changes("Starting", 99)
+    threading.Timer(0.3, lambda: server.deployment.update(state="Active", serving_version=2)).start()
+    assert client.get_deployment("api").wait(timeout=5).serving_version == 2
+    server.faults.clear()
+    # Of one version too: a change of settings is a revision of its own.
+    server.deployment |= {
+        "state": "Degraded",
+        "reason": "The new revision could not take over: It exits with 1.",
+    }
+    changes("Failed", 1)
+    with pytest.raises(DeploymentFailed, match="could not take over: It exits with 1"):
+        client.get_deployment("api").wait(timeout=5)
+
+
 def test_predictions_are_asked_for_where_the_registry_says(client: MLOpsClient, server: FakeServer) -> None:
     server.deployment |= {"endpoint_url": f"{server.url}/serve/vision/api"}
     deployment = client.get_deployment("api")
