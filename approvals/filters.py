@@ -10,8 +10,9 @@ from django import forms
 from approvals.choices import RequestState
 from approvals.models import ApprovalRequest
 from common.checks import shorten
-from common.filters import MomentFilter
+from common.filters import MomentFilter, NameFilter
 from registry.choices import Stage
+from registry.queries import check_model
 
 
 class NumberField(forms.IntegerField):
@@ -34,7 +35,7 @@ class RequestFilter(django_filters.FilterSet):
 
     status = django_filters.ChoiceFilter(field_name="state", choices=RequestState.choices)
     stage = django_filters.ChoiceFilter(field_name="to_stage", choices=Stage.choices)
-    model = django_filters.CharFilter(field_name="version__model__name", label="a model's name")
+    model = NameFilter(check_model, field_name="version__model__name", label="a model's name")
     version = NumberFilter(field_name="version__number", label="a version's number")
     requester = django_filters.CharFilter(field_name="requested_by__username", label="who asked")
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")

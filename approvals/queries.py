@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from accounts.models import Project
 from approvals.models import ApprovalRequest
 from common.checks import shorten
 from common.errors import Missing
 from registry.choices import Stage
-from registry.models import ModelVersion, RegisteredModel
-from registry.queries import Comparison, compare_versions, find_model
+from registry.models import ModelVersion
+from registry.queries import Comparison, compare_versions
 
 
 def find_request(project: Project, request_id: str) -> ApprovalRequest:
@@ -24,13 +22,6 @@ def find_request(project: Project, request_id: str) -> ApprovalRequest:
         )
     request.project = project
     return request
-
-
-def check_named(project: Project, filters: Mapping[str, str]) -> None:
-    """Missing where a list's filter names a model that was never there; the requests of deleted ones are listed."""
-    name = filters.get("model", "").strip()
-    if name and not RegisteredModel.objects.filter(project=project, name=name).exists():
-        find_model(project, name)
 
 
 def side_by_side(request: ApprovalRequest) -> tuple[ModelVersion | None, Comparison | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,17 @@ class MomentFilter(django_filters.IsoDateTimeFilter):
     """From or before a moment: `?since=2026-03-01T14:00:00Z`."""
 
     field_class = MomentField
+
+
+class NameFilter(django_filters.CharFilter):
+    """Rows of one thing, by its name. `check` raises Missing where the project has no such thing.
+
+    The API asks it, as an empty list would hide a typo; a page shows that nothing was found.
+    """
+
+    def __init__(self, check: Callable[[Any, str], None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.check = check
 
 
 class ConditionFilter(django_filters.Filter):

@@ -8,8 +8,10 @@ import django_filters
 from django.conf import settings
 from django.db.models import Q
 
+from common.filters import NameFilter
 from deployments.choices import EndpointState, EngineName
 from deployments.models import Deployment
+from registry.queries import check_model
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -19,7 +21,7 @@ class DeploymentFilter(django_filters.FilterSet):
     """`search`: text in endpoint, model or description; `model`: its name; `state`; `follows`: the alias; `engine`."""
 
     search = django_filters.CharFilter(method="by_text", label="text in endpoint, model or description")
-    model = django_filters.CharFilter(field_name="model__name", label="model name")
+    model = NameFilter(check_model, field_name="model__name", label="model name")
     state = django_filters.ChoiceFilter(choices=EndpointState.choices)
     follows = django_filters.CharFilter(label="alias that is followed")
     engine = django_filters.ChoiceFilter(choices=EngineName.choices, method="by_engine")

@@ -8,10 +8,11 @@ import django_filters
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Coalesce
 
-from common.filters import ConditionFilter, LabelsFilter, MomentFilter, containing
+from common.filters import ConditionFilter, LabelsFilter, MomentFilter, NameFilter, containing
 from registry.choices import Stage, VersionStatus
 from registry.models import Alias, ModelVersion, RegisteredModel, VersionTag
 from registry.search import MODELS, VERSIONS, has_live_endpoint
+from tracking.queries import check_experiment, check_run
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -76,8 +77,8 @@ class VersionFilter(Dated):
     status = django_filters.ChoiceFilter(choices=VersionStatus.choices)
     alias = django_filters.CharFilter(method="by_alias", label="this alias points to it")
     author = django_filters.CharFilter(field_name="created_by__username", label="who made it")
-    run = django_filters.CharFilter(field_name="source_run__public_id", label="its source run")
-    experiment = django_filters.CharFilter(method="by_experiment", label="its experiment's id or name")
+    run = NameFilter(check_run, field_name="source_run__public_id", label="its source run")
+    experiment = NameFilter(check_experiment, method="by_experiment", label="its experiment's id or name")
     tag = LabelsFilter(method="by_tag", label="an annotation: key or key:value; repeated means all of them")
     filter = ConditionFilter(VERSIONS)
 

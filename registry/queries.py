@@ -42,6 +42,12 @@ def find_shown_model(project: Project, name: str) -> RegisteredModel:
     return model
 
 
+def check_model(project: Project, name: str) -> None:
+    """Missing where a list's filter names a model that was never there: what was asked of deleted ones is listed."""
+    if not RegisteredModel.objects.filter(project=project, name=name).exists():
+        raise _no_model(project, name)
+
+
 def _no_model(project: Project, name: str) -> Missing:
     return Missing(
         f"There is no model {shorten(name)} in {project.slug}.",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Q
 
-from common.filters import MomentFilter
+from common.filters import MomentFilter, NameFilter
 from scheduling.choices import ExecutionState, Trigger
 from scheduling.models import Schedule, ScheduleExecution
+from tracking.queries import check_experiment
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -21,7 +22,7 @@ class ScheduleFilter(django_filters.FilterSet):
     """`search`: text in the name; `experiment`: its id or name; `paused` and `deleted`: true or false."""
 
     search = django_filters.CharFilter(field_name="name", lookup_expr="icontains", label="text in the name")
-    experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
+    experiment = NameFilter(check_experiment, method="by_experiment", label="an experiment's id or name")
     paused = django_filters.ChoiceFilter(
         choices=((YES, "paused"), (NO, "not paused")), method="by_pause", label="true or false"
     )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import django_filters
 from django.db.models import Q
 
-from common.filters import ConditionFilter, MomentFilter
+from common.filters import ConditionFilter, MomentFilter, NameFilter
 from tracking.choices import RunStatus
 from tracking.models import Experiment, Run
+from tracking.queries import check_experiment, check_run
 from tracking.search import RUNS
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ class ExperimentFilter(django_filters.FilterSet):
 
 class RunFilter(django_filters.FilterSet):
     search = django_filters.CharFilter(method="by_text", label="text in name, id or notes")
-    experiment = django_filters.CharFilter(method="by_experiment", label="an experiment's id or name")
+    experiment = NameFilter(check_experiment, method="by_experiment", label="an experiment's id or name")
     status = django_filters.ChoiceFilter(choices=RunStatus.choices)
-    parent = django_filters.CharFilter(
-        field_name="parent__public_id", label="the id of the run they belong to"
-    )
+    parent = NameFilter(check_run, field_name="parent__public_id", label="the id of the run they belong to")
     deleted = django_filters.ChoiceFilter(
         choices=((YES, "deleted"), (NO, "not deleted")),
         method="by_deleted",

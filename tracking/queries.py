@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
 
@@ -80,19 +80,17 @@ def _no_run(project: Project, run_id: str) -> Missing:
     )
 
 
-def check_named(project: Project, filters: Mapping[str, str]) -> None:
-    """Missing where a list's filters name an experiment, a run or a parent run that was never there.
-
-    A run in the trash is there: the versions made from it, and its children, are still listed.
-    """
-    name = filters.get("experiment", "").strip()
+def check_experiment(project: Project, id_or_name: str) -> None:
+    """Missing where a list's filter names an experiment that is not there."""
     experiments = Experiment.objects.filter(project=project)
-    if name and not experiments.filter(Q(public_id=name) | Q(name=name)).exists():
-        raise _no_experiment(project, name)
-    for key in ("run", "parent"):
-        run_id = filters.get(key, "").strip()
-        if run_id and not Run.objects.filter(project=project, public_id=run_id).exists():
-            raise _no_run(project, run_id)
+    if not experiments.filter(Q(public_id=id_or_name) | Q(name=id_or_name)).exists():
+        raise _no_experiment(project, id_or_name)
+
+
+def check_run(project: Project, run_id: str) -> None:
+    """The same for a run. One in the trash is there: its children, and the versions made from it, are listed."""
+    if not Run.objects.filter(project=project, public_id=run_id).exists():
+        raise _no_run(project, run_id)
 
 
 def lock_run(project: Project, run_id: str) -> Run:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
+from django_filters import FilterSet
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, ChoiceField, ListField, ListSerializer, Serializer
@@ -22,6 +23,7 @@ from accounts.models import ApiToken, Project, User
 from accounts.permissions import Actor, find_project, require
 from accounts.rights import only_its_run
 from common import answers
+from common.api.filters import filtered, only
 from common.api.kept import PAGES
 from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
@@ -31,7 +33,6 @@ from common.errors import Conflict, Denied, Invalid
 from common.limits import LIMITS
 from common.models import IdempotentAnswer
 
-PAGED = ("cursor", "page_size")  # what each list takes; those that are filtered take more
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 Handler = Callable[..., Response | JsonText]
 
@@ -57,7 +58,6 @@ class ApiView(APIView):
     permission_classes = [SignedIn]
     answers_kept = True  # False where a POST only reads, or does no more when it comes twice
     shown_once = ""  # the field of a POST's answer that is a secret
-    pagination_class = CursorPages  # says in the API's description what `page` answers
     counted: int | None = None  # whose request this is, in LIMITS until it is answered
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,32 +81,6 @@ class ApiView(APIView):
     def actor(self) -> Actor:
         return actor_of(self.request)
 
-    def page(
-        self,
-        rows: QuerySet[Any],
-        serializer: type[BaseSerializer[Any]],
-        ordering: Sequence[str] = ("-id",),
-        context: Callable[[list[Any]], dict[str, Any]] | None = None,
-    ) -> Response:
-        """One cursor page of `rows`; `context` reads once what the serializer needs for all of them."""
-        pages = CursorPages(ordering)
-        found = pages.paginate_queryset(rows, self.request, view=self) or []
-        known = context(found) if context else {}
-        return pages.get_paginated_response(serializer(found, many=True, context=known).data)
-
-    def text_page(
-        self,
-        rows: QuerySet[Any],
-        shown: Callable[[list[int]], list[str]],
-        ordering: Sequence[str] = ("-id",),
-    ) -> JsonText:
-        """One cursor page of `rows`, each as the JSON that `shown` gives for their ids; the rows are not loaded."""
-        pages = CursorPages(ordering)
-        needed = dict.fromkeys(["id", *(field.lstrip("-") for field in ordering)])
-        found = pages.paginate_queryset(rows.values(*needed), self.request, view=self) or []
-        texts = shown([row["id"] for row in found]) if found else []
-        return page_text(texts, pages.get_next_link(), pages.get_previous_link())
-
     def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """The request's body as `serializer` understands it; with partial, only what was sent."""
         checked = serializer(data=self.request.data, partial=partial)
@@ -120,6 +94,7 @@ class ProjectView(ApiView):
 
     right = Right.READ
     keeps_pages = False  # True where `get` is `kept`
+    pagination_class = CursorPages  # says in the API's description what `page` answers
 
     @cached_property
     def project(self) -> Project:
@@ -130,6 +105,48 @@ class ProjectView(ApiView):
         require(self.actor, self.project, self.right)
         if self.actor.token is not None and self.actor.token.only_run:
             check_only_run(request, self.actor.token.only_run)
+
+    def page(
+        self,
+        rows: QuerySet[Any],
+        serializer: type[BaseSerializer[Any]],
+        ordering: Sequence[str] = ("-id",),
+        *,
+        filters: type[FilterSet] | None = None,
+        also: Collection[str] = (),
+    ) -> Response:
+        """One cursor page of the `rows` that the filters let through; `also`: what the view itself understands."""
+        rows = self._asked(rows, filters, also)
+        pages = CursorPages(ordering)
+        found = pages.paginate_queryset(rows, self.request, view=self) or []
+        return pages.get_paginated_response(serializer(found, many=True).data)
+
+    def text_page(
+        self,
+        rows: QuerySet[Any],
+        shown: Callable[[list[int]], list[str]],
+        ordering: Sequence[str] = ("-id",),
+        *,
+        filters: type[FilterSet] | None = None,
+        also: Collection[str] = (),
+    ) -> JsonText:
+        """The same, each row as the JSON that `shown` gives for its id; the rows are not loaded."""
+        rows = self._asked(rows, filters, also)
+        pages = CursorPages(ordering)
+        needed = dict.fromkeys(["id", *(field.lstrip("-") for field in ordering)])
+        found = pages.paginate_queryset(rows.values(*needed), self.request, view=self) or []
+        texts = shown([row["id"] for row in found]) if found else []
+        return page_text(texts, pages.get_next_link(), pages.get_previous_link())
+
+    def _asked(
+        self, rows: QuerySet[Any], filters: type[FilterSet] | None, also: Collection[str]
+    ) -> QuerySet[Any]:
+        """The rows that the query string asks for; a parameter that would change nothing is refused."""
+        known = (*also, "cursor", "page_size")
+        if filters is not None:
+            return filtered(filters, rows, self.request, self.project, known)
+        only(self.request, known)
+        return rows
 
     def handle_exception(self, error: Exception) -> Response:
         if isinstance(error, Denied) and isinstance(self.request.user, User):

@@ -8,9 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import groups
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from accounts.models import ProjectGroup
-from common.api.filters import only
 
 
 class GroupSerializer(serializers.Serializer):
@@ -37,7 +36,6 @@ class GroupsView(ProjectView):
         responses=GroupSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(groups.groups_of(self.project), GroupSerializer)
 
 

@@ -8,9 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import invitations
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from accounts.choices import Right, Role
-from common.api.filters import only
 
 
 class InvitationSerializer(serializers.Serializer):
@@ -38,7 +37,6 @@ class InvitationsView(ProjectView):
         responses=InvitationSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(invitations.invitations_of(self.project), InvitationSerializer)
 
     @extend_schema(

@@ -11,7 +11,6 @@ from accounts import notifications
 from accounts.api.base import ProjectView
 from accounts.choices import Notice
 from accounts.filters import NotificationFilter
-from common.api.filters import filtered
 
 
 class NotificationSerializer(serializers.Serializer):
@@ -69,7 +68,7 @@ class NotificationsView(ProjectView):
     )
     def get(self, request: Request, project: str) -> Response:
         rows = notifications.inbox_of(self.actor.user, self.project)
-        return self.page(filtered(NotificationFilter, rows, request), NotificationSerializer)
+        return self.page(rows, NotificationSerializer, filters=NotificationFilter)
 
 
 class ReadNotificationsView(ProjectView):

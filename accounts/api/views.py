@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import services, trail
-from accounts.api.base import PAGED, ApiView, ProjectView
+from accounts.api.base import ApiView, ProjectView
 from accounts.api.serializers import (
     AuditSerializer,
     MemberInput,
@@ -24,7 +24,7 @@ from accounts.api.serializers import (
 from accounts.choices import Door, Right
 from accounts.filters import AuditFilter
 from accounts.models import ApiToken, AuditEntry, Membership
-from common.api.filters import filtered, only
+from common.api.filters import filtered
 from common.version import VERSION
 
 CONTENT_TYPES = {trail.CSV: "text/csv", trail.JSON_LINES: "application/x-ndjson"}
@@ -65,7 +65,6 @@ class TokensView(ProjectView):
 
     @extend_schema(operation_id="list_tokens", summary="List my tokens", responses=TokenSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(self._mine(), TokenSerializer)
 
     @extend_schema(
@@ -90,7 +89,6 @@ class TokenView(ProjectView):
 class MembersView(ProjectView):
     @extend_schema(operation_id="list_members", summary="List members", responses=MemberSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(
             Membership.objects.filter(project=self.project).select_related("user"), MemberSerializer
         )
@@ -125,7 +123,7 @@ class AuditView(ProjectView):
         responses=AuditSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        return self.page(filtered(AuditFilter, trail.trail_of(self.project), request), AuditSerializer)
+        return self.page(trail.trail_of(self.project), AuditSerializer, filters=AuditFilter)
 
 
 class ExportAuditView(ProjectView):
@@ -142,7 +140,7 @@ class ExportAuditView(ProjectView):
     )
     def get(self, request: Request, project: str) -> HttpResponseBase:
         kind = trail.check_format(request.query_params.get("format"))
-        rows = filtered(AuditFilter, trail.trail_of(self.project), request, also=["format"])
+        rows = filtered(AuditFilter, trail.trail_of(self.project), request, self.project, ("format",))
         return trail_file(rows, kind, project)
 
 

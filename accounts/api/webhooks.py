@@ -10,11 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import webhooks
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from accounts.choices import DeliveryState, HookFormat, Right
 from accounts.filters import DeliveryFilter
 from accounts.models import WebhookDelivery
-from common.api.filters import filtered, only
 
 
 class WebhookSerializer(serializers.Serializer):
@@ -79,7 +78,6 @@ class WebhooksView(ProjectView):
         operation_id="list_webhooks", summary="Webhooks by name", responses=WebhookSerializer(many=True)
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(webhooks.webhooks_of(self.project), WebhookSerializer)
 
     @extend_schema(
@@ -145,7 +143,7 @@ class DeliveriesView(WebhookView):
     )
     def get(self, request: Request, project: str, webhook: str) -> Response:
         rows = WebhookDelivery.objects.filter(webhook=webhooks.find_webhook(self.project, webhook))
-        return self.page(filtered(DeliveryFilter, rows, request), DeliverySerializer)
+        return self.page(rows, DeliverySerializer, filters=DeliveryFilter)
 
 
 class RedeliverView(WebhookView):

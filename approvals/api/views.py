@@ -9,17 +9,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from approvals import policies, services
 from approvals.api import serializers as s
 from approvals.bulk import ACTIONS, Outcome, bulk
 from approvals.choices import RequestState
 from approvals.filters import RequestFilter
 from approvals.models import ApprovalRequest
-from approvals.queries import check_named, find_request
+from approvals.queries import find_request
 from approvals.reviewers import waiting_for
 from common.api.fields import VersionRefField
-from common.api.filters import filtered, only
 from common.checks import shorten
 from common.errors import Invalid
 from common.problems import body
@@ -82,9 +81,7 @@ class ApprovalsView(ProjectView):
         if asked is not None:
             mine = waiting_for(self.project, self.actor.user)
             rows = rows.filter(pk__in=mine) if asked == "true" else rows.exclude(pk__in=mine)
-        found = filtered(RequestFilter, rows, request, also=(MINE,))
-        check_named(self.project, request.query_params)
-        return self.page(found, s.ApprovalSerializer)
+        return self.page(rows, s.ApprovalSerializer, filters=RequestFilter, also=(MINE,))
 
 
 class ApprovalView(ProjectView):
@@ -159,7 +156,6 @@ class PoliciesView(ProjectView):
         responses=s.PolicySerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(policies.policies_of(self.project), s.PolicySerializer, ("id",))
 
     @extend_schema(

@@ -21,7 +21,6 @@ from artifacts.api.serializers import (
 )
 from artifacts.api.views import announced_size
 from artifacts.filters import UploadFilter
-from common.api.filters import filtered
 from common.checks import shorten
 from common.errors import Invalid
 
@@ -40,7 +39,7 @@ class UploadsView(ProjectView):
     def get(self, request: Request, project: str) -> Response:
         rows = uploads.open_uploads(actor=self.actor, project=self.project)
         rows = rows.select_related("created_by").prefetch_related("parts")
-        return self.page(filtered(UploadFilter, rows, request), UploadSerializer)
+        return self.page(rows, UploadSerializer, filters=UploadFilter)
 
     @extend_schema(
         operation_id="begin_upload",

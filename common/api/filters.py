@@ -15,33 +15,35 @@ from rest_framework.request import Request
 
 from common.checks import shorten
 from common.errors import Invalid
+from common.filters import NameFilter
 
 M = TypeVar("M", bound=Model)
-ALWAYS_KNOWN = {"cursor", "page_size", "ordering"}
 
 
 def filtered(
     filter_set: type[django_filters.FilterSet],
     rows: QuerySet[M],
     request: Request,
-    *,
-    also: Collection[str] = (),
+    project: Any,
+    also: Collection[str],
 ) -> QuerySet[M]:
-    """`rows` as the query string narrows them; unknown and malformed filters are refused."""
-    unknown = set(request.query_params) - set(filter_set.base_filters) - ALWAYS_KNOWN - set(also)
-    if unknown:
-        name = sorted(unknown)[0]
-        known = ", ".join(sorted({*filter_set.base_filters, *ALWAYS_KNOWN, *also}))
-        raise Invalid.field(name[:80], f"{shorten(name)} is no filter of this list.", f"There are: {known}.")
-    if set(request.query_params) <= ALWAYS_KNOWN:
-        return rows
+    """`rows` as the query string narrows them; malformed filters, and what is none and not among `also`, are refused.
+
+    A filter that names a thing which the project does not have is Missing.
+    """
+    only(request, (*filter_set.base_filters, *also))
     asked = frozenset(request.query_params) & frozenset(filter_set.base_filters)
+    if not asked:
+        return rows
     found = _only(filter_set, asked)(  # type: ignore[arg-type]
         request.query_params, queryset=rows, request=request
     )
     if not found.is_valid():
         fields = {name: _told(found.form, name) for name in found.form.errors}
         raise Invalid(next(iter(fields.values()))[0], fields=fields)
+    for name, each in found.filters.items():
+        if isinstance(each, NameFilter) and found.form.cleaned_data[name]:
+            each.check(project, found.form.cleaned_data[name])
     result: QuerySet[Any] = found.qs
     return result
 

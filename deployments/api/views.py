@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from common.api.filters import filtered, ordering_of
+from common.api.filters import ordering_of
 from common.checks import shorten
 from common.errors import Invalid
 from deployments import rollouts, services
@@ -46,7 +46,7 @@ class DeploymentsView(ProjectView):
     def get(self, request: Request, project: str) -> Response:
         rows = Deployment.objects.alive().with_details().filter(project=self.project)
         ordering = ordering_of(request, ("endpoint_name", "created_at", "updated_at"), "-updated_at")
-        return self.page(filtered(DeploymentFilter, rows, request), s.DeploymentSerializer, ordering)
+        return self.page(rows, s.DeploymentSerializer, ordering, filters=DeploymentFilter, also=("ordering",))
 
     @extend_schema(
         operation_id="deploy",

@@ -7,9 +7,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from accounts.choices import Right
-from common.api.filters import only
 from common.api.text import JsonText
 from registry import protections, services, trash
 from registry.api import serializers as s
@@ -86,7 +85,6 @@ class ProtectionsView(ProjectView):
         responses=s.ProtectionSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, PAGED)
         return self.page(protections.protections_of(self.project), s.ProtectionSerializer, ("id",))
 
     @extend_schema(

@@ -9,8 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView
-from common.api.filters import only
+from accounts.api.base import ProjectView
 from registry.inputs import use_model
 from registry.models import RunInput
 from tracking.queries import find_run
@@ -38,7 +37,6 @@ class RunInputsView(ProjectView):
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
         rows = RunInput.objects.filter(run=find_run(self.project, run_id)).select_related("version__model")
-        only(request, PAGED)
         return self.page(rows, RunInputSerializer, ("id",))
 
     @extend_schema(

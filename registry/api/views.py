@@ -12,11 +12,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView, kept
+from accounts.api.base import ProjectView, kept
 from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
-from common.api.filters import filtered, only, ordered, ordering_of
+from common.api.filters import ordered, ordering_of
 from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
@@ -24,7 +24,6 @@ from registry import aliases, answers, queries, search, services, trash
 from registry.api import serializers as s
 from registry.filters import ModelFilter, VersionFilter
 from registry.models import Alias, AliasMove, ModelVersion, RegisteredModel, StageTransition
-from tracking.queries import check_named
 
 FILTER = OpenApiParameter(
     "filter", str, description="an expression of the filter language, see the documentation"
@@ -96,10 +95,9 @@ class RegistryView(ProjectView):
         return JsonText(answers.model_answer(self.project, name), status)
 
     def versions_page(self, rows: QuerySet[ModelVersion], default: str) -> JsonText:
-        found = filtered(VersionFilter, rows, self.request)
-        check_named(self.project, self.request.query_params)
-        found, ordering = ordered(found, self.request, search.VERSION_COLUMNS, default, search.version_sort)
-        return self.text_page(found, partial(answers.version_answers, self.project), ordering)
+        rows, ordering = ordered(rows, self.request, search.VERSION_COLUMNS, default, search.version_sort)
+        shown = partial(answers.version_answers, self.project)
+        return self.text_page(rows, shown, ordering, filters=VersionFilter, also=("ordering",))
 
     def version_answer(self, pk: int, status: int = 200) -> JsonText:
         return JsonText(answers.version_answers(self.project, [pk])[0], status)
@@ -119,7 +117,7 @@ class ModelsView(RegistryView):
         rows = RegisteredModel.objects.alive().filter(project=self.project)
         ordering = ordering_of(request, search.MODEL_COLUMNS, "-updated_at")
         shown = partial(answers.model_answers, self.project)
-        return self.text_page(filtered(ModelFilter, rows, request), shown, ordering)
+        return self.text_page(rows, shown, ordering, filters=ModelFilter, also=("ordering",))
 
     @extend_schema(
         operation_id="register_model",
@@ -257,7 +255,6 @@ class VersionTransitionsView(RegistryView):
         responses=s.TransitionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
-        only(request, PAGED)
         return self.page(transitions().filter(version=self.bare_version), s.TransitionSerializer)
 
 
@@ -268,7 +265,6 @@ class ModelTransitionsView(RegistryView):
         responses=s.TransitionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
-        only(request, PAGED)
         return self.page(transitions().filter(version__model=self.model), s.TransitionSerializer)
 
 
@@ -284,7 +280,6 @@ class VersionFilesView(RegistryView):
     )
     def get(self, request: Request, project: str, name: str, ref: str) -> Response:
         files = ManifestFile.objects.filter(manifest=self.bare_version.manifest_id)
-        only(request, PAGED)
         return self.page(files.select_related("blob"), FileSerializer, ("path",))
 
 
@@ -326,7 +321,6 @@ class AliasesView(RegistryView):
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         rows = Alias.objects.filter(model=self.model).select_related("version")
-        only(request, PAGED)
         return self.page(rows, s.AliasSerializer, ("name",))
 
 
@@ -367,7 +361,6 @@ class AliasMovesView(RegistryView):
         rows = AliasMove.objects.filter(model=self.model).select_related(
             "from_version", "to_version", "actor"
         )
-        only(request, PAGED)
         return self.page(rows, s.AliasMoveSerializer)
 
 

@@ -10,8 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView
-from common.api.filters import filtered, only, ordering_of
+from accounts.api.base import ProjectView
+from common.api.filters import ordering_of
 from common.checks import shorten
 from common.errors import Invalid
 from scheduling import logs, services
@@ -21,7 +21,7 @@ from scheduling.filters import YES, ExecutionFilter, ScheduleFilter
 from scheduling.models import Schedule, ScheduleExecution, TrainingCode
 from scheduling.queries import find_deleted_schedule, find_execution, find_schedule, find_schedule_once
 from scheduling.training_code import fetch_training_code, upload_training_code
-from tracking.queries import check_named, find_experiment
+from tracking.queries import find_experiment
 
 ORDERINGS = ("name", "created_at", "updated_at", "next_at")
 EXECUTION_PARAMETERS = [
@@ -41,7 +41,6 @@ class TrainingCodesView(ProjectView):
     def get(self, request: Request, project: str, experiment_id: str) -> Response:
         experiment = find_experiment(self.project, experiment_id)
         rows = TrainingCode.objects.filter(experiment=experiment)
-        only(request, PAGED)
         return self.page(
             rows.select_related("experiment", "manifest", "created_by"),
             s.TrainingCodeSerializer,
@@ -85,9 +84,7 @@ class SchedulesView(ProjectView):
         if request.query_params.get("deleted") != YES:
             rows = rows.alive()
         ordering = ordering_of(request, ORDERINGS, "name")
-        found = filtered(ScheduleFilter, rows, request)
-        check_named(self.project, request.query_params)
-        return self.page(found, s.ScheduleSerializer, ordering)
+        return self.page(rows, s.ScheduleSerializer, ordering, filters=ScheduleFilter, also=("ordering",))
 
     @extend_schema(
         operation_id="create_schedule",
@@ -201,7 +198,7 @@ class ExecutionList(ProjectView):
         rows = ScheduleExecution.objects.filter(schedule=schedule).select_related(
             "schedule", "code", "run", "version__model", "created_by"
         )
-        return self.page(filtered(ExecutionFilter, rows, self.request), s.ExecutionSerializer)
+        return self.page(rows, s.ExecutionSerializer, filters=ExecutionFilter)
 
 
 class ExecutionsView(ExecutionList):

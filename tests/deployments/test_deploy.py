@@ -252,5 +252,5 @@ def test_the_list_is_filtered_and_costs_the_same_for_any_number(ada: Person) -> 
     with CaptureQueriesContext(connection) as few:
         names("model=roses")
     with CaptureQueriesContext(connection) as many:
-        names("")
+        names("model=iris")
     assert len(few) == len(many)

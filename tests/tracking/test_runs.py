@@ -367,6 +367,7 @@ def test_lists_are_searched_filtered_and_ordered(ann: Person) -> None:
         ("model-versions?experiment=typo", "There is no experiment 'typo' in alpha."),
         ("model-versions?run=run-nothing", "There is no run 'run-nothing' in alpha."),
         ("approvals?model=typo", "There is no model 'typo' in alpha."),
+        ("deployments?model=typo", "There is no model 'typo' in alpha."),
     ],
 )
 def test_a_list_of_what_a_name_holds_says_that_there_is_no_such_name(

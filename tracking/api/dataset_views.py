@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from common.api.filters import only
 from common.checks import check_text, shorten
 from common.errors import Invalid
 from tracking import datasets
@@ -54,7 +53,6 @@ class DatasetsView(ProjectView):
         responses=ProjectDatasetSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, ("search", "bad", "cursor", "page_size"))
         rows = datasets.datasets_in(self.project)
         if search := request.query_params.get("search", ""):
             rows = rows.filter(name__icontains=check_text("search", search, max_length=200))
@@ -62,7 +60,7 @@ class DatasetsView(ProjectView):
             if bad not in (YES, NO):
                 raise Invalid.field("bad", f"bad is {shorten(bad)}; it must be {YES} or {NO}.")
             rows = rows.filter(bad_at__isnull=bad == NO)
-        return self.page(rows, ProjectDatasetSerializer, ("name", "id"))
+        return self.page(rows, ProjectDatasetSerializer, ("name", "id"), also=("search", "bad"))
 
 
 class DatasetView(ProjectView):

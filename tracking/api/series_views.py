@@ -27,7 +27,6 @@ from tracking.export import CSV, FORMATS, PARQUET
 from tracking.filters import RunFilter
 from tracking.histories import FEWEST_POINTS, MOST_POINTS, MOST_SERIES, USUAL_POINTS, Series, Wanted
 from tracking.models import Run
-from tracking.queries import check_named
 from tracking.search import RUN_COLUMNS, run_sort
 
 MAX_STEP_DIGITS = 19
@@ -144,16 +143,10 @@ class ExportRunsView(ProjectView):
         responses=TABLES,
     )
     def get(self, request: Request, project: str) -> HttpResponseBase:
-        only(request, ("format", "ordering", *RunFilter.base_filters))
+        rows = Run.objects.alive().filter(project=self.project)
+        found = filtered(RunFilter, rows, request, self.project, ("format", "ordering"))
         kind = export.check_format(request.query_params.get("format"))
-        runs, ordering = ordered(
-            filtered(RunFilter, Run.objects.alive().filter(project=self.project), request, also=["format"]),
-            request,
-            RUN_COLUMNS,
-            "-started_at",
-            run_sort,
-        )
-        check_named(self.project, request.query_params)
+        runs, ordering = ordered(found, request, RUN_COLUMNS, "-started_at", run_sort)
         write = export.runs_as_csv if kind == CSV else export.runs_as_parquet
         return table(write(runs.order_by(*ordering), export.columns_of(runs)), kind, f"{project}-runs")
 

@@ -12,11 +12,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.base import PAGED, ProjectView
+from accounts.api.base import ProjectView
 from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.paths import check_path
-from common.api.filters import filtered, only, ordered, ordering_of
+from common.api.filters import ordered, ordering_of
 from common.checks import shorten
 from common.errors import Missing
 from tracking import alerts, queries, services, trash
@@ -79,7 +79,7 @@ class ExperimentsView(ExperimentView):
         rows = Experiment.objects.filter(project=self.project).with_run_count()
         rows = rows.select_related("project", "created_by")
         ordering = ordering_of(request, ("created_at", "name"), "-created_at")
-        return self.page(filtered(ExperimentFilter, rows, request), s.ExperimentSerializer, ordering)
+        return self.page(rows, s.ExperimentSerializer, ordering, filters=ExperimentFilter, also=("ordering",))
 
     @extend_schema(
         operation_id="create_experiment",
@@ -160,11 +160,8 @@ class RunsView(RunView):
             rows = trash.listed_trash(actor=self.actor, project=self.project).with_summary()
         else:
             rows = Run.objects.alive().filter(project=self.project).with_summary()
-        found, ordering = ordered(
-            filtered(RunFilter, rows, request), request, RUN_COLUMNS, "-started_at", run_sort
-        )
-        queries.check_named(self.project, request.query_params)
-        return self.page(found, s.RunSerializer, ordering)
+        found, ordering = ordered(rows, request, RUN_COLUMNS, "-started_at", run_sort)
+        return self.page(found, s.RunSerializer, ordering, filters=RunFilter, also=("ordering",))
 
     @extend_schema(
         operation_id="start_run",
@@ -230,7 +227,6 @@ class AlertsView(RunView):
         responses=s.AlertSerializer(many=True),
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
-        only(request, PAGED)
         return self.page(self.run.alerts.select_related("created_by"), s.AlertSerializer, ("id",))
 
     @extend_schema(
@@ -300,13 +296,12 @@ class RunFilesView(RunView):
         responses=FileSerializer(many=True),
     )
     def get(self, request: Request, project: str, run_id: str) -> Response:
-        only(request, ("path", *PAGED))
         files = self.run.files.select_related("blob")
         path = request.query_params.get("path", "").removesuffix("/")
         if path:
             check_path("path", path)
             files = files.filter(Q(path=path) | Q(path__startswith=f"{path}/"))
-        return self.page(files, FileSerializer, ("path",))
+        return self.page(files, FileSerializer, ("path",), also=("path",))
 
     @extend_schema(
         operation_id="commit_files",
