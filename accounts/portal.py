@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Page, Paginator
-from django.db import DataError, connection
+from django.db import DataError
 from django.db.models import QuerySet
 from django.forms import BaseForm, CharField, Form, TextInput, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
@@ -164,16 +164,9 @@ class ProjectPage(PersonPage):
 
         Only for lists that every reader of the project gets alike, and once a page.
         """
-        state = self.project.state
-        if not state or connection.in_atomic_block:
-            return rows.count()
         asked = sorted((name, v) for name, v in self.request.GET.lists() if name not in ("page", "ordering"))
         question = (self.project.pk, self.request.path, repr(asked))
-        content = PAGES.get(question, state)
-        if content is None:
-            content = str(rows.count()).encode()
-            PAGES.put(question, state, content)
-        return int(content)
+        return int(PAGES.answer(question, self.project.state, lambda: str(rows.count()).encode()))
 
     def refuse(self, error: DomainError) -> HttpResponse:
         if isinstance(error, Denied):

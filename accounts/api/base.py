@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django_filters import FilterSet
@@ -208,15 +208,10 @@ def kept(handler: Callable[..., JsonText]) -> Callable[..., JsonText]:
     @wraps(handler)
     def wrapped(view: ProjectView, request: Request, *args: Any, **kwargs: Any) -> JsonText:
         state = view.project.state if view.actor.token else ""
-        if not state or connection.in_atomic_block:
-            return handler(view, request, *args, **kwargs)
         question = (view.project.pk, request.build_absolute_uri())
-        content = PAGES.get(question, state)
-        if content is not None:
-            return JsonText(content)
-        response = handler(view, request, *args, **kwargs)
-        PAGES.put(question, state, response.content)
-        return response
+        return JsonText(
+            PAGES.answer(question, state, lambda: handler(view, request, *args, **kwargs).content)
+        )
 
     return wrapped
 

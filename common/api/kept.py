@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+
+from django.db import connection
 
 MOST_BYTES = 8 << 20
 LARGEST = 256 << 10
@@ -20,6 +22,19 @@ class Pages:
         self._pages: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+
+    def answer(self, question: Hashable, state: str, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, or gave when this was asked in the same state; "" is a state that nobody knows.
+
+        What a transaction sees that is still open may yet be undone: it is not kept.
+        """
+        if not state or connection.in_atomic_block:
+            return make()
+        content = self.get(question, state)
+        if content is None:
+            content = make()
+            self.put(question, state, content)
+        return content
 
     def get(self, question: Hashable, state: str) -> bytes | None:
         """What was answered to this question in this state."""
