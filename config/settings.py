@@ -236,6 +236,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "common.api.description.close_requests",
+    ],
     "SCHEMA_PATH_PREFIX": r"/api/v1/projects/{project}",
     "ENUM_NAME_OVERRIDES": {
         "StageEnum": "registry.choices.Stage",
