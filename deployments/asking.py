@@ -26,7 +26,7 @@ from deployments.engines.base import EngineError
 from deployments.errors import BadAnswer, NotLive, Refused, TooSlow
 from deployments.inputs import FREE, Inputs, inputs_from, inputs_told, mappings
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import find_deployment
+from deployments.queries import find_deployment, gives_way
 from deployments.wanting import look_soon
 from registry.models import Inspection
 
@@ -98,7 +98,8 @@ def _live(deployment: Deployment) -> DeploymentRevision:
     if deployment.wanted == Wanted.RUNNING and revision is not None:
         if revision.address:
             return revision
-        if revision.state == RevisionState.ASLEEP or deployment.state == EndpointState.ASLEEP:
+        asleep = revision.state == RevisionState.ASLEEP or deployment.state == EndpointState.ASLEEP
+        if asleep and not gives_way(deployment):
             Deployment.objects.filter(pk=deployment.pk).update(wake_asked_at=timezone.now())
             look_soon(deployment)
             raise NotLive("The endpoint slept and is being woken.", "Try again in a few seconds.")

@@ -13,8 +13,12 @@ from deployments.models import DeploymentRevision
 from deployments.services import GpuType
 from deployments.wishes import BAKE_SECONDS, MAX_ERROR_RATE, MOST_BODY_BYTES, MOST_REPLICAS, Wishes, wish_of
 
-AT_ONCE, IN_STEPS = "at-once", "steps"
-ROLLOUTS = [(AT_ONCE, "At once, when it is healthy"), (IN_STEPS, "In steps (canary)")]
+AT_ONCE, IN_STEPS, REPLACE = "at-once", "steps", "replace"
+ROLLOUTS = [
+    (AT_ONCE, "At once, when it is healthy"),
+    (IN_STEPS, "In steps (canary)"),
+    (REPLACE, "One after the other: what serves ends first"),
+]
 SCALE = ("gpu_type", "min_replicas", "max_replicas", "idle_seconds")
 BATCHING = ("max_batch_size", "max_delay_ms")
 ROLLOUT = ("rollout", "steps", "bake_seconds", "max_error_percent", "max_p95_ms")
@@ -115,7 +119,7 @@ class RunsWith(forms.Form):
         """What was typed, as the verbs take it; what was left empty has its default."""
         data = self.cleaned_data
         found: dict[str, Any] = {name: data[name] for name in (*SCALE, *BATCHING) if data[name] is not None}
-        found["rollout"] = {}
+        found["rollout"] = {"replace": True} if data["rollout"] == REPLACE else {}
         if data["rollout"] == IN_STEPS:
             percent = data["max_error_percent"]
             found["rollout"] = {
@@ -159,7 +163,7 @@ def starting_with(revision: DeploymentRevision, rollout: Mapping[str, Any]) -> d
     percent = rollout.get("max_error_rate", MAX_ERROR_RATE) * 100
     return {
         **{name: getattr(wish, name) for name in (*SCALE, *BATCHING)},
-        "rollout": IN_STEPS if rollout else AT_ONCE,
+        "rollout": IN_STEPS if "steps" in rollout else REPLACE if rollout else AT_ONCE,
         "steps": ", ".join(str(step) for step in rollout.get("steps", [10, 50])),
         "bake_seconds": rollout.get("bake_seconds", BAKE_SECONDS),
         "max_error_percent": round(percent, 3),

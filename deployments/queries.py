@@ -136,6 +136,14 @@ def in_canary(deployment: Deployment) -> bool:
     return bool(deployment.canary_percent) and deployment.wanted_revision_id != deployment.serving_revision_id
 
 
+def gives_way(deployment: Deployment) -> bool:
+    """Whether what serves makes room for a revision that is being started and is to have its place."""
+    wanted = deployment.wanted_revision
+    if wanted is None or wanted.pk == deployment.serving_revision_id or not wanted.rollout.get("replace"):
+        return False
+    return wanted.state in (RevisionState.PENDING, RevisionState.DEPLOYING) and wanted.started_at is not None
+
+
 @dataclass(frozen=True)
 class Standing:
     """How an endpoint stands: its state, and in one sentence why, or ""."""
@@ -189,4 +197,6 @@ def _could_not_take_over(wanted: DeploymentRevision, serving: DeploymentRevision
     numbers = wanted.version.number, serving.version.number
     who = "The new revision" if numbers[0] == numbers[1] else f"Version {numbers[0]}"
     goes_on = f"Version {numbers[1]} goes on serving" if not serving.reason else serving.reason.rstrip(".")
+    if serving.state == RevisionState.ASLEEP and serving.min_replicas:
+        goes_on = f"Version {numbers[1]} is being started again"
     return f"{who} could not take over: {wanted.reason} {goes_on}."

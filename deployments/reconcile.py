@@ -31,7 +31,7 @@ from deployments.engines.base import (
     ServiceState,
 )
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import ENDED, Standing, in_canary, live_revisions, standing
+from deployments.queries import ENDED, Standing, gives_way, in_canary, live_revisions, standing
 from deployments.wanting import lacking_gpu, look_soon, on_the_cpu
 
 log = logging.getLogger(__name__)
@@ -83,10 +83,14 @@ def _step(plan: Deployment, engine: Engine) -> Again | None:
 
 
 def _sleeper(plan: Deployment) -> DeploymentRevision | None:
-    """What sleeps and is to wake up: what serves, once somebody asked, and its shadow, once that is awake."""
+    """What sleeps and is to wake up: what serves, once somebody asked, and its shadow, once that is awake.
+
+    What gave way to another revision wakes when that one has failed, and not before.
+    """
     serving, shadow = plan.serving_revision, plan.shadow_revision
     if serving is not None and serving.state == RevisionState.ASLEEP:
-        return serving if plan.wake_asked_at else None
+        needed = plan.wake_asked_at or serving.min_replicas
+        return serving if needed and not gives_way(plan) else None
     if serving is None or serving.state != RevisionState.ACTIVE:
         return None
     return shadow if shadow is not None and shadow.state == RevisionState.ASLEEP else None
@@ -230,10 +234,30 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
     if _waits_for_gpu(plan, revision):
         return None
     _begin(plan, revision)
-    if waits := _await_files(plan, revision, engine):
+    if waits := _await_files(plan, revision, engine) or _await_room(plan, revision, engine):
         return waits
     _apply(plan, revision, engine, new=True)
     return LOOK_AGAIN
+
+
+def _await_room(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
+    """None when nothing is left of what the revision replaces, and of its shadow."""
+    serving, shadow = plan.serving_revision, plan.shadow_revision
+    is_next = revision.pk == plan.wanted_revision_id != plan.serving_revision_id
+    if serving is None or not (is_next and revision.rollout.get("replace")):
+        return None
+    if serving.state != RevisionState.ASLEEP:
+        with transaction.atomic():
+            deployment = revisions.lock_as_planned(plan)
+            found = deployment.serving_revision if deployment else None
+            if deployment is None or found is None:
+                return AT_ONCE
+            said = f"Version {found.version.number} gives way to version {revision.version.number}: it ends first."
+            revisions.sleep(deployment, found, said)
+        return BEFORE_STOPPING
+    old = {each.service_id for each in (serving, shadow) if each is not None}
+    left = {service_id: engine.observe(service_id) for service_id in old}
+    return LOOK_AGAIN if _stop(engine, {key: each for key, each in left.items() if each}, old) else None
 
 
 def _await_files(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:

@@ -263,7 +263,7 @@ def begins_now() -> dict[str, datetime]:
     return {"started_at": now, "awaited_at": now}
 
 
-def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
+def sleep(deployment: Deployment, revision: DeploymentRevision, said: str) -> None:
     """The serving revision needs no process until somebody asks, and its shadow none meanwhile."""
     shadow = deployment.shadow_revision
     for each in [revision, *([shadow] if shadow and shadow.state not in ENDED else [])]:
@@ -277,14 +277,13 @@ def sleep(deployment: Deployment, revision: DeploymentRevision) -> None:
             serving_key="",
         )
         _same_object(deployment, each)
-    said = f"No request came for {revision.idle_seconds} s: the endpoint sleeps until one does."
     settle(deployment, said, revision, wake_asked_at=None, failing="", away="")
 
 
 def wake(deployment: Deployment, revision: DeploymentRevision) -> None:
-    """A request came for a revision that sleeps, or its endpoint is awake and has copies for it."""
-    is_shadow = revision.pk == deployment.shadow_revision_id
-    said = "" if is_shadow else "A request came: the endpoint wakes up."
+    """A request came for a revision that sleeps, or what it gave way to did not come, or it has copies to answer."""
+    said = "A request came: the endpoint wakes up." if deployment.wake_asked_at else AGAIN
+    said = "" if revision.pk == deployment.shadow_revision_id else said
     change_revision(revision, state=RevisionState.DEPLOYING, reason=said, replicas=1, **begins_now())
     _same_object(deployment, revision)
     settle(deployment, said, revision)

@@ -115,7 +115,8 @@ def _put_to_sleep(plan: Deployment, seen: DeploymentRevision) -> bool:
             return False
         if revision.state != RevisionState.ACTIVE:
             return False
-        revisions.sleep(deployment, revision)
+        said = f"No request came for {revision.idle_seconds} s: the endpoint sleeps until one does."
+        revisions.sleep(deployment, revision, said)
         # Requests that read the old route just before still reach the process.
         look_soon(deployment, delay=1)
     return True

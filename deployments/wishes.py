@@ -19,7 +19,7 @@ DAY = 86_400
 BAKE_SECONDS = 60
 MAX_ERROR_RATE = 0.05
 MOST_BODY_BYTES = 32 << 20  # what a serving process takes
-ROLLOUT_KEYS = ("steps", "bake_seconds", "max_error_rate", "max_p95_ms")
+ROLLOUT_KEYS = ("steps", "bake_seconds", "max_error_rate", "max_p95_ms", "replace")
 
 
 class Wishes(TypedDict, total=False):
@@ -87,13 +87,18 @@ def check_wish(asked: Mapping[str, Any], before: Wish | None = None) -> Wish:
 
 
 def check_rollout(value: object) -> dict[str, Any]:
-    """{} moves all traffic at once; else `steps` of percent, `bake_seconds` each, and the limits that stop it."""
+    """{} moves all traffic at once, {"replace": True} once what serves has ended.
+
+    Else `steps` of percent, `bake_seconds` each, and the limits that stop it.
+    """
     found = check_mapping("rollout", value, max_count=len(ROLLOUT_KEYS))
     unknown = [name for name in found if name not in ROLLOUT_KEYS]
     if unknown:
         raise Invalid.field(
             "rollout", f"rollout has no {shorten(unknown[0])}; it may have {', '.join(ROLLOUT_KEYS)}."
         )
+    if _check_replace(found.pop("replace", False), found):
+        return {"replace": True}
     if not found:
         return {}
     p95 = found.get("max_p95_ms")
@@ -107,6 +112,20 @@ def check_rollout(value: object) -> dict[str, Any]:
         ),
         "max_p95_ms": None if p95 is None else _between("rollout.max_p95_ms", p95, 1, 600_000),
     }
+
+
+def _check_replace(value: object, others: Mapping[str, Any]) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid.field(
+            "rollout.replace", f"rollout.replace is {shorten(value)}; it must be true or false."
+        )
+    if value and others:
+        raise Invalid.field(
+            "rollout.replace",
+            f"rollout.replace ends what serves before the new revision starts, so it goes with no {next(iter(others))}.",
+            "Leave the one or the other out.",
+        )
+    return value
 
 
 def _check_steps(value: object) -> list[int]:

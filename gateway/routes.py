@@ -95,11 +95,11 @@ class Route:
 
     @property
     def asleep(self) -> bool:
-        """Whether requests wait: it was scaled to zero, or is on its way back."""
+        """Whether requests wait: it was scaled to zero, gave way to what replaces it, or is on its way back."""
         main = self.serving or self.coming
         if self.wanted != Wanted.RUNNING or main is None or main.url:
             return False
-        return main.min_replicas == 0 and main.state in COMES_BACK
+        return main.state == RevisionState.ASLEEP or (main.min_replicas == 0 and main.state in COMES_BACK)
 
     def check_sleeper(self, version: str) -> None:
         """Whether a request would wake it, and find this version if one is asked for.

@@ -41,7 +41,8 @@ class DeploymentCalls(PredictingCalls):
 
         An alias is followed from then on, unless `follow=False`. `min_replicas=0` lets the endpoint sleep after
         `idle_seconds` without requests. `rollout={"steps": [10, 50], "bake_seconds": 60, "max_error_rate": 0.05,
-        "max_p95_ms": 500}` moves the traffic step by step and back by itself when a limit is broken.
+        "max_p95_ms": 500}` moves the traffic step by step and back by itself when a limit is broken;
+        `rollout={"replace": True}` ends what serves before the new version starts, where there is room for one only.
 
         Returns at once: `deployment.wait()` waits until it answers. Warns with what the server found
         remarkable, and with the reason when it cannot work.

@@ -96,7 +96,8 @@ class WishesInput(serializers.Serializer):
     rollout = serializers.DictField(
         required=False,
         help_text="{}: all traffic moves at once; "
-        '{"steps": [10, 50], "bake_seconds": 60, "max_error_rate": 0.05, "max_p95_ms": 500}: a canary',
+        '{"steps": [10, 50], "bake_seconds": 60, "max_error_rate": 0.05, "max_p95_ms": 500}: a canary; '
+        '{"replace": true}: what serves ends before the new revision starts',
     )
     engine = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text="local or ray")
     rate_limit = serializers.IntegerField(required=False, allow_null=True, help_text="requests a second")

@@ -52,12 +52,16 @@ def wished(command: Command) -> Command:
     """The options that deploying and changing share; those that are left out are not passed on."""
 
     @wraps(command)
-    def asked(*args: Any, canary: str | None, at_once: bool, **options: Any) -> Any:
+    def asked(*args: Any, canary: str | None, at_once: bool, replace: bool, **options: Any) -> Any:
         limits = {name: options.pop(name) for name in ("bake_seconds", "max_error_rate", "max_p95_ms")}
         set_limits = {name: value for name, value in limits.items() if value is not None}
         if set_limits and not canary:
             raise click.UsageError(f"--{next(iter(set_limits)).replace('_', '-')} needs --canary.")
-        rollout = {"steps": _steps(canary), **set_limits} if canary else {} if at_once else None
+        if len(list(filter(None, (canary, at_once, replace)))) > 1:
+            raise click.UsageError("--canary, --at-once and --replace are three ways; name one.")
+        rollout: dict[str, Any] | None = {} if at_once else {"replace": True} if replace else None
+        if canary:
+            rollout = {"steps": _steps(canary), **set_limits}
         return command(*args, rollout=rollout, **options)
 
     for option in reversed(WISHES):
@@ -76,6 +80,7 @@ WISHES = (
     click.option("--max-delay-ms", type=int, help="How long a request waits for others at most."),
     click.option("--canary", metavar="PERCENTS", help="Move traffic by steps: 10,50."),
     click.option("--at-once", is_flag=True, help="Move all traffic at once again."),
+    click.option("--replace", is_flag=True, help="End what serves first, where there is room for one only."),
     click.option("--bake-seconds", type=int, help="How long each step lasts.  [default: 60]"),
     click.option("--max-error-rate", type=float, help="Share of errors that rolls back.  [default: 0.05]"),
     click.option("--max-p95-ms", type=float, help="95th percentile of latency that rolls back."),

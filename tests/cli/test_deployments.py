@@ -36,7 +36,7 @@ def test_a_version_is_deployed_listed_and_shown(deployed: CommandLine) -> None:
     assert rows[1][:5] == ["live", "iris", "1", "-", "Pending"]
     assert deployed.json("deployments", "show", "live") == deployed.rest("/deployments/live")
     assert deployed.json("deployments", "list") == deployed.rest("/deployments")["results"]
-    assert deployed.json("deployments", "list", "--model", "rose") == []
+    assert "no model 'rose'" in deployed("deployments", "list", "--model", "rose", code=4).stderr
     assert len(deployed.json("deployments", "list", "--state", "Pending", "--search", "flow")) == 1
     assert len(deployed.json("deployments", "list", "--engine", "local")) == 1
     assert deployed.json("deployments", "list", "--engine", "ray") == []
@@ -101,3 +101,10 @@ def test_what_cannot_be_deployed_is_told(podstack: CommandLine, viewer: CommandL
     podstack("deployments", "deploy", "iris/1", "live", "--min-replicas", "many", code=2)
     viewer("deployments", "deploy", "iris/1", "live", code=3)
     assert not Deployment.objects.exists()
+
+
+def test_a_change_ends_what_serves_first_where_that_is_asked_for(deployed: CommandLine) -> None:
+    assert deployed.json("deployments", "update", "live", "--replace")["rollout"] == {"replace": True}
+    assert deployed.json("deployments", "update", "live", "--at-once")["rollout"] == {}
+    refused = deployed("deployments", "update", "live", "--replace", "--canary", "10", code=2)
+    assert "--canary, --at-once and --replace are three ways; name one." in refused.stderr

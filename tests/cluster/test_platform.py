@@ -116,6 +116,18 @@ def test_an_endpoint_waits_for_a_gpu_that_another_has_and_takes_it_when_it_is_fr
 
 
 @pytest.mark.skipif("SOAK_CLUSTER" not in os.environ, reason="played by `make soak`")
+def test_an_endpoint_that_has_all_gpus_changes_its_version_by_replacing_it(ann: Person) -> None:
+    both = {"gpu_type": "T4", "min_replicas": 2, "max_replicas": 2, "rollout": {"replace": True}}
+    assert deploy(ann, a_quick_version(ann), **both).status_code == 201
+    works_until(lambda: state(ann) == "Active" and endpoint(ann)["ready_replicas"] == 2)
+    second = a_quick_version(ann, predict="return [8 for row in rows]")
+    assert deploy(ann, second, **both).status_code == 200
+    works_until(lambda: "Version 1 gives way to version 2: it ends first." in events(ann))
+    works_until(lambda: state(ann) == "Active" and endpoint(ann)["ready_replicas"] == 2)
+    assert answers(ann, 8)
+
+
+@pytest.mark.skipif("SOAK_CLUSTER" not in os.environ, reason="played by `make soak`")
 @pytest.mark.parametrize("turn", ROUNDS)
 @pytest.mark.parametrize("lost", ["worker", "head"])
 def test_an_endpoint_heals_by_itself_when_a_node_is_killed(

@@ -31,7 +31,7 @@ from deployments.models import (
 )
 from deployments.revisions import step, take_over
 from registry.models import ModelVersion
-from tests.factories import Person, make_person, make_project, make_version
+from tests.factories import Person, browser, make_person, make_project, make_version
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +118,26 @@ def test_a_shadow_that_does_not_answer_and_a_change_that_waits_are_said_to_be_so
     ann.api.patch(f"{ann.base}/deployments/flowers", {"version": 2}, format="json")
     page = shown(ann, "deployments/flowers/")
     assert "Version 2 waits to be started; version 1 goes on serving until it is healthy." in page
+
+
+def test_a_change_one_after_the_other_is_chosen_in_the_form_and_its_page_says_what_gives_way(
+    ann: Person,
+) -> None:
+    found = deployed(ann)
+    ModelVersion.objects.update(servable=True)
+    typed = {
+        "version": "2",
+        "min_replicas": "1",
+        "max_replicas": "1",
+        "rollout": "replace",
+        "timeout_seconds": "60",
+    }
+    assert browser(ann).post("/projects/alpha/deployments/flowers/change/", typed).status_code == 302
+    assert "version 1 gives way once its files are in place." in shown(ann, "deployments/flowers/")
+    DeploymentRevision.objects.filter(pk=found.serving_revision_id).update(state=RevisionState.ASLEEP)
+    assert "version 1 gave way to it, and requests wait." in shown(ann, "deployments/flowers/")
+    assert "v1 is started again" in shown(ann, "deployments/flowers/abort/")
+    assert '<option value="replace" selected>' in shown(ann, "deployments/flowers/change/")
 
 
 def test_a_body_that_no_process_takes_is_refused_where_it_is_asked_for(ann: Person) -> None:
