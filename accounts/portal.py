@@ -17,6 +17,8 @@ from django.db.models import QuerySet
 from django.forms import BaseForm, CharField, Form, TextInput, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import Resolver404, resolve
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.views import View
@@ -57,6 +59,23 @@ class Pages(Paginator):
         return Page([found[key] for key in keys if key in found], number, self)
 
 
+def opens(path: str) -> bool:
+    """Whether a browser can open this address: those of buttons take what is sent, and show nothing."""
+    try:
+        view = resolve(path).func.view_class  # type: ignore[attr-defined]
+    except (Resolver404, AttributeError):
+        return False
+    return "get" in view.http_method_names and hasattr(view, "get")
+
+
+def page_of_button(request: HttpRequest) -> str:
+    """The nearest page above a button's address."""
+    path = request.path_info
+    while path != "/" and not opens(path):
+        path = path.rstrip("/").rpartition("/")[0] + "/"
+    return escape_uri_path(path)
+
+
 class PersonPage(LoginRequiredMixin, View):
     """A page of the signed-in person's own, in no project: the frame shows where they were last."""
 
@@ -79,12 +98,25 @@ class PersonPage(LoginRequiredMixin, View):
     def sign_in(self) -> HttpResponse:
         """To the sign-in page and back; htmx is told to go there, or it would swap that page into this one."""
         if not self.request.htmx:  # type: ignore[attr-defined]
-            return self.handle_no_permission()
+            if self.request.method == "POST":
+                messages.warning(self.request, "You were signed out, so nothing was done: send it again.")
+            button = not opens(self.request.path_info)
+            return redirect_to_login(page_of_button(self.request)) if button else self.handle_no_permission()
         there = self.request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
         return HttpResponse(status=204, headers={"HX-Redirect": redirect_to_login(there).url})
 
     def enter(self) -> None:
         """Refuses who may not see the page."""
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Who opens a button's address, as by reloading a refused form, gets a page instead of the browser's blank one."""
+        refusal = super().http_method_not_allowed(request, *args, **kwargs)
+        if request.method == "GET":
+            error = DomainError("This address only takes what a button sends.", "Nothing was done.")
+            error.status, error.title = 405, "Not a page"
+            context = self.frame({"error": error, "back": page_of_button(request)})
+            refusal.content = render(request, "400.html", context).content
+        return refusal
 
     def refuse(self, error: DomainError) -> HttpResponse:
         """The error as a page of its own, or as a toast where htmx asked."""

@@ -120,6 +120,28 @@ def test_a_fragment_after_the_session_ended_leads_to_the_sign_in_page(ann: Perso
     assert Client().get("/projects/", headers=foreign)["HX-Redirect"] == "/account/login/?next=/"
 
 
+def test_a_button_pressed_after_the_session_ended_leads_back_to_its_page(ann: Person) -> None:
+    register_model(actor=ann.actor, project=ann.project, name="a b")
+    client = Client()
+    answer = client.post("/projects/alpha/experiments/exp-000000000000/restore/")
+    assert answer.url == "/account/login/?next=/projects/alpha/experiments/exp-000000000000/"
+    answer = client.post("/projects/alpha/models/a%20b/edit/", {"description": "x"})
+    assert answer.url.endswith("next=/projects/alpha/models/a%2520b/edit/")
+    client.force_login(ann.user)
+    assert "so nothing was done" in client.get("/projects/alpha/models/a%20b/edit/").content.decode()
+
+
+def test_a_buttons_address_opened_as_a_page_leads_to_its_page(ann: Person) -> None:
+    run = make_run(ann)
+    there = f"/projects/alpha/experiments/{run.experiment.public_id}/"
+    answer = browser(ann).get(f"{there}restore/")
+    shown = answer.content.decode()
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "Nothing was done." in shown and f'href="{there}">Go to its page' in shown
+    shown = browser(ann).get("/projects/alpha/webhooks/hook-1/redeliver/msg_1/").content.decode()
+    assert 'href="/projects/alpha/webhooks/hook-1/">Go to its page' in shown
+
+
 def test_a_forged_form_gets_a_page_that_says_what_to_do(ann: Person) -> None:
     answer = browser(ann, enforce_csrf_checks=True).post("/projects/alpha/register-model/", {"name": "x"})
     assert answer.status_code == 403 and "open too long" in answer.content.decode()
