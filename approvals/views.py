@@ -206,6 +206,9 @@ class ApprovalDetail(OfRequest, ProjectPage):
         champion, comparison = side_by_side(found)
         fresh = [r for r in found.reviews.all() if r.evidence == found.evidence]
         rights = self._rights(found)
+        refused = forms.get("review_form")
+        if refused and not rights["may_review"]:  # others decided meanwhile: what was typed can still be said
+            forms["comment_form"] = CommentForm(initial={"text": refused["comment"].value()})
         return self.show(
             "approvals/approval_detail.html",
             code=code,

@@ -140,6 +140,16 @@ def test_rejecting_without_a_comment_says_what_is_missing(ann: Person, max_: Per
     assert "Rejected" in text(ann, "approvals/?show=decided")
 
 
+def test_a_review_that_comes_too_late_says_so_and_keeps_its_comment(ann: Person, max_: Person) -> None:
+    request = asked(ann, max_)
+    post(max_, f"approvals/{request.public_id}/approve/")
+    answer = post(max_, f"approvals/{request.public_id}/reject/", comment="too slow for us")
+    shown = answer.content.decode()
+    assert (answer.status_code, "is Approved" in shown) == (422, True)
+    assert ">\ntoo slow for us</textarea>" in shown
+    assert "1 of 1 approval<" in shown
+
+
 def test_a_viewer_reads_and_a_stranger_finds_nothing(ann: Person, max_: Person) -> None:
     request = asked(ann, max_)
     viewer = make_person(ann.project, Role.VIEWER)
