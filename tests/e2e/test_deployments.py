@@ -37,6 +37,7 @@ def test_an_endpoint_is_deployed_tried_switched_rolled_back_and_taken_down(
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_role("alert")).to_contain_text("it must be a number")
     no_barrier(page)
+    expect(page).to_have_title("garden-api · Deployments")
 
     platform.client().get_deployment("garden-api").predict([[5.1, 3.5, 1.4, 0.2]])
     expect(page.get_by_role("img", name="Requests a second over time")).to_be_visible(timeout=PATIENCE)
