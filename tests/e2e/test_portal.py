@@ -115,6 +115,20 @@ def test_versions_are_compared_and_the_stage_changes_with_a_note(
     assert not complaints
 
 
+def test_a_long_annotation_fills_lines_of_its_card(
+    page: Page, platform: Platform, flowers: str, complaints: list[str]
+) -> None:
+    platform.client().set_model_version_tag("flowers", 1, "checked " * 25, "by the team " * 30)
+    page.goto(f"{flowers}versions/1/")
+    row = page.locator("#annotations li")
+    assert (row.bounding_box() or {})["height"] < 500
+    no_barrier(page)
+    row.get_by_role("link", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("No annotations.")).to_be_visible()
+    assert not complaints
+
+
 def test_an_alias_is_set_and_deleted(page: Page, flowers: str, complaints: list[str]) -> None:
     page.goto(flowers)
     page.get_by_role("link", name="Manage Aliases").click()
