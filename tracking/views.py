@@ -161,9 +161,18 @@ class RunDetail(ProjectPage):
             "tracking/run_detail.html",
             experiment=run.experiment,
             curves=[curve(run, metric.key) for metric in drawn],
+            environment=parts_of(run.environment),
             **shown,
             **file_table(run, file_count),
         )
+
+
+def parts_of(environment: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """(part, its facts) of what a recorder saw; one that sends its own may send any JSON."""
+    return [
+        (part, list(seen.items()) if isinstance(seen, dict) else [("", seen)])
+        for part, seen in environment.items()
+    ]
 
 
 def file_table(run: Run, count: int) -> dict[str, Any]:

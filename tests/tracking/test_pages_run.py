@@ -123,3 +123,19 @@ def test_what_is_polled_on_a_runs_page_has_ids_by_which_the_focus_comes_back(ann
     links = re.findall("<a [^>]*>", head)
     assert len(links) == 3
     assert all(' id="' in link for link in links)
+
+
+def test_a_run_shows_the_environment_that_its_recorder_saw(ann: Person) -> None:
+    run = living(ann)
+    assert "<h2>Environment</h2>" not in get(ann, run)
+    seen = {"system": {"python": "3.11.2", "gpus": ["H200"]}, "note": "<b>", "git": {"dirty": True}}
+    Run.objects.filter(pk=run.pk).update(environment=seen)
+    shown = get(ann, run).split("<h2>Environment</h2>")[1].split("</details>")[0]
+    for name, value in (
+        ("python", "3.11.2"),
+        ("gpus", "[&quot;H200&quot;]"),
+        ("dirty", "true"),
+        ("", "&lt;b&gt;"),
+    ):
+        assert f'<dt>{name}</dt><dd class="id">{value}</dd>' in shown
+    assert "<h2>Environment</h2>" not in poll(ann, run)
