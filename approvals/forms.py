@@ -112,7 +112,11 @@ class Names(forms.CharField):
 class PolicyForm(forms.Form):
     stage = forms.ChoiceField(label="Stage", choices=Stage.choices, initial=Stage.PRODUCTION)
     model_name = forms.CharField(
-        label="Model", max_length=200, required=False, help_text="Empty for all models of the project."
+        label="Model",
+        max_length=200,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "models"}),
+        help_text="Empty for all models of the project.",
     )
     approvals_needed = forms.IntegerField(
         label="Approvals needed", min_value=1, max_value=MOST_APPROVALS, initial=1

@@ -45,9 +45,17 @@ class EditModelForm(forms.Form):
 
 class RegisterVersionForm(forms.Form):
     model_name = forms.CharField(
-        label="Model name", max_length=200, help_text="An existing model, or the name of a new one."
+        label="Model name",
+        max_length=200,
+        widget=forms.TextInput(attrs={"list": "model-names"}),
+        help_text="An existing model, or the name of a new one.",
     )
-    artifact_path = forms.CharField(label="Artifact", max_length=1024)
+    artifact_path = forms.CharField(
+        label="Artifact",
+        max_length=1024,
+        widget=forms.TextInput(attrs={"list": "artifacts"}),
+        help_text="A file of the run, or a folder with all that lies in it.",
+    )
     description = forms.CharField(
         label="Description", required=False, widget=forms.Textarea(attrs={"rows": 3})
     )

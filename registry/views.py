@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from django.contrib import messages
@@ -55,6 +56,7 @@ LISTED = 100  # versions that a page names before it counts the others
 MOST_FILES = 1000  # that the page lists
 MOST_FOLDERS = 100  # of one zip
 TREND_METRICS = 30  # to choose from
+MOST_OFFERED = 500  # names that a field offers
 
 
 class ModelList(ProjectPage):
@@ -549,10 +551,15 @@ class RegisterVersion(FormPage):
         return {"artifact_path": self.request.GET.get("artifact_path", "")}
 
     def extra(self) -> dict[str, Any]:
+        run = find_run(self.project, self.kwargs["run_id"])
         names = RegisteredModel.objects.alive().filter(project=self.project).order_by("name")
+        paths = run.files.order_by("path").values_list("path", flat=True)[:MOST_OFFERED]
+        files = [PurePosixPath(path) for path in paths]
+        folders = {folder for file in files for folder in file.parents if folder.name}
         return {
-            "run": find_run(self.project, self.kwargs["run_id"]),
-            "model_names": names.values_list("name", flat=True)[:500],
+            "run": run,
+            "model_names": names.values_list("name", flat=True)[:MOST_OFFERED],
+            "artifacts": sorted({*files, *folders}),
         }
 
     def perform(self, data: dict[str, Any]) -> str:

@@ -425,3 +425,15 @@ def test_the_models_page_draws_a_metric_over_its_versions(ann: Person) -> None:
     assert '"link": "/projects/alpha/models/iris/versions/"' in shown
     assert '"values": [0.3' in page(ann, "models/iris/", metric="loss")
     assert "Metric trend" not in page(ann, "models/iris/", metric="<script>")
+
+
+def test_what_a_page_offers_belongs_to_a_field(ann: Person) -> None:
+    run = make_run(ann, {"model/weights.bin": b"1", "notes.md": b"2"})
+    registry_verbs.register_model(actor=ann.actor, project=ann.project, name="iris")
+    register = f"runs/{run.public_id}/register/"
+    for path in (register, "approval-policies/new/", "create-schedule/", "models/iris/aliases/", "audit/"):
+        shown = page(ann, path)
+        offered = re.findall(r'<datalist id="([\w-]+)"', shown)
+        assert offered and set(offered) <= set(re.findall(r' list="([\w-]+)"', shown)), path
+    artifacts = page(ann, register).split('<datalist id="artifacts">')[1].split("</datalist>")[0]
+    assert re.findall(r'value="([^"]+)"', artifacts) == ["model", "model/weights.bin", "notes.md"]
