@@ -11,6 +11,7 @@ from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views import View
 
 from accounts import invitations
@@ -19,6 +20,7 @@ from accounts.forms import InvitationForm, JoinForm
 from accounts.models import Invitation, User
 from accounts.portal import FormPage, SurePage, add_refusal
 from common.errors import DomainError, Missing
+from common.templatetags.portal import copyable
 
 
 class Invite(FormPage):
@@ -33,7 +35,8 @@ class Invite(FormPage):
 
     def perform(self, data: dict[str, Any]) -> str:
         made = invitations.invite(actor=self.actor, project=self.project, **data)
-        messages.success(self.request, f"{made.email} is invited: {invitations.link_of(made)}")
+        link = copyable(invitations.link_of(made), 200)
+        messages.success(self.request, format_html("{} is invited: {}", made.email, link))
         return self.request.path
 
 

@@ -154,9 +154,10 @@ def test_the_page_invites_shows_the_link_and_withdraws(ann: Person) -> None:
     answer = client.post(path, {"email": "not an address", "role": "viewer"})
     assert (answer.status_code, "not an address" in answer.content.decode()) == (422, True)
     answer = client.post(path, {"email": "new@example.com", "role": "viewer"}, follow=True)
-    assert "/invitations/" in answer.content.decode()
-    assert "new@example.com" in answer.content.decode()
     row = Invitation.objects.get()
+    link = invitations.link_of(row)
+    assert f'new@example.com is invited: <span class="id" title="{link}">' in answer.content.decode()
+    assert f'data-copy="{link}"' in answer.content.decode()
     assert client.post(f"{path}{row.pk}/revoke/").status_code == 302
     assert client.post(f"{path}{row.pk}/revoke/").status_code == 404
     viewer = Client()
