@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, wraps
@@ -23,8 +24,10 @@ from accounts.models import ApiToken, Project, User
 from accounts.permissions import Actor, find_project, require
 from accounts.rights import only_its_run
 from common import answers
+from common.api.fields import no_field
 from common.api.filters import filtered, only
 from common.api.kept import PAGES
+from common.api.negotiation import OneForm
 from common.api.pagination import CursorPages
 from common.api.problems import request_id_of
 from common.api.text import JsonText, page_text
@@ -56,6 +59,7 @@ class ApiView(APIView):
     """Signed in, with an actor; each POST honours Idempotency-Key."""
 
     permission_classes = [SignedIn]
+    content_negotiation_class = OneForm
     answers_kept = True  # False where a POST only reads, or does no more when it comes twice
     shown_once = ""  # the field of a POST's answer that is a secret
     counted: int | None = None  # whose request this is, in LIMITS until it is answered
@@ -83,8 +87,11 @@ class ApiView(APIView):
 
     def data(self, serializer: type[BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """The request's body as `serializer` understands it; with partial, only what was sent."""
-        checked = serializer(data=self.request.data, partial=partial)
-        check_known(checked, self.request.data)
+        sent = self.request.data
+        if not isinstance(sent, Mapping):
+            raise Invalid("The body is no JSON object.", "Send fields by their names, in braces.")
+        checked = serializer(data=sent, partial=partial)
+        check_known(checked, sent)
         checked.is_valid(raise_exception=True)
         return dict(checked.validated_data)
 
@@ -182,10 +189,7 @@ def check_known(serializer: Any, sent: Any, above: str = "") -> None:
     for name, value in sent.items():
         field = serializer.fields.get(name)
         if field is None:
-            path, known = above + name, ", ".join(serializer.fields)
-            raise Invalid.field(
-                path[:80], f"{shorten(path)} is no field of this request.", f"There are: {known}."
-            )
+            raise no_field(above + name, serializer.fields)
         _name_choices(field.child if isinstance(field, ListField) else field)
         if isinstance(field, BaseSerializer):
             check_known(field, value, f"{above}{name}.")
@@ -262,4 +266,6 @@ def _question(view: ApiView, request: Request, key: str) -> answers.Question:
         raise Invalid(f"Idempotency-Key is {shorten(key)}; it must be 1 to 200 visible ASCII characters.")
     actor = view.actor
     owner = f"token:{actor.token.pk}" if actor.token else f"user:{actor.user.pk}"
-    return answers.ask(owner, key, request.path, repr(request.data).encode("utf-8", "backslashreplace"))
+    # Sorted: whoever sends an object again may write its fields in another order.
+    body = json.dumps(request.data, sort_keys=True, default=repr)
+    return answers.ask(owner, key, request.path, body.encode())

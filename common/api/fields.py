@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.checks import check_number, check_text, plain_number
+from common.checks import check_number, check_text, plain_number, shorten
 from common.errors import Invalid
 
 LONGEST_REF = 100
@@ -57,3 +58,29 @@ class VersionRefField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+class RowsField(serializers.Field[Any, Any, Any, Any]):
+    """Objects that the verb checks: a serializer for each would cost more than storing them.
+
+    Only fields that it would pass over are refused here, as `check_known` does elsewhere.
+    """
+
+    known: ClassVar[Collection[str]]
+
+    def to_internal_value(self, data: Any) -> Any:
+        for index, row in enumerate(data if isinstance(data, list) else ()):
+            if isinstance(row, dict) and not row.keys() <= set(self.known):
+                name = next(name for name in row if name not in self.known)
+                raise no_field(f"{self.field_name}.{index}.{name}", self.known)
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+def no_field(path: str, known: Collection[str]) -> Invalid:
+    """The refusal of a field that a request does not have."""
+    return Invalid.field(
+        path[:80], f"{shorten(path)} is no field of this request.", f"There are: {', '.join(known)}."
+    )

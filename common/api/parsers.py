@@ -37,7 +37,7 @@ class StrictJSONParser(BaseParser):
                 "Send it in several requests.",
             )
         try:
-            text = raw.decode()
+            text = raw.decode("utf-8-sig")  # some editors and shells put a byte order mark before all text
             return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
         except UnicodeDecodeError as error:
             raise ParseError("The body is not UTF-8.") from error

@@ -55,6 +55,28 @@ def test_a_key_is_for_one_request_only(ann: Person) -> None:
     assert RegisteredModel.objects.count() == 1
 
 
+def test_the_order_of_the_fields_makes_no_other_request(ann: Person) -> None:
+    """Some clients write the fields of an object in another order each time."""
+    texts = ('{"name": "m", "tags": ["a"]}', '{"tags": ["a"], "name": "m"}', '{"name": "m", "tags": ["b"]}')
+    first, again, other = (
+        ann.api.generic(
+            "POST", f"{ann.base}/models", text, "application/json", headers={"Idempotency-Key": "k"}
+        )
+        for text in texts
+    )
+    assert first.status_code == again.status_code == 201 and again["Idempotent-Replay"] == "true"
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("depth", [5, 500, 900, 950, 985])
+def test_a_deep_body_with_a_key_is_refused_as_without(ann: Person, depth: int) -> None:
+    body = '{"name": "m", "tags": ' + "[" * depth + "]" * depth + "}"
+    answer = ann.api.generic(
+        "POST", f"{ann.base}/models", body, "application/json", headers={"Idempotency-Key": "k"}
+    )
+    assert answer.status_code == 400, answer.content
+
+
 def test_the_key_of_another_person_tells_nothing_of_theirs(ann: Person) -> None:
     register(ann, "m", "k1")
     bob = make_person(make_project("beta"))

@@ -377,6 +377,28 @@ def test_a_list_of_what_a_name_holds_says_that_there_is_no_such_name(
     assert (answer.status_code, answer.json().get("detail")) == (404, sentence)
 
 
+@pytest.mark.parametrize(
+    ("what", "body", "field", "known"),
+    [
+        (
+            "metrics",
+            {"series": [{"key": "a", "values": [1]}, {"key": "a", "values": [1], "step": [7]}]},
+            "series.1.step",
+            "key, values, steps, timestamps",
+        ),
+        ("artifacts", {"files": [{"path": "a", "digest": "0"}]}, "files.0.digest", "path, sha256"),
+    ],
+)
+def test_a_point_or_a_file_with_a_field_that_would_be_passed_over_is_refused(
+    ann: Person, what: str, body: dict[str, Any], field: str, known: str
+) -> None:
+    start(ann, "e", id="run-number1")
+    answer = ann.api.post(f"{ann.base}/runs/run-number1/{what}", body, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == f"'{field}' is no field of this request."
+    assert answer.json()["hint"] == f"There are: {known}."
+
+
 def test_the_children_of_a_run_in_the_trash_are_still_listed(ann: Person) -> None:
     parent = start(ann, "e", id="run-parent").json()
     start(ann, "e", id="run-child1", parent_run_id="run-parent")

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.api.comparison import FileRowSerializer, MetricRowSerializer, RowSerializer
-from common.api.fields import NUMBER_SCHEMA, ScalarField
+from common.api.fields import NUMBER_SCHEMA, RowsField, ScalarField
 from common.checks import plain_number
 from common.links import absolute
 from tracking.choices import RunStatus
@@ -236,17 +236,14 @@ class ParamsInput(serializers.Serializer):
                 "timestamps": {**WHOLE, "description": "as many as values; milliseconds since 1970, UTC"},
             },
             "required": ["key", "values"],
+            "additionalProperties": False,
         },
     }
 )
-class SeriesField(serializers.Field[Any, Any, Any, Any]):
-    """Arrays of points, left to the verb to check: a field per number would cost more than storing it."""
+class SeriesField(RowsField):
+    """Arrays of points."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+    known = ("key", "values", "steps", "timestamps")
 
 
 class MetricsInput(serializers.Serializer):
@@ -273,14 +270,10 @@ class FileInput(serializers.Serializer):
 
 
 @extend_schema_field(FileInput(many=True))
-class FilesField(serializers.Field[Any, Any, Any, Any]):
-    """Paths and digests, left to the verb to check."""
+class FilesField(RowsField):
+    """Paths and digests."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+    known = ("path", "sha256")
 
 
 class FilesInput(serializers.Serializer):
