@@ -71,6 +71,7 @@ class Deployment(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    is_new = False  # True in what the verb that made it gives back
 
     objects = DeploymentQuerySet.as_manager()
 

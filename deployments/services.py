@@ -89,12 +89,15 @@ def deploy(
         deployment = take_name(
             actor, locked.model, endpoint_name, description=description, engine=engine, **limits
         )
-        if deployment.wanted_revision_id:
+        is_new = deployment.wanted_revision_id is None
+        if not is_new:
             named = {"description": description} if description else {}
             describe(actor, "update_deployment", deployment, **named, **limits)
             _set_engine(actor, deployment, engine if "engine" in wishes else deployment.engine)
         want(actor, "deploy", deployment, locked, wish, lack=lack, follows=follows)
-    return find_deployment(project, endpoint_name)
+    found = find_deployment(project, endpoint_name)
+    found.is_new = is_new
+    return found
 
 
 def update_deployment(

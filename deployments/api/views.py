@@ -18,7 +18,6 @@ from deployments.filters import DeploymentFilter
 from deployments.models import Deployment, DeploymentEvent
 from deployments.queries import find_deployment
 from deployments.traffic import metrics_of
-from deployments.wanting import wanted_revision
 
 FILTERS = [
     OpenApiParameter("search", str, description="text in endpoint, model or description"),
@@ -56,7 +55,7 @@ class DeploymentsView(ProjectView):
     )
     def post(self, request: Request, project: str) -> Response:
         deployment = services.deploy(actor=self.actor, project=self.project, **self.data(s.DeploymentInput))
-        return answer(deployment, 201 if wanted_revision(deployment).number == 1 else 200)
+        return answer(deployment, 201 if deployment.is_new else 200)
 
 
 class EndpointView(ProjectView):
