@@ -47,7 +47,7 @@ class BypassForm(ChangeStageForm):
 
 
 class ManyStagesForm(forms.Form):
-    stage = forms.ChoiceField(label="New stage", choices=Stage.choices)
+    stage = forms.ChoiceField(label="New stage", choices=[("", "Choose one"), *Stage.choices])
     note = paragraph("Transition note", "Kept in the history of each.", rows=2)
 
 

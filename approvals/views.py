@@ -11,6 +11,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.choices import Right
 from accounts.permissions import require
@@ -74,9 +75,13 @@ class ChangeStage(OfVersion, FormPage):
         return self.may(Right.MAINTAIN) and any(policy.bypass for policy in self.covering)
 
     def perform(self, data: dict[str, Any]) -> str:
+        began = timezone.now()
         outcome = services.transition_stage(**self.where, **data)
         if isinstance(outcome, ApprovalRequest):
-            messages.success(self.request, f"The move to {outcome.to_stage} waits for approval.")
+            move = f"The move to {outcome.to_stage} waits for approval"
+            if outcome.created_at < began:
+                move += f" already: {outcome.requested_by.username} asked for it. A note of yours can be a comment"
+            messages.success(self.request, f"{move}.")
             return request_url(outcome)
         sentence = f"Version {self.version.number} moved from {outcome.from_stage} to {outcome.to_stage}."
         messages.success(self.request, sentence)

@@ -104,6 +104,18 @@ def test_change_stage_says_that_it_waits_and_leads_to_the_request(ann: Person, m
     assert (answer.status_code, "/approvals/apr-" in answer["Location"]) == (302, True)
 
 
+def test_asking_again_says_who_asked_before(ann: Person, max_: Person) -> None:
+    asked(ann, max_)
+
+    def answer(person: Person, number: int) -> str:
+        there, sent = f"/projects/alpha/models/m/versions/{number}/stage/", {"stage": "Production"}
+        return str(browser(person).post(there, sent, follow=True).content.decode())
+
+    assert "waits for approval already: ann asked for it." in answer(make_person(ann.project), 1)
+    make_version(ann, "m")
+    assert "The move to Production waits for approval." in answer(ann, 2)
+
+
 def test_a_reviewer_finds_it_waiting_approves_and_the_version_moves(ann: Person, max_: Person) -> None:
     request = asked(ann, max_)
     shown = text(max_, "approvals/")

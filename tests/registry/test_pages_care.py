@@ -151,6 +151,8 @@ def test_many_versions_are_archived_at_once(max_: Person) -> None:
     assert shown.count(">Done<") == 2
     stages = dict(ModelVersion.objects.order_by("number").values_list("number", "stage"))
     assert stages == {1: "Archived", 2: "Archived", 3: "None"}
+    assert post(max_, "models/m/many/?v=1", act="transition_stage", stage="").status_code == 422
+    assert '<option value="" selected>Choose one</option>' in text(max_, "models/m/many/?v=1")
 
 
 def test_each_of_many_says_what_became_of_it(max_: Person, ann: Person) -> None:
@@ -169,12 +171,15 @@ def test_many_versions_are_annotated_and_deleted(max_: Person, ann: Person) -> N
     make_version(max_, "m")
     answer = post(ann, "models/m/many/?v=1&v=2", act="set_version_tag", key="team", value="vision")
     assert answer.content.decode().count(">Done<") == 2
-    assert "Delete versions" not in text(ann, "models/m/many/?v=1")
+    one = text(ann, "models/m/many/?v=1")
+    assert "<title>Change 1 version of m</title>" in one
+    assert "Delete versions" not in one
     refused = post(ann, "models/m/many/?v=1", act="delete_version", confirm="delete").content.decode()
     assert "you may not" in refused
     assert post(max_, "models/m/many/?v=1", act="delete_version", confirm="yes").status_code == 422
     gone = post(max_, "models/m/many/?v=1&v=2", act="delete_version", confirm="delete").content.decode()
     assert gone.count(">Done<") == 2
+    assert "Versions of <bdi>m</bdi> deleted" in gone
     assert not ModelVersion.objects.alive().exists()
 
 
