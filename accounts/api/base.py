@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django_filters import FilterSet
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, ChoiceField, ListField, ListSerializer, Serializer
@@ -101,6 +102,8 @@ class ProjectView(ApiView):
 
     right = Right.READ
     keeps_pages = False  # True where `get` is `kept`
+    # By method, the query parameters of what changes something. A GET's are checked where they are read.
+    takes: Mapping[str, Collection[str]] = {}
     pagination_class = CursorPages  # says in the API's description what `page` answers
 
     @cached_property
@@ -110,6 +113,8 @@ class ProjectView(ApiView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         require(self.actor, self.project, self.right)
+        if request.method not in SAFE_METHODS:
+            only(request, self.takes.get(request.method or "", ()))
         if self.actor.token is not None and self.actor.token.only_run:
             check_only_run(request, self.actor.token.only_run)
 
@@ -166,7 +171,7 @@ def check_only_run(request: Request, run_id: str) -> None:
 
     `again` lies below the run and starts another one.
     """
-    if request.method in ("GET", "HEAD", "OPTIONS"):
+    if request.method in SAFE_METHODS:
         return
     _, _, rest = request.path.partition("/projects/")
     room, _, below = rest.partition("/")[2].partition("/")

@@ -139,8 +139,8 @@ class ExportAuditView(ProjectView):
         responses={(200, kind): OpenApiTypes.BINARY for kind in CONTENT_TYPES.values()},
     )
     def get(self, request: Request, project: str) -> HttpResponseBase:
-        kind = trail.check_format(request.query_params.get("format"))
         rows = filtered(AuditFilter, trail.trail_of(self.project), request, self.project, ("format",))
+        kind = trail.check_format(request.query_params.get("format"))
         return trail_file(rows, kind, project)
 
 

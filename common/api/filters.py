@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from common.checks import shorten
 from common.errors import Invalid
-from common.filters import NameFilter
+from common.filters import LabelsFilter, MomentField, NameFilter
 
 M = TypeVar("M", bound=Model)
 
@@ -31,7 +31,8 @@ def filtered(
 
     A filter that names a thing which the project does not have is Missing.
     """
-    only(request, (*filter_set.base_filters, *also))
+    often = [name for name, each in filter_set.base_filters.items() if isinstance(each, LabelsFilter)]
+    only(request, (*filter_set.base_filters, *also), often=often)
     asked = frozenset(request.query_params) & frozenset(filter_set.base_filters)
     if not asked:
         return rows
@@ -51,6 +52,10 @@ def filtered(
 def _told(form: Form, name: str) -> list[str]:
     """What is wrong with one filter; where few values would be right, with these."""
     errors = form.errors.as_data()[name]
+    if isinstance(form.fields[name], MomentField):
+        return [
+            f"{name} is {shorten(form.data.get(name, ''))}; it must be a time such as 2026-03-01T14:00:00Z."
+        ]
     choices = getattr(form.fields[name], "choices", ())
     if not any(error.code == "invalid_choice" for error in errors):
         return [
@@ -119,9 +124,11 @@ def sorted_by(
     return rows, (sign + columns[name.lstrip("-")], tie)
 
 
-def only(request: Request, known: Collection[str]) -> None:
-    """Refuses query parameters that mean nothing here."""
+def only(request: Request, known: Collection[str], *, often: Collection[str] = ()) -> None:
+    """Refuses query parameters that mean nothing here, and one that stands there twice but for those of `often`."""
     for name in sorted(set(request.query_params) - set(known)):
-        raise Invalid.field(
-            name[:80], f"{shorten(name)} is no parameter of this address.", f"There are: {', '.join(known)}."
-        )
+        hint = f"There are: {', '.join(known)}." if known else "It takes none."
+        raise Invalid.field(name[:80], f"{shorten(name)} is no parameter of this address.", hint)
+    for name, values in request.query_params.lists():
+        if len(values) > 1 and name not in often:
+            raise Invalid.field(name, f"{name} is given {len(values)} times; give it once.")

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from common.api.filters import ordering_of
+from common.api.filters import only, ordering_of
 from common.checks import shorten
 from common.errors import Invalid
 from deployments import rollouts, services
@@ -188,6 +188,7 @@ class MetricsView(EndpointView):
         responses=s.DeploymentMetricsSerializer,
     )
     def get(self, request: Request, project: str, endpoint: str) -> Response:
+        only(request, ("hours",))
         hours = _whole(request, "hours", "1", "168")
         found = metrics_of(find_deployment(self.project, endpoint), hours)
         return Response(s.DeploymentMetricsSerializer(found).data)
@@ -203,6 +204,7 @@ class GpuTypesView(ProjectView):
         responses=s.GpuTypesSerializer,
     )
     def get(self, request: Request, project: str) -> Response:
+        only(request, ("engine",))
         found = services.gpu_types(request.query_params.get("engine", ""))
         return Response(s.GpuTypesSerializer({"results": found}).data)
 
@@ -234,6 +236,7 @@ class LogsView(EndpointView):
         responses=s.LogsSerializer,
     )
     def get(self, request: Request, project: str, endpoint: str) -> Response:
+        only(request, ("tail", "replica", "search", "revision"))
         asked = request.query_params
         lines = services.read_logs(
             **self.where,

@@ -26,7 +26,6 @@ from artifacts.errors import BodyIncomplete, StoreFull
 from artifacts.services import release_connection
 from artifacts.store import CHUNK, FULL
 from common.api.text import JsonText
-from common.checks import shorten
 from common.errors import Invalid, TooLarge
 from registry import answers, bundles, copies, keys
 from registry.api.serializers import VersionSerializer
@@ -153,11 +152,11 @@ class BundlesView(ProjectView):
 
     right = Right.WRITE
     parser_classes = [BundleParser, OctetsParser]
+    takes = {"POST": ("model",)}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method == "POST":
-            self.model_name = _model_asked_for(request)
             self.unpacked = bundles.unpack_bundle(
                 actor=self.actor, project=self.project, file=self._sent(request).file
             )
@@ -176,16 +175,12 @@ class BundlesView(ProjectView):
     )
     def post(self, request: Request, project: str) -> JsonText:
         version = bundles.create_imported(
-            actor=self.actor, project=self.project, unpacked=self.unpacked, model_name=self.model_name
+            actor=self.actor,
+            project=self.project,
+            unpacked=self.unpacked,
+            model_name=request.query_params.get("model"),
         )
         return version_response(version)
-
-
-def _model_asked_for(request: Request) -> str | None:
-    for name in request.query_params:
-        if name != "model":
-            raise Invalid.field(name[:80], f"{shorten(name)} is no parameter here.", "There is: model.")
-    return request.query_params.get("model")
 
 
 class BundleKeyView(ApiView):

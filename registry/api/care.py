@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from accounts.choices import Right
+from common.api.filters import only
 from common.api.text import JsonText
 from registry import protections, services, trash
 from registry.api import serializers as s
@@ -24,6 +25,7 @@ class StandingView(RegistryView):
         responses=s.StandingSerializer,
     )
     def get(self, request: Request, project: str, name: str) -> Response:
+        only(request, ("as_of",))
         moment = moment_of(request.query_params.get("as_of"))
         return Response(s.StandingSerializer(standing_at(self.model, moment)).data)
 

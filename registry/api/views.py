@@ -16,7 +16,7 @@ from accounts.api.base import ProjectView, kept
 from artifacts.api.serializers import FileSerializer, PathsInput
 from artifacts.api.serve import serve_batch, serve_blob
 from artifacts.models import ManifestFile
-from common.api.filters import ordered, ordering_of
+from common.api.filters import only, ordered, ordering_of
 from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Missing
@@ -131,6 +131,8 @@ class ModelsView(RegistryView):
 
 
 class ModelView(RegistryView):
+    takes = {"DELETE": ("confirm",)}
+
     @extend_schema(operation_id="get_model", summary="Read a model", responses=s.ModelSerializer)
     def get(self, request: Request, project: str, name: str) -> JsonText:
         return self.model_answer(name)
@@ -374,6 +376,7 @@ class CompareView(RegistryView):
         responses=s.ComparisonSerializer,
     )
     def get(self, request: Request, project: str, name: str) -> Response:
+        only(request, ("versions",))
         refs = [ref.strip() for ref in request.query_params.get("versions", "").split(",") if ref.strip()]
         found = queries.compare(self.model, refs)
         return Response(s.ComparisonSerializer(found, context={"project": self.project}).data)

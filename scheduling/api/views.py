@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
-from common.api.filters import ordering_of
+from common.api.filters import only, ordering_of
 from common.checks import shorten
 from common.errors import Invalid
 from scheduling import logs, services
@@ -110,6 +110,7 @@ class TimesView(ProjectView):
         responses=s.CronSerializer,
     )
     def get(self, request: Request, project: str) -> Response:
+        only(request, ("cron", "timezone"))
         cron = check_cron(request.query_params.get("cron", ""), request.query_params.get("timezone", "UTC"))
         times = list(islice(cron.after(timezone.now()), s.NEXT_TIMES))
         said = {"cron": cron.expression, "timezone": cron.timezone, "words": cron.words, "next_times": times}
@@ -248,6 +249,7 @@ class LogView(ProjectView):
         responses=s.LogSerializer,
     )
     def get(self, request: Request, project: str, execution: str) -> Response:
+        only(request, ("offset",))
         piece = logs.read_log(find_execution(self.project, execution), _offset(request))
         return Response(s.LogSerializer(piece).data)
 

@@ -1,35 +1,67 @@
-"""Every list takes the parameters that the API's description names, and refuses the others."""
+"""Every address takes the parameters that the API's description names, and refuses the others."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from django.db import transaction
 
-from tests.structure.operations import World, make_world, operations
+from tests.structure.operations import Operation, World, make_world, operations
+from tests.structure.test_openapi import schema
 
 pytestmark = pytest.mark.django_db
 
+ORDERED = {"list_versions": "version", "search_versions": "version", "list_deployments": "endpoint_name"}
 
-def test_a_list_refuses_what_its_description_does_not_name() -> None:
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+def asked(world: World, operation: Operation, **query: Any) -> Any:
+    known = world.queries.get(operation.name, {})
+    with transaction.atomic():
+        return world.send(world.person.api, operation, query={**known, **query})
+
+
+def test_an_address_refuses_what_its_description_does_not_name(world: World) -> None:
     """Also an ordering, where a list has one order: it would be taken and change nothing."""
-    world: World = make_world()
-    lists = [each for each in operations() if "cursor" in each.query]
-    assert len(lists) > 25
-    for operation in lists:
+    checked = [each for each in operations() if each.query or each.method != "get"]
+    assert sum("cursor" in each.query for each in checked) > 25
+    for operation in checked:
         for name in {"colour", "ordering"} - set(operation.query):
-            with transaction.atomic():
-                answer = world.send(world.person.api, operation, query={name: "name"})
+            answer = asked(world, operation, **{name: "name"})
             assert answer.status_code == 400, (operation, name)
             refused = answer.json()
-            assert refused["detail"] == f"'{name}' is no parameter of this address."
+            assert refused["detail"] == f"'{name}' is no parameter of this address.", operation
             known = refused["hint"].removeprefix("There are: ").removesuffix(".").split(", ")
-            assert sorted(known) == sorted(operation.query), operation
+            assert sorted(known) == sorted(operation.query) or not operation.query, operation
+            assert operation.query or refused["hint"] == "It takes none.", operation
 
 
-def test_what_is_exported_has_no_pages() -> None:
-    world = make_world()
+def test_a_parameter_that_has_one_value_is_taken_once(world: World) -> None:
+    """The last one would count, and whoever gave both would believe that both did."""
+    described = {
+        (about["operationId"], each["name"]): each["schema"]
+        for item in schema()["paths"].values()
+        for about in item.values()
+        for each in about.get("parameters", [])
+    }
+    several = {names for names, kind in described.items() if kind.get("type") == "array"}
+    assert ("list_models", "tag") in several
+    for operation in operations():
+        for name in operation.query:
+            value = described[operation.name, name].get("enum", [ORDERED.get(operation.name, "name")])[0]
+            answer = asked(world, operation, **{name: [value, value]})
+            said = answer.json().get("detail") if answer.status_code == 400 else ""
+            once = said == f"{name} is given 2 times; give it once."
+            assert once is ((operation.name, name) not in several), (operation, name, said)
+
+
+def test_what_is_exported_has_no_pages(world: World) -> None:
     for operation in operations():
         if operation.name in ("export_audit", "export_runs"):
             for name in ("cursor", "page_size"):
-                answer = world.send(world.person.api, operation, query={"format": "csv", name: "5"})
-                assert answer.json()["errors"].keys() == {name}, operation
+                assert asked(world, operation, **{name: "5"}).json()["errors"].keys() == {name}, operation

@@ -399,6 +399,12 @@ def test_a_point_or_a_file_with_a_field_that_would_be_passed_over_is_refused(
     assert answer.json()["hint"] == f"There are: {known}."
 
 
+def test_a_time_that_is_none_is_told_what_one_looks_like(ann: Person) -> None:
+    answer = ann.api.get(f"{ann.base}/runs?started_after=yesterday")
+    sentence = "started_after is 'yesterday'; it must be a time such as 2026-03-01T14:00:00Z."
+    assert answer.json()["errors"] == {"started_after": [sentence]}
+
+
 def test_the_children_of_a_run_in_the_trash_are_still_listed(ann: Person) -> None:
     parent = start(ann, "e", id="run-parent").json()
     start(ann, "e", id="run-child1", parent_run_id="run-parent")

@@ -91,7 +91,7 @@ class MetricHistoriesView(ProjectView):
         responses={(200, "application/json"): HISTORIES},
     )
     def get(self, request: Request, project: str) -> JsonText:
-        only(request, ("run", "key", "from_step", "to_step", "points"))
+        only(request, ("run", "key", "from_step", "to_step", "points"), often=("run", "key"))
         asked = request.query_params
         found = histories.metric_histories(
             self.project, asked.getlist("run"), asked.getlist("key"), wanted_of(request, USUAL_POINTS)
@@ -109,7 +109,7 @@ class CompareRunsView(ProjectView):
         responses=RunComparisonSerializer,
     )
     def get(self, request: Request, project: str) -> Response:
-        only(request, ("run",))
+        only(request, ("run",), often=("run",))
         found = compare_runs(self.project, request.query_params.getlist("run"))
         return Response(RunComparisonSerializer(found).data)
 
@@ -128,7 +128,7 @@ class ExportMetricsView(RunView):
         run = self.run
         if "format" not in request.query_params and run.metrics.filter(key="export").exists():
             return history(request, run, "export")
-        only(request, ("format", "key"))
+        only(request, ("format", "key"), often=("key",))
         kind = export.check_format(request.query_params.get("format"))
         keys = export.metrics_of(run, request.query_params.getlist("key"))
         write = export.metrics_as_csv if kind == CSV else export.metrics_as_parquet
