@@ -104,6 +104,7 @@ class ProjectView(ApiView):
     keeps_pages = False  # True where `get` is `kept`
     # By method, the query parameters of what changes something. A GET's are checked where they are read.
     takes: Mapping[str, Collection[str]] = {}
+    bodiless: Collection[str] = ("DELETE",)  # the methods that take no body
     pagination_class = CursorPages  # says in the API's description what `page` answers
 
     @cached_property
@@ -115,6 +116,8 @@ class ProjectView(ApiView):
         require(self.actor, self.project, self.right)
         if request.method not in SAFE_METHODS:
             only(request, self.takes.get(request.method or "", ()))
+        if request.method in self.bodiless:
+            self.data(Serializer)
         if self.actor.token is not None and self.actor.token.only_run:
             check_only_run(request, self.actor.token.only_run)
 

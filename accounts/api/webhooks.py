@@ -121,6 +121,8 @@ class OneWebhookView(WebhookView):
 
 
 class PingView(WebhookView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="ping_webhook",
         summary="Send it an event to try it out",
@@ -147,6 +149,8 @@ class DeliveriesView(WebhookView):
 
 
 class RedeliverView(WebhookView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="redeliver",
         summary="Redeliver, under the same id",

@@ -141,6 +141,7 @@ class PartAddressesView(ProjectView):
 
 
 class CompleteUploadView(ProjectView):
+    bodiless = ("POST",)
     answers_kept = False  # the verb itself answers the same again
 
     @extend_schema(

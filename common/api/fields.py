@@ -81,6 +81,5 @@ class RowsField(serializers.Field[Any, Any, Any, Any]):
 
 def no_field(path: str, known: Collection[str]) -> Invalid:
     """The refusal of a field that a request does not have."""
-    return Invalid.field(
-        path[:80], f"{shorten(path)} is no field of this request.", f"There are: {', '.join(known)}."
-    )
+    hint = f"There are: {', '.join(known)}." if known else "It takes none."
+    return Invalid.field(path[:80], f"{shorten(path)} is no field of this request.", hint)

@@ -95,6 +95,8 @@ class DeploymentView(EndpointView):
 
 
 class UndeployView(EndpointView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="undeploy",
         summary="Take an endpoint down",
@@ -106,6 +108,8 @@ class UndeployView(EndpointView):
 
 
 class DeployAgainView(EndpointView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="deploy_again",
         summary="Start an endpoint that is down or failed, as it was",
@@ -128,6 +132,8 @@ class RollbackView(EndpointView):
 
 
 class PromoteView(EndpointView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="promote_rollout",
         summary="Move all traffic to the canary now",
@@ -139,6 +145,8 @@ class PromoteView(EndpointView):
 
 
 class AbortView(EndpointView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="abort_rollout",
         summary="Give up the change that is on its way; what serves goes on",

@@ -67,6 +67,8 @@ class RestoreModelView(RegistryView):
 
 
 class RestoreVersionView(RegistryView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="restore_version",
         summary="Bring a deleted version back",

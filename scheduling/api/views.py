@@ -152,6 +152,8 @@ class OneScheduleView(ScheduleView):
 
 
 class PauseView(ScheduleView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="pause_schedule", summary="Pause", request=None, responses=s.ScheduleSerializer
     )
@@ -160,6 +162,8 @@ class PauseView(ScheduleView):
 
 
 class ResumeView(ScheduleView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="resume_schedule", summary="Resume", request=None, responses=s.ScheduleSerializer
     )
@@ -233,6 +237,8 @@ class ExecutionView(ProjectView):
 
 
 class StopView(ProjectView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="stop_schedule_execution", summary="Stop", request=None, responses=s.ExecutionSerializer
     )

@@ -65,3 +65,18 @@ def test_what_is_exported_has_no_pages(world: World) -> None:
         if operation.name in ("export_audit", "export_runs"):
             for name in ("cursor", "page_size"):
                 assert asked(world, operation, **{name: "5"}).json()["errors"].keys() == {name}, operation
+
+
+def test_what_takes_no_body_refuses_one_that_says_something(world: World) -> None:
+    """A reason given to a verb that keeps none would be believed to be kept; an empty object says nothing."""
+    changing = [each for each in operations() if each.method != "get" and not each.binary]
+    bodiless = [each for each in changing if each.body is None]
+    assert len(bodiless) > 25
+    for operation in bodiless:
+        for sent, refused in ((b'{"reason": "x"}', True), (b"{}", False)):
+            with transaction.atomic():
+                answer = world.send(world.person.api, operation, raw=sent)
+                transaction.set_rollback(True)
+            assert (answer.status_code == 400) is refused, (operation, sent, answer.content)
+            if refused:
+                assert answer.json()["detail"] == "'reason' is no field of this request.", operation

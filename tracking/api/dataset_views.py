@@ -84,6 +84,8 @@ class MarkDatasetView(ProjectView):
 
 
 class ClearDatasetView(ProjectView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="clear_dataset",
         summary="Take the mark of a bad dataset away",

@@ -111,6 +111,8 @@ class OneExperimentView(ExperimentView):
 
 
 class ArchiveExperimentView(ExperimentView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="archive_experiment",
         summary="Archive an experiment",
@@ -122,6 +124,8 @@ class ArchiveExperimentView(ExperimentView):
 
 
 class RestoreExperimentView(ExperimentView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="restore_experiment",
         summary="Restore an archived experiment",
@@ -196,6 +200,8 @@ class OneRunView(RunView):
 
 
 class RestoreRunView(RunView):
+    bodiless = ("POST",)
+
     @extend_schema(
         operation_id="restore_run", summary="Restore a deleted run", request=None, responses=s.RunSerializer
     )
