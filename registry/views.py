@@ -40,7 +40,7 @@ from registry.forms import AliasForm, EditModelForm, RegisterForm, RegisterVersi
 from registry.models import AliasMove, Inspection, ModelVersion, RegisteredModel, StageTransition
 from registry.portal import OfModel, OfVersion
 from registry.protections import rules_for
-from registry.search import MODEL_COLUMNS, VERSION_COLUMNS, version_sort
+from registry.search import MODEL_COLUMNS, MODELS, VERSION_COLUMNS, VERSIONS, version_sort
 from registry.shown import OF_MODEL, OF_VERSION, read_alias_moves, read_models, read_rows, read_transitions
 from registry.standing import moment_of, standing_at
 from registry.trends import trend_of
@@ -69,6 +69,7 @@ class ModelList(ProjectPage):
         return self.show(
             "registry/model_list.html",
             code=422 if error else 200,
+            fields=MODELS,
             page=page,
             error=error,
             search=request.GET.get("search", ""),
@@ -95,6 +96,7 @@ class VersionList(ProjectPage):
         return self.show(
             "registry/version_list.html",
             code=422 if error else 200,
+            fields=VERSIONS,
             page=page,
             error=error,
             condition=request.GET.get("filter", ""),

@@ -27,7 +27,7 @@ from tracking.compare import compare_runs
 from tracking.filters import RunFilter
 from tracking.histories import Wanted, metric_history
 from tracking.models import Experiment, Run, RunFile, RunMetric
-from tracking.search import DURATION, RUN_COLUMNS, run_sort
+from tracking.search import DURATION, RUN_COLUMNS, RUNS, run_sort
 
 EXPERIMENT_COLUMNS = {
     "name": ("Experiment", "name"),
@@ -86,6 +86,7 @@ class ExperimentDetail(ProjectPage):
             status=request.GET.get("status", ""),
             condition=request.GET.get("filter", ""),
             filter_error=error,
+            fields=RUNS,
             filtered=any(request.GET.get(name) for name in ("status", "filter")),
             statuses=Run._meta.get_field("status").choices,
         )

@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
 register = template.Library()
+KEYED = frozenset({"tags", "params", "metrics", "validation", "min", "max"})
 
 # Of itself it adds up to 65,536 cells to rows that are too short: seconds of work for a text of some lines.
 import_module("markdown_it.rules_block.table").MAX_AUTOCOMPLETED_CELLS = 1000  # type: ignore[attr-defined]
@@ -270,3 +271,9 @@ def shape(value: Any) -> str:
     if not isinstance(value, list):
         return "any"
     return " × ".join("?" if each is None else str(each) for each in value) or "scalar"
+
+
+@register.filter
+def with_key(field: str) -> str:
+    """A field of the filter language as one writes it: those of what was logged take a key."""
+    return f"{field}.KEY" if field in KEYED else field

@@ -6,6 +6,7 @@ import ast
 import html
 import re
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urljoin
 
@@ -16,10 +17,14 @@ from django.utils import timezone
 from accounts import services, webhooks
 from accounts.choices import Role
 from accounts.models import ApiToken, Membership
+from common.errors import Invalid
+from common.filtering import Meaning, conditions
 from registry import services as registry_verbs
 from registry.models import Inspection, ModelVersion, RegisteredModel
+from registry.search import MODELS, VERSIONS
 from tests.factories import Person, browser, make_person, make_project, make_run, make_version
 from tracking.models import Run
+from tracking.search import RUNS
 
 pytestmark = pytest.mark.django_db
 
@@ -437,3 +442,30 @@ def test_what_a_page_offers_belongs_to_a_field(ann: Person) -> None:
         assert offered and set(offered) <= set(re.findall(r' list="([\w-]+)"', shown)), path
     artifacts = page(ann, register).split('<datalist id="artifacts">')[1].split("</datalist>")[0]
     assert re.findall(r'value="([^"]+)"', artifacts) == ["model", "model/weights.bin", "notes.md"]
+
+
+def refusal(text: str, vocabulary: Mapping[str, Meaning]) -> str:
+    try:
+        conditions(text, vocabulary)
+    except Invalid as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("path", "vocabulary"), [("models/", MODELS), ("versions/", VERSIONS), ("run", RUNS)]
+)
+def test_how_to_filter_names_the_fields_as_one_writes_them(
+    ann: Person, path: str, vocabulary: Mapping[str, Meaning]
+) -> None:
+    make_version(ann, "iris")
+    shown = page(ann, path if path != "run" else f"experiments/{Run.objects.get().experiment.public_id}/")
+    offered = shown.split(" filter-help")[1].split("</details>")[0]
+    examples, fields = offered.split("<dt>Fields</dt>")
+    named = re.findall(r"<code>([^<]+)</code>", fields)
+    assert {name.partition(".")[0] for name in named} == set(vocabulary)
+    keyed = {name.partition(".")[0] for name in named if name.endswith(".KEY")}
+    assert keyed == {field for field in vocabulary if "needs a key" in refusal(f"{field} = 'x'", vocabulary)}
+    asked = re.findall(r"<code>([^<]+ (?:in|like|is|&lt;|&gt;|=) [^<]+)</code>", examples)
+    assert len(asked) >= 4
+    assert [each for each in asked if refusal(html.unescape(each), vocabulary)] == []
