@@ -60,16 +60,16 @@ class Pages(Paginator):
 
 
 def opens(path: str) -> bool:
-    """Whether a browser can open this address: those of buttons take what is sent, and show nothing."""
+    """Whether a browser can stay at this address: those of buttons take what is sent, those of files are saved."""
     try:
         view = resolve(path).func.view_class  # type: ignore[attr-defined]
     except (Resolver404, AttributeError):
         return False
-    return "get" in view.http_method_names and hasattr(view, "get")
+    return "get" in view.http_method_names and hasattr(view, "get") and getattr(view, "shows", True)
 
 
 def page_of_button(request: HttpRequest) -> str:
-    """The nearest page above a button's address."""
+    """The nearest page above the address of a button or a file."""
     path = request.path_info
     while path != "/" and not opens(path):
         path = path.rstrip("/").rpartition("/")[0] + "/"
@@ -80,6 +80,7 @@ class PersonPage(LoginRequiredMixin, View):
     """A page of the signed-in person's own, in no project: the frame shows where they were last."""
 
     request: HttpRequest
+    shows = True  # False where the browser saves what it gets and stays where it is
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
@@ -100,8 +101,9 @@ class PersonPage(LoginRequiredMixin, View):
         if not self.request.htmx:  # type: ignore[attr-defined]
             if self.request.method == "POST":
                 messages.warning(self.request, "You were signed out, so nothing was done: send it again.")
-            button = not opens(self.request.path_info)
-            return redirect_to_login(page_of_button(self.request)) if button else self.handle_no_permission()
+            if not opens(self.request.path_info):
+                return redirect_to_login(page_of_button(self.request))
+            return self.handle_no_permission()
         there = self.request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
         return HttpResponse(status=204, headers={"HX-Redirect": redirect_to_login(there).url})
 

@@ -167,6 +167,8 @@ class AuditTrail(ProjectPage):
 class ExportAudit(AuditTrail):
     """The same entries as a file, all of them."""
 
+    shows = False
+
     def get(self, request: HttpRequest, project: str) -> HttpResponseBase:  # type: ignore[override]
         kind = trail.check_format(request.GET.get("format"))
         found, rows = self.filtered()

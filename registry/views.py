@@ -472,6 +472,8 @@ class DeleteVersion(OfVersion, TypedPage):
 class VersionFile(OfVersion, ProjectPage):
     """**Download**: one file of a version."""
 
+    shows = False
+
     def get(self, request: HttpRequest, project: str, name: str, number: int, path: str) -> HttpResponseBase:
         rows = ManifestFile.objects.filter(manifest=self.version.manifest_id, path=path)
         file = rows.select_related("blob").first()
@@ -501,6 +503,8 @@ class VersionPreview(OfVersion, ProjectPage):
 
 class DownloadVersion(OfVersion, ProjectPage):
     """**Download**: the files and folders/ that `?path=` names, each file once, or all, as one zip."""
+
+    shows = False
 
     def get(self, request: HttpRequest, project: str, name: str, number: int) -> HttpResponseBase:
         rows = ManifestFile.objects.filter(manifest=self.version.manifest_id).select_related("blob")

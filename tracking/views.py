@@ -213,6 +213,8 @@ class OfRunFile:
 
 
 class RunFileDownload(OfRunFile, ProjectPage):
+    shows = False
+
     def get(self, request: HttpRequest, project: str, run_id: str, path: str) -> HttpResponseBase:
         return serve_blob(request, self.file.blob, path.rsplit("/", 1)[-1])
 

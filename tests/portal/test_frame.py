@@ -120,11 +120,15 @@ def test_a_fragment_after_the_session_ended_leads_to_the_sign_in_page(ann: Perso
     assert Client().get("/projects/", headers=foreign)["HX-Redirect"] == "/account/login/?next=/"
 
 
-def test_a_button_pressed_after_the_session_ended_leads_back_to_its_page(ann: Person) -> None:
+def test_a_button_or_a_file_after_the_session_ended_leads_back_to_its_page(ann: Person) -> None:
     register_model(actor=ann.actor, project=ann.project, name="a b")
     client = Client()
     answer = client.post("/projects/alpha/experiments/exp-000000000000/restore/")
     assert answer.url == "/account/login/?next=/projects/alpha/experiments/exp-000000000000/"
+    for file in ("models/a%20b/versions/1/files/x/y.bin", "models/a%20b/versions/1/download/"):
+        answer = client.get(f"/projects/alpha/{file}")
+        assert answer.url == "/account/login/?next=/projects/alpha/models/a%2520b/versions/1/"
+    assert client.get("/projects/alpha/audit/export/?format=csv").url.endswith("next=/projects/alpha/audit/")
     answer = client.post("/projects/alpha/models/a%20b/edit/", {"description": "x"})
     assert answer.url.endswith("next=/projects/alpha/models/a%2520b/edit/")
     client.force_login(ann.user)
