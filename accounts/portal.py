@@ -352,7 +352,7 @@ class TypedPage(FormPage):
 
 
 def add_refusal(form: BaseForm, error: DomainError) -> None:
-    """Puts a verb's refusal beside the field that it names, or on top of the form."""
+    """Puts a verb's refusal beside the field that it names, or on top of the form, with all that stands in the way."""
     placed = False
     for name, sentences in error.fields.items():
         if name in form.fields:
@@ -360,4 +360,5 @@ def add_refusal(form: BaseForm, error: DomainError) -> None:
                 form.add_error(name, sentence)
             placed = True
     if not placed:
-        form.add_error(None, " ".join(filter(None, [error.message, error.hint])))
+        sentence = " ".join(filter(None, [error.message, error.hint]))
+        form.add_error(None, "\n".join([sentence, *error.items]))

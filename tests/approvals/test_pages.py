@@ -104,6 +104,24 @@ def test_change_stage_says_that_it_waits_and_leads_to_the_request(ann: Person, m
     assert (answer.status_code, "/approvals/apr-" in answer["Location"]) == (302, True)
 
 
+def test_a_move_that_checks_refuse_says_each_of_them(ann: Person, max_: Person) -> None:
+    checks = [
+        {"check": "metric_at_least", "metric": "accuracy", "value": 0.95},
+        {"check": "tag", "key": "validated_by"},
+    ]
+    set_approval_policy(actor=max_.actor, project=ann.project, checks=checks)
+    make_version(ann, "m", accuracy=0.9)
+    answer = post(ann, "models/m/versions/1/stage/", stage="Production")
+    note = (
+        answer.content.decode().split('<div class="note note-bad wrap" role="alert">')[1].split("</div>")[0]
+    )
+    _, *lines = note.split("\n")
+    assert (answer.status_code, len(lines)) == (422, 2)
+    assert "accuracy" in lines[0] and "0.95" in lines[0] and "validated_by" in lines[1]
+    many = post(ann, "models/m/many/?v=1", act="transition_stage", stage="Production")
+    assert all(f"<br>{line}" in many.content.decode() for line in lines)
+
+
 def test_asking_again_says_who_asked_before(ann: Person, max_: Person) -> None:
     asked(ann, max_)
 
