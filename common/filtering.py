@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -282,8 +282,8 @@ def _number(text: str) -> float:
 # What fields of one column mean
 
 
-def column(path: str, *, fold: bool = False) -> Meaning:
-    """A text column at the ORM's `path`; with `fold`, = does not tell capitals from small letters."""
+def column(path: str) -> Meaning:
+    """A text column at the ORM's `path`."""
 
     def meaning(asked: Comparison) -> Q:
         no_key(asked)
@@ -291,9 +291,27 @@ def column(path: str, *, fold: bool = False) -> Meaning:
             return Q(**{f"{path}__in": [text_of(asked, each) for each in values_of(asked)]})
         if asked.operator == "null":
             return Q(**{f"{path}__isnull": True}) | Q(**{path: ""})
-        lookup = "iexact" if fold and asked.operator in ("=", "!=") else lookup_of(asked)
         value = like_pattern(asked) if "like" in asked.operator else text_of(asked, asked.value)
-        found = Q(**{f"{path}__{lookup}": value})
+        found = Q(**{f"{path}__{lookup_of(asked)}": value})
+        return ~found if asked.operator == "!=" else found
+
+    return meaning
+
+
+def word(path: str, words: Sequence[str]) -> Meaning:
+    """A text column that holds one of these words, in capitals or not; to ask for another one is a typo."""
+    known = {each.lower(): each for each in words}
+    plain = column(path)
+
+    def meaning(asked: Comparison) -> Q:
+        if asked.operator not in ("=", "!=", "in"):
+            return plain(asked)
+        no_key(asked)
+        wanted = [text_of(asked, each) for each in values_of(asked)]
+        for each in wanted:
+            if each.lower() not in known:
+                raise Unfitting(f"{asked.name} is one of {', '.join(words)}, not {shorten(each)}")
+        found = Q(**{f"{path}__in": [known[each.lower()] for each in wanted]})
         return ~found if asked.operator == "!=" else found
 
     return meaning

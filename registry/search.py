@@ -18,9 +18,10 @@ from common.filtering import (
     truth,
     values_of,
     whole,
+    word,
 )
 from registry import holds
-from registry.choices import MetricKind
+from registry.choices import MetricKind, Relation, Stage, VersionStatus
 from registry.models import Alias, ModelVersion, VersionMetric, VersionParam, VersionTag
 
 TRAINING, VALIDATION = {"kind": MetricKind.TRAINING}, {"kind": MetricKind.VALIDATION}
@@ -39,9 +40,8 @@ def label(path: str) -> Meaning:
     return meaning
 
 
-def among(rows: QuerySet[ModelVersion] | QuerySet[Alias], field: str, parent: str) -> Meaning:
+def among(rows: QuerySet[ModelVersion] | QuerySet[Alias], plain: Meaning, parent: str) -> Meaning:
     """`stage = 'Production'` of a model, `alias = 'best'`: some row beside it is so; != and IS NULL say that none is."""
-    plain = column(field)
 
     def meaning(asked: Comparison) -> Q:
         no_key(asked)
@@ -78,15 +78,15 @@ MODELS: dict[str, Meaning] = {
     "updated_at": moment("updated_at"),
     "versions": whole("version_count"),
     "latest": whole("latest_version__number"),
-    "stage": among(ModelVersion.objects.filter(deleted_at=None), "stage", "model"),
-    "alias": among(Alias.objects.all(), "name", "model"),
+    "stage": among(ModelVersion.objects.filter(deleted_at=None), word("stage", Stage.values), "model"),
+    "alias": among(Alias.objects.all(), column("name"), "model"),
     "live_endpoint": live_endpoint,
 }
 VERSIONS: dict[str, Meaning] = {
     "model": column("model__name"),
     "version": whole("number"),
-    "stage": column("stage", fold=True),
-    "status": column("status", fold=True),
+    "stage": word("stage", Stage.values),
+    "status": word("status", VersionStatus.values),
     "description": column("description"),
     "author": column("created_by__username"),
     "door": column("created_by_door"),
@@ -100,8 +100,8 @@ VERSIONS: dict[str, Meaning] = {
     "servable": truth("servable"),
     "size": whole("manifest__total_size"),
     "parent": column("parent__model__name"),
-    "relation": column("relation"),
-    "alias": among(Alias.objects.all(), "name", "version"),
+    "relation": word("relation", Relation.values),
+    "alias": among(Alias.objects.all(), column("name"), "version"),
     "tags": keyed.texts(VersionTag, "version"),
     "params": keyed.scalars(VersionParam, "version"),
     "metrics": keyed.numbers(VersionMetric, "version", **TRAINING),

@@ -17,7 +17,9 @@ from common.filtering import (
     no_key,
     number_of,
     values_of,
+    word,
 )
+from tracking.choices import RunStatus
 from tracking.models import RunDataset, RunMetric, RunParam, RunTag
 
 
@@ -65,7 +67,7 @@ def duration(asked: Comparison) -> Q:
 RUNS: dict[str, Meaning] = {
     "id": column("public_id"),
     "name": column("name"),
-    "status": column("status", fold=True),
+    "status": word("status", RunStatus.values),
     "experiment": column("experiment__name"),
     "experiment_id": column("experiment__public_id"),
     "author": column("created_by__username"),

@@ -73,6 +73,9 @@ def models(ann: Person) -> Person:
         ({"created_after": "2020-01-01T00:00:00Z"}, {"churn", "fraud", "vision"}),
         ({"created_before": "2020-01-01"}, set()),
         ({"filter": "tag = 'tabular' and not name like 'c%'"}, {"fraud"}),
+        ({"filter": "stage = 'production'"}, {"fraud"}),
+        ({"filter": "stage != 'PRODUCTION'"}, {"churn", "vision"}),
+        ({"filter": "stage in ('production', 'archived')"}, {"fraud"}),
         ({"filter": "name ilike 'CH%' or stage = 'Production'"}, {"churn", "fraud"}),
         ({"filter": "tag in ('prod', 'images')"}, {"churn", "vision"}),
         ({"filter": "tag != 'tabular'"}, {"vision"}),
@@ -113,6 +116,10 @@ def test_a_model_with_a_live_endpoint_is_found_by_it(models: Person) -> None:
         ("live_endpoint = 'yes'", "live_endpoint is compared as"),
         ("tag like 'x%'", "tag is compared by"),
         ("name like 'x\\'", "must not end with a backslash"),
+        ("stage = 'Prod'", "stage is one of None, Staging, Production, Archived, not 'Prod'"),
+        ("stage != 'Prod'", "stage is one of"),
+        ("stage in ('Production', 'Live')", "not 'Live'"),
+        ("stage = 1", "stage is a text"),
         ("name = 'x\0'", "U+0000"),
     ],
 )
@@ -120,6 +127,11 @@ def test_a_filter_that_makes_no_sense_is_told_with_its_place(ann: Person, text: 
     problem = refusal(ann, "models", filter=text)
     assert problem["detail"].startswith("filter")
     assert words in problem["detail"] or "U+0000" in words
+
+
+@pytest.mark.parametrize("text", ["stage = 'x'", "status = 'x'", "relation in ('x')", "status.a = 'Ready'"])
+def test_a_word_that_no_version_can_have_is_refused(ann: Person, text: str) -> None:
+    assert refusal(ann, "model-versions", filter=text)["code"] == "filter_wrong"
 
 
 @pytest.fixture

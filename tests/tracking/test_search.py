@@ -41,6 +41,8 @@ def found(person: Person, **query: Any) -> list[str]:
         ("metrics.loss < 0.4 and params.opt = 'adamw'", ["r2"]),
         ("max.loss = 1 and min.loss <= 0.5", ["r2", "r1"]),
         ("status = 'failed' and error like '%memory'", ["r3"]),
+        ("status in ('failed', 'Killed')", ["r3"]),
+        ("status like 'Run%'", ["r2", "r1"]),
         ("params.lr >= 0.2", ["r3", "r2"]),
         ("experiment = 'exp1' or dataset = 'data2'", ["r2", "r1"]),
         ("dataset != 'data2' and dataset_digest in ('d1', 'd2')", ["r1"]),
@@ -52,6 +54,11 @@ def found(person: Person, **query: Any) -> list[str]:
 )
 def test_runs_are_found_by(ann: Person, text: str, wanted: list[str]) -> None:
     assert found(ann, filter=text) == wanted
+
+
+def test_a_status_that_no_run_can_have_is_refused(ann: Person) -> None:
+    refused = ann.api.get(f"{ann.base}/runs", {"filter": "status = 'Done'"}).json()
+    assert "status is one of Running, Completed, Failed, Killed, not 'Done'" in refused["detail"]
 
 
 @pytest.mark.parametrize(
