@@ -26,7 +26,7 @@ class Right(TextChoices):
     PREDICT = "predict", "ask endpoints for predictions"
     REVIEW = "review", "review requests"
     WRITE = "write", "change things"
-    MAINTAIN = "maintain", "delete things and set rules"
+    MAINTAIN = "maintain", "delete things, set rules, and see webhooks and the audit trail"
     ADMIN = "admin", "manage members and tokens"
 
 

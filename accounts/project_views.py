@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts import groups, services, trail
@@ -30,6 +31,13 @@ MEMBER_COLUMNS = {
 }
 ENTRIES = 50
 TRAIL_FILTERS = ("actor", "verb", "object_type", "object_id", "door", "since", "until")
+
+
+class ProjectHome(ProjectPage):
+    """The project's own address leads to its models."""
+
+    def get(self, request: HttpRequest, project: str) -> HttpResponse:
+        return redirect("registry:model_list", project=self.project.slug)
 
 
 class ProjectSettings(FormPage):

@@ -20,6 +20,7 @@ urlpatterns = [
     path("settings/tokens/", settings_views.Tokens.as_view(), name="tokens"),
     path("settings/tokens/new/", settings_views.NewToken.as_view(), name="token_new"),
     path("settings/tokens/<str:prefix>/revoke/", settings_views.RevokeToken.as_view(), name="token_revoke"),
+    path(PROJECT, project_views.ProjectHome.as_view(), name="project_home"),
     path(f"{PROJECT}settings/", project_views.ProjectSettings.as_view(), name="project"),
     path(f"{PROJECT}members/", project_views.Members.as_view(), name="members"),
     path(f"{PROJECT}members/<str:username>/", project_views.ChangeRole.as_view(), name="member"),

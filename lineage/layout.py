@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def _places(
     for column in sorted(by_column):
         names = by_column[column]
         mean = {n: sum(rows.get(o, 0) for o in before[n]) / len(before[n]) if before[n] else 0 for n in names}
-        names.sort(key=lambda name: (mean[name], members[name][0].kind, members[name][0].name))
+        names.sort(key=lambda name: (mean[name], members[name][0].kind, _natural(members[name][0].name)))
         for row, name in enumerate(names):
             rows[name] = row
     tallest = max((len(names) for names in by_column.values()), default=0)
@@ -147,6 +148,11 @@ def _places(
         for column, names in by_column.items()
         for row, name in enumerate(names)
     }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Its order among names: v9 stands before v10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", name)]
 
 
 def _path(origin: tuple[int, int], target: tuple[int, int]) -> str:

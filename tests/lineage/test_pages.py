@@ -103,6 +103,13 @@ def test_many_alike_are_folded_and_unfold() -> None:
     assert len([box for box in opened.boxes if box.node.kind == "run"]) == 149
 
 
+def test_what_stands_below_each_other_is_in_the_order_that_people_count() -> None:
+    drawing = drawing_of(many(12), unfolded=["version:0"])
+    boxes = [box for box in drawing.boxes if box.node.kind == "version"]
+    names = [box.node.name for box in sorted(boxes, key=lambda box: box.y)]
+    assert names == sorted(names, key=lambda name: int(re.sub(r"\D", "", name))) and len(names) == 12
+
+
 def test_boxes_never_lie_on_each_other_and_edges_lead_to_the_right() -> None:
     drawing = drawing_of(many(30), unfolded=["run:0", "version:0"])
     places = [(box.x, box.y) for box in drawing.boxes]

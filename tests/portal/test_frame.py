@@ -197,6 +197,11 @@ def test_a_page_lies_in_the_section_that_its_crumbs_name(ann: Person) -> None:
         assert first is not None and here == [each for each in first.groups() if each], path
 
 
+def test_the_address_of_a_project_leads_to_its_models(ann: Person) -> None:
+    assert browser(ann).get("/projects/alpha/")["Location"] == "/projects/alpha/models/"
+    assert browser(make_person(make_project("beta"))).get("/projects/alpha/").status_code == 404
+
+
 def test_who_was_deactivated_is_signed_out_by_the_next_page(ann: Person) -> None:
     client = browser(ann)
     assert client.get("/projects/alpha/models/").status_code == 200

@@ -18,6 +18,7 @@ FORM_OF_ADMINS = "403 403 403 422"
 DONE_BY_ADMINS = "403 403 403 302"
 
 PAGES: dict[str, tuple[str, str]] = {
+    "accounts:project_home": ("302 302 302 302", NO_FORM),
     "accounts:project": (ADMINS, FORM_OF_ADMINS),
     "accounts:members": (ALL, FORM_OF_ADMINS),
     "accounts:member": (ADMINS, FORM_OF_ADMINS),
