@@ -12,7 +12,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 TORCH_VERSION := 2.13.0
 # Two of them mostly wait for processes that they started, see GROUPS in tests/conftest.py.
-JOBS ?= 3
+JOBS ?= 4
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -126,6 +126,9 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 # These start many processes, and wait for them: one worker runs a group, one test after the other.
 GROUPS = {
+    "tests/e2e/test_approvals.py": "portal",
+    "tests/e2e/test_portal": "portal",
+    "tests/e2e/test_procedures.py": "portal",
     "tests/e2e/": "platform",
     "tests/cluster/": "processes",
     "tests/deployments/engines/": "processes",
@@ -136,13 +139,13 @@ GROUPS = {
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Heavy tests are two groups; what stands in unproven.txt is run and told, and stops nothing."""
+    """Heavy tests are three groups; what stands in unproven.txt is run and told, and stops nothing."""
     lines = (ROOT / "tests" / "unproven.txt").read_text().splitlines()
     unproven = tuple(line for line in lines if line and not line.startswith("#"))
     for item in items:
-        for folder, group in GROUPS.items():
-            if item.nodeid.startswith(folder):
-                item.add_marker(pytest.mark.xdist_group(group))
+        group = next((name for start, name in GROUPS.items() if item.nodeid.startswith(start)), "")
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
         if item.nodeid.startswith(unproven):
             item.add_marker(pytest.mark.xfail(reason="named in tests/unproven.txt", strict=False))
 

@@ -10,6 +10,7 @@ import pytest
 
 from deployments.engines.base import ServiceSpec
 from deployments.engines.ray import RayEngine
+from tests.folders import open_to_others
 from tests.ray_cluster import TOKEN, RayCluster, end_shared_cluster, shared_cluster
 from tests.waiting import until
 
@@ -45,8 +46,7 @@ def model_dir(tmp_path: Path) -> Path:
     """A model that answers the sum of each row, and its process by the parameter `who`."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_others(tmp_path)
     (folder / "predictor.py").write_text(
         "import os\n\n\nclass Predictor:\n    def load(self, path):\n        print('it was loaded', flush=True)\n\n"
         "    def predict(self, rows):\n        return [sum(row) for row in rows]\n"

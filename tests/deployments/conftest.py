@@ -33,6 +33,7 @@ from deployments.engines.local import LocalEngine
 from launcher.ports import free_port
 from registry.models import ModelVersion
 from tests.factories import Person, make_person, make_project, make_version
+from tests.folders import open_to_others
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -172,8 +173,7 @@ def tasks() -> None:
 @pytest.fixture(scope="session")
 def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
     folder = tmp_path_factory.mktemp("serving")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    open_to_others(folder)
     process = EngineProcess(folder)
     process.start()
     yield process

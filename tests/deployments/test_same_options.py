@@ -15,7 +15,7 @@ from podstack.cli.deployments import deploy, update_deployment
 # says which model.
 OF_A_ROLLOUT = {"steps", "bake_seconds", "max_error_percent", "max_p95_ms"}
 SAID_OTHERWISE = {"follow", "model_name"}
-CLI_ROLLOUT = {"canary", "at_once", "bake_seconds", "max_error_rate", "max_p95_ms"}
+CLI_ROLLOUT = {"canary", "at_once", "replace", "bake_seconds", "max_error_rate", "max_p95_ms"}
 # Of each command, and of all that may wait.
 ARGUMENTS = {"model_name", "version", "endpoint_name", "words"}
 ONLY_CLI = {"output", "quiet", "project", "profile", "token", "endpoint", "wait", "timeout"}

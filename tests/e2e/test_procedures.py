@@ -70,12 +70,13 @@ def test_annotations_are_set_and_removed(platform: Platform, page: Page) -> None
     page.get_by_label("Key").fill("validated_by")
     page.get_by_label("Value").fill("data team")
     page.get_by_role("button", name="Set annotation").click()
-    expect(page.get_by_role("cell", name="data team")).to_be_visible()
+    set_one = page.locator("#annotations").get_by_text("data team", exact=True)
+    expect(set_one).to_be_visible()
     page.get_by_role("link", name="Remove validated_by").click()
     page.get_by_role("dialog", name="Remove validated_by of there v1?").get_by_role(
         "button", name="Remove"
     ).click()
-    expect(page.get_by_role("cell", name="data team")).to_have_count(0)
+    expect(set_one).to_have_count(0)
 
 
 def test_downloading_a_file_and_several(platform: Platform, page: Page) -> None:

@@ -22,6 +22,7 @@ import requests
 from serving import account, processes, services
 from serving.service import Service, Settings, Spec
 from serving.services import Services
+from tests.folders import open_to_others
 from tests.serving import samples
 from tests.serving.test_environments import wheel
 from tests.waiting import until
@@ -450,8 +451,7 @@ def test_the_engine_refuses_an_open_address_and_an_empty_token(tmp_path: Path, h
 def two_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Services]:
     """Two engines of one machine that give accounts, without their processes."""
     monkeypatch.setattr(account, "usable", lambda: "")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     return [Services(tmp_path / name, Settings()) for name in ("one", "two")]
 
 

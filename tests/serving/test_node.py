@@ -17,6 +17,7 @@ import requests
 from serving.node import OneService
 from serving.problems import CannotLoad
 from serving.service import Settings, Spec
+from tests.folders import open_to_others
 from tests.waiting import until
 
 WHO = """
@@ -32,8 +33,7 @@ class Predictor:
 @pytest.fixture
 def model_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A model that tells its process, its account and what its environment holds."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     monkeypatch.setenv("CLUSTER_TOKEN", "secret")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = tmp_path / "model"

@@ -25,6 +25,7 @@ from common.errors import Invalid
 from deployments.engines.base import Engine, EngineAway, EngineRefused, Service, ServiceSpec, ServiceState
 from tests.deployments.engines.harness import HARNESSES, Harness
 from tests.deployments.engines.small_models import FORMATS, same
+from tests.folders import open_to_others
 from tests.serving.test_environments import wheel
 from tests.waiting import until
 
@@ -45,8 +46,7 @@ class Predictor:
 @pytest.fixture(scope="module", params=list(HARNESSES))
 def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     folder = tmp_path_factory.mktemp(f"engine-{request.param}")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    open_to_others(folder)
     one = HARNESSES[request.param]()
     one.start(folder)
     yield one
@@ -104,8 +104,7 @@ def send(service: Service, rows: Any, path: str = "/predict", **more: Any) -> re
 def started(harness: Harness, tmp_path: Path) -> Iterator[Any]:
     """Makes services; what a test leaves running is stopped."""
     made: list[Started] = []
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_others(tmp_path)
 
     def make(folder: Path, **changes: Any) -> Started:
         name = f"svc-contract-{next(NUMBERS)}"
