@@ -33,6 +33,7 @@ TOKENS = re.compile(
     re.VERBOSE,
 )
 ORDER = ("<", "<=", ">", ">=")
+SHAPE = "Write comparisons as metrics.accuracy > 0.9, texts in quotes, joined by AND, OR and NOT."
 Value = str | float | int | bool
 
 
@@ -102,7 +103,7 @@ def wrong(text: str, at: int, what: str, hint: str = "") -> Invalid:
     around = text[start : at + 30]
     place = f"{around}\n{' ' * (at - start)}^"
     message = f"filter, character {at + 1}: {what}."
-    error = Invalid.field("filter", message, hint or "See the documentation of filters.", code="filter_wrong")
+    error = Invalid.field("filter", message, hint or SHAPE, code="filter_wrong")
     error.items = place.split("\n")
     return error
 

@@ -68,8 +68,8 @@ def delete_version(*, actor: Actor, project: Project, model_name: str, ref: str 
 def delete_model(*, actor: Actor, project: Project, name: str, confirm: str | None = None) -> None:
     """Takes a model and all its versions away; its name is free again, its numbers are not.
 
-    Where a version stands in Production or a protected alias points to one, `confirm` must repeat the name. A
-    live endpoint must be undeployed first.
+    Where a version stands in Production or a protected alias points to one, `confirm` must repeat the name, and
+    another name is refused everywhere. A live endpoint must be undeployed first.
     """
     require(actor, project, Right.MAINTAIN)
     with transaction.atomic():
@@ -351,6 +351,10 @@ def _refuse_live(model: RegisteredModel, names: list[str], held: Sequence[str] =
 def _confirmed(
     actor: Actor, model: RegisteredModel, versions: Sequence[ModelVersion], confirm: str | None
 ) -> None:
+    if confirm and confirm != model.name:
+        raise Invalid.field(
+            "confirm", f"confirm is {shorten(confirm)}; it must be {model.name}, which is deleted."
+        )
     standing = [v.number for v in versions if v.stage == Stage.PRODUCTION]
     protected = _protected_aliases(actor, model, versions)
     if confirm == model.name or not (standing or protected):

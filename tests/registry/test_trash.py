@@ -242,5 +242,8 @@ def test_a_model_with_a_protected_alias_is_deleted_only_by_its_name(ann: Person)
     protect(actor=ann.actor, project=ann.project, kind="alias", name="champion")
     problem = delete(ann, "models/iris").json()
     assert problem["code"] == "confirmation_needed"
+    assert delete(ann, "models/iris?confirm=rose").json()["errors"] == {
+        "confirm": ["confirm is 'rose'; it must be iris, which is deleted."]
+    }
     assert problem["items"] == ["version 1 (None)", "protected alias champion"]
     assert delete(ann, "models/iris?confirm=iris").status_code == 204
