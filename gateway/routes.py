@@ -104,10 +104,15 @@ class Route:
     def check_sleeper(self, version: str) -> None:
         """Whether a request would wake it, and find this version if one is asked for.
 
-        NotLive while it is on its way back already, or for the first time; Missing for another version.
+        NotLive while it is on its way back already, or for the first time, or gave way; Missing for another version.
         """
         sleeper = self.serving
-        if not self.asleep or sleeper is None or sleeper.state != RevisionState.ASLEEP:
+        if (
+            not self.asleep
+            or sleeper is None
+            or sleeper.state != RevisionState.ASLEEP
+            or sleeper.min_replicas
+        ):
             raise self.not_live()
         if version:
             self._among([sleeper], version)

@@ -10,6 +10,7 @@ from tests.deployments.conftest import (
     EngineProcess,
     a_quick_version,
     ask,
+    call,
     deploy,
     deployed,
     endpoint,
@@ -37,6 +38,7 @@ def test_what_serves_ends_before_the_new_one_starts_and_requests_wait_for_that(
 ) -> None:
     replaced_by(ada, "time.sleep(1)")
     assert state(ada) == "Updating"
+    assert call(ada, "GET", "/v2/health/ready").status_code == 503
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(ask, ada, rows=[1])
 
