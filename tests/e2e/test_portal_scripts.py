@@ -161,6 +161,7 @@ def test_what_a_link_asks_stands_in_a_dialog_that_gives_the_focus_back(context: 
         expect(dialog).to_have_count(0)
         expect(link).to_be_focused()
     link.click()
+    expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
     page.evaluate("document.querySelector('#stop').outerHTML = document.querySelector('#stop').outerHTML")
     page.keyboard.press("Escape")
     expect(link).to_be_focused()

@@ -138,7 +138,7 @@ def test_a_model_with_a_production_version_is_deleted_only_by_its_name(ann: Pers
     refused = ann.api.delete(f"{ann.base}/models/m")
     assert (refused.status_code, refused.json()["code"]) == (409, "confirmation_needed")
     assert refused.json()["items"] == ["version 1 (Production)"]
-    assert ann.api.delete(f"{ann.base}/models/m?confirm=n").status_code == 409
+    assert ann.api.delete(f"{ann.base}/models/m?confirm=n").status_code == 400
     assert ann.api.delete(f"{ann.base}/models/m?confirm=m").status_code == 204
 
 
