@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -24,6 +25,12 @@ from tests.artifacts.stores import KEYS
 PORTS = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
 AZURE_KEY = base64.b64encode(b"a key of the tests alone").decode()
 CLOUDS = ["s3_url", "azure_url"]
+
+
+@pytest.fixture
+def own_store(settings: Any, tmp_path: Path) -> None:
+    """An empty store, for tests that look at all that is stored."""
+    settings.STORAGE_URL = tmp_path.as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +20,7 @@ from artifacts.models import Blob, ProjectBlob
 from artifacts.store import LocalStore, blob_store, key_of
 from tests.factories import Person, make_person, make_project, make_run, make_version
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings, tmp_path: Path) -> None:
-    """These tests look at all that is stored."""
-    settings.STORAGE_URL = tmp_path.as_uri()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_store")]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +19,7 @@ from artifacts.store import LocalStore, blob_store
 from common.errors import Invalid
 from tests.factories import Person, make_person, make_project, make_run
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings, tmp_path: Path) -> None:
-    """These tests look at all that is stored."""
-    settings.STORAGE_URL = tmp_path.as_uri()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_store")]
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -30,18 +29,12 @@ from tests.factories import Person, add_files, make_person, make_project, make_r
 from tracking import services as tracking_verbs
 from tracking.models import RunFile
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_store")]
 
 
 @pytest.fixture
 def ann() -> Person:
     return make_person(make_project("alpha"), username="ann")
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings, tmp_path: Path) -> None:
-    """These tests look at all that is stored."""
-    settings.STORAGE_URL = tmp_path.as_uri()
 
 
 def sha(content: bytes) -> str:
