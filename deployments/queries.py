@@ -136,10 +136,16 @@ def in_canary(deployment: Deployment) -> bool:
     return bool(deployment.canary_percent) and deployment.wanted_revision_id != deployment.serving_revision_id
 
 
+def is_replacing(deployment: Deployment, revision: DeploymentRevision) -> bool:
+    """Whether `revision` is to have the place of what serves, which is to end first."""
+    is_next = revision.pk == deployment.wanted_revision_id != deployment.serving_revision_id
+    return is_next and bool(revision.rollout.get("replace"))
+
+
 def gives_way(deployment: Deployment) -> bool:
     """Whether what serves makes room for a revision that is being started and is to have its place."""
     wanted = deployment.wanted_revision
-    if wanted is None or wanted.pk == deployment.serving_revision_id or not wanted.rollout.get("replace"):
+    if wanted is None or not is_replacing(deployment, wanted):
         return False
     return wanted.state in (RevisionState.PENDING, RevisionState.DEPLOYING) and wanted.started_at is not None
 

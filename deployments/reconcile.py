@@ -31,7 +31,7 @@ from deployments.engines.base import (
     ServiceState,
 )
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import ENDED, Standing, gives_way, in_canary, live_revisions, standing
+from deployments.queries import ENDED, Standing, gives_way, in_canary, is_replacing, live_revisions, standing
 from deployments.wanting import lacking_gpu, look_soon, on_the_cpu
 
 log = logging.getLogger(__name__)
@@ -243,8 +243,7 @@ def _start(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Ag
 def _await_room(plan: Deployment, revision: DeploymentRevision, engine: Engine) -> Again | None:
     """None when nothing is left of what the revision replaces, and of its shadow."""
     serving, shadow = plan.serving_revision, plan.shadow_revision
-    is_next = revision.pk == plan.wanted_revision_id != plan.serving_revision_id
-    if serving is None or not (is_next and revision.rollout.get("replace")):
+    if serving is None or not is_replacing(plan, revision):
         return None
     if serving.state != RevisionState.ASLEEP:
         with transaction.atomic():

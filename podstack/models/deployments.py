@@ -197,7 +197,8 @@ class Deployment(Answer):
     def _is_given_up(self) -> bool:
         """Whether what is wanted has failed; what is on its way may come yet, however what serves is meanwhile."""
         revisions = self.calls.list_deployment_revisions(self.endpoint_name)
-        return any(each.revision == self.revision and each.state == "Failed" for each in revisions)
+        wanted = next((each for each in revisions if each.revision == self.revision), None)
+        return wanted is not None and wanted.state == "Failed"
 
     def predict(self, rows: Any, *, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """One prediction per row; rows are lists of numbers, dictionaries by column, arrays or tables.
