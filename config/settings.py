@@ -10,6 +10,7 @@ import structlog
 from django.templatetags.static import static
 from kombu import Queue
 
+from common.pools import COMES_BACK
 from config import celery as celery_application  # noqa: F401  the tasks bind to this application
 from config.env import load
 
@@ -103,7 +104,7 @@ DATABASES = {
             # What common.sql prepares is planned once, not anew for each value: planning costs more than most answers.
             "options": "-c plan_cache_mode=force_generic_plan -c random_page_cost=1.1",
             **dict(parse_qsl(_database.query)),  # sslmode, host=/a/socket/folder, target_session_attrs, …
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 20},
+            "pool": {"min_size": 1, "max_size": 16, "timeout": 20, **COMES_BACK},
             "prepare_threshold": 1_000_000_000,  # only what common.sql asks for is prepared
         },
     }
@@ -281,7 +282,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 _clock = {  # task and seconds between two
-    "Hand on what a dead worker held": ("common.reap_jobs", 5.0),
+    "Hand on what a dead worker held": ("common.reap_jobs", 2.0),
     "Start what schedules have due": ("scheduling.tick", 1.0),
     "Look after every approval request": ("approvals.look_after_requests", 10.0),
     "Look after every execution": ("scheduling.look_after_executions", 5.0),

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from common.pools import COMES_BACK_ASYNC
+
 log = logging.getLogger("gateway")
 
 ROUTES, TOKENS = "routes", "tokens"
@@ -48,6 +50,7 @@ class Database:
             timeout=READ_SECONDS,
             kwargs={**OPTIONS, "autocommit": True, "options": "-c statement_timeout=5000"},
             check=AsyncConnectionPool.check_connection,
+            **COMES_BACK_ASYNC,
         )
         self._away_until = 0.0
         self._task: asyncio.Task[None] | None = None
