@@ -10,8 +10,10 @@ from django.conf import settings
 
 from deployments.choices import EngineName
 from deployments.models import DeploymentRevision
+from deployments.quarantine import KEEP, UNDEPLOY
 from deployments.services import GpuType
 from deployments.wishes import BAKE_SECONDS, MAX_ERROR_RATE, MOST_BODY_BYTES, MOST_REPLICAS, Wishes, wish_of
+from registry.quarantine import REASON_LENGTH
 
 AT_ONCE, IN_STEPS, REPLACE = "at-once", "steps", "replace"
 ROLLOUTS = [
@@ -175,3 +177,36 @@ def _named(gpu: GpuType) -> str:
     if gpu.is_there is None:
         return gpu.name
     return f"{gpu.name} ({'there' if gpu.is_there else 'not there now'})"
+
+
+class QuarantineForm(forms.Form):
+    """Why versions are quarantined, and what becomes of endpoints; without them, `leave_out_endpoints`."""
+
+    reason = forms.CharField(
+        label="Reason", max_length=REASON_LENGTH, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    endpoints = forms.ChoiceField(
+        label="Endpoints that serve one",
+        required=False,
+        choices=[("", "Choose, if there are any"), (KEEP, "Go on serving"), (UNDEPLOY, "Undeploy them")],
+    )
+    confirm = forms.CharField(
+        label="Type undeploy to confirm",
+        required=False,
+        max_length=20,
+        help_text="Their URLs answer nobody from then on.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def leave_out_endpoints(self) -> None:
+        """Nothing serves what is to be quarantined."""
+        del self.fields["endpoints"], self.fields["confirm"]
+
+    def clean_endpoints(self) -> str | None:
+        return self.cleaned_data["endpoints"] or None
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data.pop("confirm", "") != UNDEPLOY and data.get("endpoints") == UNDEPLOY:
+            self.add_error("confirm", "Type undeploy to confirm; nothing was quarantined or undeployed.")
+        return data

@@ -28,4 +28,7 @@ urlpatterns = [
     path(f"{ENDPOINT}/unshadow/", views.Act.as_view(verb="unshadow"), name="unshadow"),
     path(f"{ENDPOINT}/delete/", views.DeleteEndpoint.as_view(), name="delete"),
     path("models/<str:name>/versions/<int:number>/deploy/", views.Deploy.as_view(), name="deploy"),
+    path(
+        "models/<str:name>/versions/<int:number>/quarantine/", views.Quarantine.as_view(), name="quarantine"
+    ),
 ]

@@ -19,13 +19,13 @@ from accounts.portal import FormPage, ProjectPage, SurePage, TypedPage
 from common.checks import shorten
 from common.errors import DomainError, Invalid
 from common.heads import Sorting
-from deployments import asking, rollouts, services
+from deployments import asking, quarantine, rollouts, services
 from deployments.choices import EndpointState, EngineName, RevisionState, Wanted
 from deployments.filters import DeploymentFilter
-from deployments.forms import MORE, ChangeForm, DeployForm, starting_with
+from deployments.forms import MORE, ChangeForm, DeployForm, QuarantineForm, starting_with
 from deployments.inputs import FREE, Field, Inputs, inputs_as_shown
 from deployments.models import Deployment, DeploymentRevision
-from deployments.queries import DOWN, ENDED, find_deployment, find_revision, in_canary
+from deployments.queries import DOWN, ENDED, endpoints_holding, find_deployment, find_revision, in_canary
 from deployments.traffic import metrics_of
 from registry.models import ModelVersion, RegisteredModel
 from registry.portal import OfVersion
@@ -323,6 +323,32 @@ class Deploy(OfVersion, RunsWithPage):
     def make_form(self, data: QueryDict | None = None) -> Any:
         self.sent = super().make_form(data)
         return self.sent
+
+
+class Quarantine(OfVersion, FormPage):
+    """**Quarantine** of a version: why, and what becomes of the endpoints that serve it."""
+
+    form_class = QuarantineForm
+    template = "deployments/quarantine.html"
+    success_message = "The version is quarantined."
+    right = Right.MAINTAIN
+
+    @cached_property
+    def serving(self) -> list[Deployment]:
+        return endpoints_holding([self.version.pk])
+
+    def extra(self) -> dict[str, Any]:
+        return {"model": self.model, "version": self.version, "serving": self.serving}
+
+    def make_form(self, data: QueryDict | None = None) -> Any:
+        form = QuarantineForm(data)
+        if not self.serving:
+            form.leave_out_endpoints()
+        return form
+
+    def perform(self, data: dict[str, Any]) -> str:
+        quarantine.quarantine_version(**self.where, **data)
+        return self.version_url()
 
 
 class Change(OfEndpoint, RunsWithPage):

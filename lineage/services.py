@@ -13,9 +13,8 @@ from accounts.choices import Notice, Right
 from accounts.models import Project
 from accounts.notifications import notify
 from accounts.permissions import Actor, require
-from common.checks import check_text, shorten
-from common.errors import Invalid
-from deployments.queries import endpoints_holding
+from common.checks import check_text
+from deployments.quarantine import UNDEPLOY, check_decision
 from deployments.services import let_go
 from lineage.impact import Impact, impact_of, owners_of
 from lineage.things import find_things
@@ -64,7 +63,7 @@ def quarantine_impact(
     """
     require(actor, project, Right.MAINTAIN)
     impact = impact_of(project, find_things(project, node))
-    _check_endpoints(endpoints, impact)
+    check_decision(endpoints, impact.version_ids)
     with transaction.atomic():
         moved = quarantine_versions(
             actor=actor,
@@ -73,7 +72,7 @@ def quarantine_impact(
             because=_cause(impact, node),
             reason=reason,
         )
-        if endpoints == "undeploy":
+        if endpoints == UNDEPLOY:
             let_go(actor=actor, project=project, version_ids=impact.version_ids)
     names = tuple(version_label(version) for version in moved)
     return Quarantine(names, len(_all_versions(impact)) - len(names))
@@ -81,20 +80,6 @@ def quarantine_impact(
 
 def _all_versions(impact: Impact) -> tuple[int, ...]:
     return impact.version_ids + impact.trashed_ids
-
-
-def _check_endpoints(endpoints: str | None, impact: Impact) -> None:
-    if endpoints in ("keep", "undeploy"):
-        return
-    serving = [each.endpoint_name for each in endpoints_holding(impact.version_ids)]
-    if endpoints or serving:
-        raise Invalid.field(
-            "endpoints",
-            f"{', '.join(serving[:10]) or 'No endpoint'} serves what is to be quarantined; endpoints is "
-            f"{shorten(endpoints or 'not given')}; it must be keep or undeploy.",
-            "keep: they go on serving; undeploy: they are taken down.",
-            code="endpoints_undecided",
-        )
 
 
 def release_impact(*, actor: Actor, project: Project, node: str) -> Quarantine:

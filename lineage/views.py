@@ -18,8 +18,9 @@ from accounts.choices import Right
 from accounts.portal import FormPage, ProjectPage, add_refusal
 from common.errors import DomainError, Invalid
 from common.heads import Sorting
+from deployments.forms import QuarantineForm
 from lineage import services
-from lineage.forms import AgainForm, NotifyForm, QuarantineForm, ReasonForm
+from lineage.forms import AgainForm, NotifyForm, ReasonForm
 from lineage.graph import DIRECTIONS, USUAL_DEPTH, Lineage, Node, lineage_of
 from lineage.impact import impact_of
 from lineage.layout import drawing_of

@@ -190,6 +190,17 @@ class RegistryCalls(Calls):
         path = self._version_path(model_name, version, "release")
         return ModelVersion.from_json(self.http.call("POST", path, json={"note": note}))
 
+    def quarantine_model_version(
+        self, model_name: str, version: int | str, reason: str, endpoints: str | None = None
+    ) -> ModelVersion:
+        """Quarantines a Ready version: neither promoted nor newly deployed until it is released. For maintainers.
+
+        `endpoints`: "keep" or "undeploy" those that serve it; needed when one does (ValidationError with their names).
+        """
+        path = self._version_path(model_name, version, "quarantine")
+        body = given(reason=reason, endpoints=endpoints)
+        return ModelVersion.from_json(self.http.call("POST", path, json=body))
+
     def set_model_version_tag(self, model_name: str, version: int | str, key: str, value: Any) -> None:
         """Annotates a version; another value under the same key replaces it."""
         path = self._version_path(model_name, version, "tags", key)

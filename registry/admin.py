@@ -13,6 +13,7 @@ from unfold.admin import TabularInline
 
 from accounts.admin import admin_actor
 from common.admin import ReadOnlyAdmin, each
+from deployments.quarantine import quarantine_version
 from registry import services, trash
 from registry.models import (
     Alias,
@@ -81,10 +82,15 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     search_fields = ("model__name", "description", "source_run__public_id")
     list_select_related = ("model__project", "created_by")
     inlines = (TagInline,)
-    actions = ("release", "delete_versions", "restore_versions")
+    actions = ("quarantine", "release", "delete_versions", "restore_versions")
 
     def portal(self, row: ModelVersion) -> str:
         return _version_page(row)
+
+    @admin.action(description="Quarantine these versions", permissions=["view"])
+    def quarantine(self, request: HttpRequest, rows: QuerySet[ModelVersion]) -> None:
+        verb = partial(quarantine_version, reason="an operator chose it in the admin")
+        self._each(request, rows, verb, "{} is Quarantined.")
 
     @admin.action(description="Release these quarantined versions", permissions=["view"])
     def release(self, request: HttpRequest, rows: QuerySet[ModelVersion]) -> None:

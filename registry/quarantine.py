@@ -12,11 +12,29 @@ from accounts.choices import Right
 from accounts.models import Project
 from accounts.permissions import Actor, require
 from common.checks import check_text
+from common.errors import Conflict
 from registry.choices import VersionStatus
+from registry.locks import lock_named_version
 from registry.models import ModelVersion
 from registry.services import version_label
 
 REASON_LENGTH = 2000
+
+
+def quarantine_version(
+    *, actor: Actor, project: Project, model_name: str, ref: str | int, reason: str
+) -> ModelVersion:
+    """Quarantines a Ready version. What serves goes on serving: `deployments.quarantine` asks about that."""
+    require(actor, project, Right.MAINTAIN)
+    check_text("reason", reason, max_length=REASON_LENGTH, required=True)
+    with transaction.atomic():
+        version = lock_named_version(project, model_name, ref)
+        if version.status != VersionStatus.READY:
+            raise Conflict(f"Version {version.number} is {version.status}; only a Ready one is quarantined.")
+        saying = f"Quarantined by {actor.user.username}: {reason}"
+        return _move(
+            actor, project, [version.pk], VersionStatus.READY, VersionStatus.QUARANTINED, "", saying
+        )[0]
 
 
 def quarantine_versions(

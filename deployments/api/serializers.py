@@ -9,6 +9,7 @@ from common.links import absolute
 from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment
 from deployments.services import endpoint_url
+from registry.quarantine import REASON_LENGTH
 
 
 class ShadowSerializer(serializers.Serializer):
@@ -226,3 +227,14 @@ class LogsSerializer(serializers.Serializer):
     """The last lines that the endpoint's processes wrote, oldest first."""
 
     lines = serializers.ListField(child=serializers.CharField())
+
+
+class QuarantineInput(serializers.Serializer):
+    reason = serializers.CharField(max_length=REASON_LENGTH)
+    endpoints = serializers.CharField(
+        required=False,
+        allow_null=True,
+        default=None,
+        max_length=20,
+        help_text="keep or undeploy those that serve such a version; needed when one does",
+    )

@@ -16,4 +16,5 @@ urlpatterns = [
     path("deployments/<str:endpoint>/metrics", views.MetricsView.as_view()),
     path("deployments/<str:endpoint>/events", views.EventsView.as_view()),
     path("deployments/<str:endpoint>/logs", views.LogsView.as_view()),
+    path("models/<str:name>/versions/<str:ref>/quarantine", views.QuarantineView.as_view()),
 ]

@@ -10,14 +10,17 @@ from rest_framework.response import Response
 
 from accounts.api.base import ProjectView
 from common.api.filters import only, ordering_of
+from common.api.text import JsonText
 from common.checks import shorten
 from common.errors import Invalid
-from deployments import rollouts, services
+from deployments import quarantine, rollouts, services
 from deployments.api import serializers as s
 from deployments.filters import DeploymentFilter
 from deployments.models import Deployment, DeploymentEvent
 from deployments.queries import find_deployment
 from deployments.traffic import metrics_of
+from registry.api.serializers import VersionSerializer
+from registry.api.views import RegistryView
 
 FILTERS = [
     OpenApiParameter("search", str, description="text in endpoint, model or description"),
@@ -261,3 +264,15 @@ def _whole(request: Request, name: str, otherwise: str, most: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise Invalid.field(name, f"{name} is {shorten(text)}; it must be a whole number from 1 to {most}.")
     return int(text)
+
+
+class QuarantineView(RegistryView):
+    @extend_schema(
+        operation_id="quarantine_version",
+        summary="Quarantine a Ready version: neither promoted nor newly deployed until it is released",
+        request=s.QuarantineInput,
+        responses=VersionSerializer,
+    )
+    def post(self, request: Request, project: str, name: str, ref: str) -> JsonText:
+        version = quarantine.quarantine_version(**self.where, **self.data(s.QuarantineInput))
+        return self.version_answer(version.pk)

@@ -7,11 +7,11 @@ from typing import Any
 from rest_framework import serializers
 
 from common.links import absolute
+from deployments.api.serializers import QuarantineInput
 from lineage.graph import Node
 from lineage.links import KINDS
 from lineage.pages import page_of
 from lineage.services import MESSAGE_LENGTH
-from registry.quarantine import REASON_LENGTH
 
 
 class LeftOutSerializer(serializers.Serializer):
@@ -85,15 +85,8 @@ class NotifyInput(NodeInput):
     message = serializers.CharField(max_length=MESSAGE_LENGTH)
 
 
-class QuarantineInput(NodeInput):
-    reason = serializers.CharField(max_length=REASON_LENGTH)
-    endpoints = serializers.CharField(
-        required=False,
-        allow_null=True,
-        default=None,
-        max_length=20,
-        help_text="keep or undeploy those that serve such a version; needed when one does",
-    )
+class QuarantineImpactInput(NodeInput, QuarantineInput):
+    pass
 
 
 class NotifiedSerializer(serializers.Serializer):

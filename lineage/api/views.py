@@ -143,11 +143,11 @@ class QuarantineView(ActView):
     @extend_schema(
         operation_id="quarantine_impact",
         summary="Quarantine every version that depends on a thing",
-        request=s.QuarantineInput,
+        request=s.QuarantineImpactInput,
         responses=s.QuarantineSerializer,
     )
     def post(self, request: Request, project: str) -> Response:
-        found = services.quarantine_impact(**self.about(s.QuarantineInput))
+        found = services.quarantine_impact(**self.about(s.QuarantineImpactInput))
         return Response(s.QuarantineSerializer(found).data)
 
 

@@ -260,6 +260,20 @@ def inspect_version(door: Door, model_name: str, version: str) -> None:
     door.show(door.client.get_inspection(model_name, version))
 
 
+@versions.command("quarantine")
+@versioned()
+@click.option("--reason", required=True, help="Why nobody is to promote or deploy it.")
+@click.option(
+    "--endpoints",
+    type=click.Choice(["keep", "undeploy"]),
+    help="What becomes of endpoints that serve it; needed when one does.",
+)
+@pass_door
+def quarantine_version(door: Door, model_name: str, version: str, reason: str, endpoints: str | None) -> None:
+    """Keep a Ready version from being promoted and newly deployed; for maintainers."""
+    door.show(door.client.quarantine_model_version(model_name, version, reason, endpoints))
+
+
 @versions.command("release")
 @versioned()
 @click.option("--note", required=True, help="What was found when it was looked at.")

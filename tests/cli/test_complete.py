@@ -50,6 +50,7 @@ COMMANDS = {
     "list_model_versions": "versions list",
     "update_model_version": "versions update",
     "delete_model_version": "versions delete",
+    "quarantine_model_version": "versions quarantine",
     "release_model_version": "versions release",
     "get_inspection": "versions inspect",
     "set_model_version_tag": "versions tag set",

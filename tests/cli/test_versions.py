@@ -176,6 +176,16 @@ def test_a_quarantined_version_is_released_with_a_note(podstack: CommandLine, vi
     assert "Error: " in podstack("versions", "release", "iris/1", "--note", "Ours.", code=1).stderr
 
 
+def test_a_version_is_quarantined_for_a_reason(
+    podstack: CommandLine, viewer: CommandLine, iris: ModelVersion
+) -> None:
+    assert "Missing option '--reason'" in podstack("versions", "quarantine", "iris/1", code=2).stderr
+    viewer("versions", "quarantine", "iris/1", "--reason", "x", code=3)
+    found = podstack.json("versions", "quarantine", "iris/1", "--reason", "It answers nonsense.")
+    assert found["status"] == "Quarantined"
+    assert found["status_reason"].endswith(": It answers nonsense.")
+
+
 def test_aliases_are_set_listed_shown_and_removed(podstack: CommandLine, iris: ModelVersion) -> None:
     assert podstack.json("aliases", "set", "iris", "1", "champion")["version"] == 1
     podstack("aliases", "set", "iris@champion", "old")

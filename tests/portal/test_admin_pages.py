@@ -182,8 +182,13 @@ def test_actions_call_the_verbs(ann: Person, operator: Client) -> None:
     act(operator, "registry/modelversion", "release", version.pk)
     version.refresh_from_db()
     assert version.status == "Ready"
+    act(operator, "registry/modelversion", "quarantine", version.pk)
+    version.refresh_from_db()
+    assert version.status == "Quarantined"
     verbs = AuditEntry.objects.filter(door="admin").values_list("verb", "actor__username")
-    assert {("revoke_token", "root"), ("release_version", "root")} <= set(verbs)
+    assert {(verb, "root") for verb in ("revoke_token", "release_version", "quarantine_version")} <= set(
+        verbs
+    )
 
 
 def test_an_operator_has_a_failed_job_tried_again_and_the_trail_tells(operator: Client) -> None:

@@ -467,6 +467,7 @@ def make_world() -> World:
             "read_run_files": {"paths": ["z.txt"]},
             "read_version_files": {"paths": ["weights.txt"]},
             "register_model": {"name": "new", "description": "d", "tags": ["nlp"]},
+            "quarantine_version": {"reason": "It answers nonsense.", "endpoints": "keep"},
             "release_version": {"note": "Looked at by hand."},
             "set_alias": {"version": 2},
             "set_group": {"members": ["ann", "ray"]},

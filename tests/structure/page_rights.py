@@ -55,6 +55,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "registry:version": (ALL, FORM_OF_WRITERS),
     "registry:version_edit": (WRITERS, DONE_BY_WRITERS),
     "registry:annotation_remove": (WRITERS, DONE_BY_WRITERS),
+    "deployments:quarantine": (MAINTAINERS, FORM_OF_MAINTAINERS),
     "registry:version_release": (MAINTAINERS, FORM_OF_MAINTAINERS),
     "registry:trash": (MAINTAINERS, DONE_BY_MAINTAINERS),
     "registry:protections": (ALL, FORM_OF_MAINTAINERS),

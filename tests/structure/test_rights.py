@@ -115,6 +115,7 @@ TABLE = {
     "get_version": READ,
     "update_version": WRITE,
     "delete_version": MAINTAIN,
+    "quarantine_version": MAINTAIN,
     "release_version": MAINTAIN,
     "copy_version": WRITE,
     "export_version": READ,
