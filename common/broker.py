@@ -1,8 +1,15 @@
-"""The way to the broker: kombu's for Redis, with a worker that goes on after a message could not be acknowledged."""
+"""The way to the broker: kombu's for Redis, with a worker that goes on after the broker was away, and soon."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from celery.app import amqp
+from kombu import Connection
 from kombu.transport import redis, virtual
+
+# Between two tries to reach a broker that is away.
+TRY_AGAIN = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
 
 
 class QoS(redis.QoS):
@@ -39,3 +46,16 @@ class Transport(redis.Transport):
     """What settings.CELERY_BROKER_TRANSPORT names."""
 
     Channel = Channel
+
+
+class PatientConnection(Connection):
+    """Looks for a broker that is away once a second: kombu waits longer each time, up to half a minute."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure_connection(*args, **{**TRY_AGAIN, **kwargs})
+
+
+class Messages(amqp.AMQP):  # type: ignore[misc]
+    """What config.celery names."""
+
+    Connection = PatientConnection
