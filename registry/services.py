@@ -256,6 +256,12 @@ def settle_version(*, actor: Actor, version_id: int, findings: Findings) -> None
             )
 
 
+def note_waiting(*, version_id: int, reason: str) -> None:
+    """Says in a Pending version, by this sentence, what the look at its files waits for."""
+    pending = ModelVersion.objects.filter(pk=version_id, status=VersionStatus.PENDING)
+    pending.update(status_reason=f"{reason} Its files are looked at again soon.")
+
+
 def release_version(
     *, actor: Actor, project: Project, model_name: str, ref: str | int, note: str
 ) -> ModelVersion:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.permissions import system_actor
 from artifacts.errors import StoreFull
 from artifacts.services import materialize
+from common.errors import Busy
 from common.jobs import Again, enqueue, job
 from registry import services
 from registry.choices import VersionStatus
@@ -25,8 +26,8 @@ from tracking.trash import purge_runs
 log = logging.getLogger(__name__)
 
 SCAN_SECONDS = 120
-# A full disk is often full of what others are looking at; after so long an operator has to make room.
-ROOM_WITHIN, ROOM_AGAIN_SECONDS = timedelta(hours=1), 60
+# A full disk is often full of what others are looking at, and storage comes back; after so long an operator has to act.
+WAITS_AT_MOST, ROOM_AGAIN_SECONDS, STORAGE_AGAIN_SECONDS = timedelta(hours=1), 60, 5
 
 
 def _could_not_look(*, error: str, version_id: int) -> None:
@@ -51,11 +52,12 @@ def inspect_version(*, version_id: int) -> Again | None:
         files = Path(folder) / "files"
         try:
             materialize(version.manifest, files, links=True)
-        except StoreFull as error:
-            if timezone.now() - version.created_at > ROOM_WITHIN:
+        except (StoreFull, Busy) as error:
+            if timezone.now() - version.created_at > WAITS_AT_MOST:
                 raise
             log.warning("The files of version %s are looked at later: %s", version_id, error)
-            return Again(ROOM_AGAIN_SECONDS)
+            services.note_waiting(version_id=version_id, reason=error.message)
+            return Again(ROOM_AGAIN_SECONDS if isinstance(error, StoreFull) else STORAGE_AGAIN_SECONDS)
         found = run_limited(files, timeout=SCAN_SECONDS)
     findings = _findings(found)
     if found["detected"]:  # a look that was ended by force says nothing about the files

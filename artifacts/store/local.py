@@ -105,18 +105,26 @@ class LocalStore:
             (self.incoming / draft.name).unlink(missing_ok=True)
 
     def open(self, sha256: str, offset: int = 0) -> BinaryIO:
-        try:
-            file = self._path(sha256).open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise lost(sha256) from error
-        file.seek(offset)
+        with _local_trouble():
+            try:
+                file = self._path(sha256).open("rb", buffering=0)
+            except FileNotFoundError as error:
+                self._check_is_there()
+                raise lost(sha256) from error
+            file.seek(offset)
         return cast(BinaryIO, file)
 
     def size(self, sha256: str) -> int | None:
-        try:
-            return self._path(sha256).stat().st_size
-        except FileNotFoundError:
-            return None
+        with _local_trouble():
+            try:
+                return self._path(sha256).stat().st_size
+            except FileNotFoundError:
+                self._check_is_there()
+                return None
+
+    def _check_is_there(self) -> None:
+        """FileNotFoundError when the whole folder is gone, as that of a disk that is not mounted: nothing is lost then."""
+        self.root.stat()
 
     def delete(self, sha256: str) -> None:
         self._path(sha256).unlink(missing_ok=True)

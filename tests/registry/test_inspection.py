@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import struct
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,7 +16,7 @@ from artifacts.models import Blob
 from common.models import Job
 from registry.models import ModelVersion
 from registry.tasks import inspect_version
-from tests.factories import Person, make_person, make_project, make_version, run_jobs
+from tests.factories import Person, browser, make_person, make_project, make_version, run_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +55,34 @@ def test_files_without_room_are_looked_at_later_and_after_an_hour_quarantined_in
     ModelVersion.objects.update(created_at=timezone.now() - timedelta(hours=2))
     assert [looked() for _ in range(3)][-1] == ("Quarantined", "failed")
     assert version.status_reason.startswith("The files could not be looked at: The files need 1024.0\xa0PB")
+
+
+def test_files_are_looked_at_once_the_storage_is_back(ann: Person, settings: Any, tmp_path: Path) -> None:
+    settings.STORAGE_URL = f"file://{tmp_path}/blobs"
+    version = make_version(ann, "iris", ready=False)
+    address = f"{ann.base}/models/iris/versions/1"
+    blobs = tmp_path / "blobs"
+    blobs.rename(tmp_path / "away")
+    run_job = partial(inspect_version, Job.objects.get(name="registry.inspect_version").pk)
+    for _ in range(6):
+        Job.objects.update(run_after=timezone.now())
+        run_job()
+    found = ann.api.get(address).json()
+    assert (found["status"], found["status_reason"]) == (
+        "Pending",
+        "The storage does not answer (No such file or directory). Its files are looked at again soon.",
+    )
+    assert (
+        found["status_reason"]
+        in browser(ann).get("/projects/alpha/models/iris/versions/1/").content.decode()
+    )
+    refused = ann.api.get(f"{address}/artifacts/weights.txt")
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_away")
+    (tmp_path / "away").rename(blobs)
+    Job.objects.update(run_after=timezone.now())
+    run_job()
+    version.refresh_from_db()
+    assert (version.status, version.status_reason) == ("Ready", "")
 
 
 def test_a_stranger_is_told_nothing(ann: Person) -> None:
