@@ -12,7 +12,7 @@ from approvals.policies import policy_for
 from approvals.reviewers import note_authors
 from approvals.services import transition_stage
 from common.directions import direction_of
-from common.errors import Denied, DomainError
+from common.errors import Busy, Denied, DomainError
 from common.jobs import Again
 from registry.choices import MetricKind, Protected, Stage, VersionStatus
 from registry.models import ModelVersion, VersionMetric
@@ -88,6 +88,8 @@ def _registered(execution_id: int) -> ModelVersion | None:
                     artifact_path=schedule.artifact_path,
                     description=f"Trained by the schedule {schedule.name}.",
                 )
+        except Busy:
+            raise  # the job is tried again
         except DomainError as error:
             execution.outcome = f"No version was registered: {error.message}"
             execution.save(update_fields=["outcome"])
@@ -115,6 +117,8 @@ def _promotion(execution: ScheduleExecution, version: ModelVersion) -> str:
                 stage=schedule.promote_stage,
                 note=f"By the schedule {schedule.name}: {reason}.",
             )
+    except Busy:
+        raise  # the job is tried again
     except DomainError as error:
         return " ".join(["It was not promoted:", error.message, *error.items])
     if isinstance(moved, ApprovalRequest):

@@ -38,7 +38,7 @@ def _not_fetched(*, error: str, code_id: int) -> None:
     training_code.give_up(code_id, error)
 
 
-@job("scheduling.fetch_code", max_attempts=3, on_exhausted=_not_fetched, long=True)
+@job("scheduling.fetch_code", max_attempts=10, on_exhausted=_not_fetched, long=True)
 def fetch_code(*, code_id: int) -> None:
     """The files of a commit become training code."""
     training_code.fetch_code(code_id)

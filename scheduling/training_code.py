@@ -22,7 +22,7 @@ from artifacts.services import (
     store_stream,
 )
 from common.checks import check_pattern, check_text, shorten
-from common.errors import Conflict, DomainError, Invalid
+from common.errors import Busy, Conflict, DomainError, Invalid
 from common.jobs import enqueue
 from scheduling.choices import CodeState
 from scheduling.configuration import check_schema
@@ -128,6 +128,8 @@ def fetch_code(code_id: int) -> None:
         check_git_url(code.git_url)
         with fetched(code.git_url, code.git_commit, settings.TRAINING_GIT_CONFIG) as repository:
             wanted = _store_files(code, repository)
+    except Busy:
+        raise  # the store is away: the job is tried again
     except (GitError, DomainError) as error:
         give_up(code_id, f"{code.git_url} at {code.git_commit[:12]} was not fetched: {error}")
         return

@@ -15,8 +15,10 @@ import pytest
 from accounts.choices import Role
 from accounts.models import AuditEntry
 from artifacts.models import ManifestFile
+from common.models import Job
 from scheduling.choices import ExecutionState
 from scheduling.models import TrainingCode
+from scheduling.tasks import fetch_code
 from tests.factories import Person, make_person, make_project, run_jobs
 from tests.scheduling.factories import drive, make_code, make_experiment, make_schedule, trigger
 
@@ -109,6 +111,21 @@ def test_a_commit_is_fetched_trained_with_and_named_by_the_run(ada: Person, orig
     assert entry.actor is not None and entry.actor.username == "system"
     digest = code.manifest.digest if code.manifest else None
     assert entry.after == {"number": 1, "state": "Ready", "reason": "", "manifest": digest}
+
+
+def test_code_is_fetched_once_the_storage_is_back(
+    ada: Person, origin: Origin, settings: Any, tmp_path: Path
+) -> None:
+    settings.STORAGE_URL = (tmp_path / "blobs").as_uri()
+    (tmp_path / "blobs").write_text("no folder")
+    fetch(ada, origin, origin.commit(**{"train.py": "1"}))
+    job = Job.objects.get(name="scheduling.fetch_code")
+    fetch_code(job.pk)
+    assert newest(ada).state == "Fetching"
+    assert Job.objects.get(pk=job.pk).error == "The storage does not answer (Not a directory)."
+    (tmp_path / "blobs").unlink()
+    run_jobs()
+    assert (newest(ada).state, newest(ada).reason) == ("Ready", "")
 
 
 def test_only_the_folder_that_is_asked_for_comes(ada: Person, origin: Origin) -> None:
