@@ -89,7 +89,7 @@ class Application:
             status, body, kind = _told(problem)
         except Exception as error:
             traceback.print_exc()
-            status, body, kind = _told(Problem(500, f"The model failed on this request: {one_line(error)}"))
+            status, body, kind = _told(Problem(500, f"The model failed on this request: {one_line(error)}."))
         reason = TITLES.get(status, "OK")
         start_response(f"{status} {reason}", [("Content-Type", kind), ("Content-Length", str(len(body)))])
         return [body]
@@ -129,7 +129,7 @@ class Application:
         return lines.answers(
             environ["wsgi.input"],
             lambda rows: self._checked(rows, parameters, self._batched),
-            lambda error: f"The model failed on this row: {one_line(error)}",
+            lambda error: f"The model failed on this row: {one_line(error)}.",
         )
 
     def _checked(self, rows: list[Any], parameters: dict[str, Any], call: Call) -> Any:

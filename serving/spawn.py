@@ -93,7 +93,7 @@ class Server(_Application):  # type: ignore[misc]
             self._fail(str(error))
         except BaseException as error:
             traceback.print_exc()
-            self._fail(f"The model ended its process while loading: {one_line(error)}")
+            self._fail(f"The model ended its process while loading: {one_line(error)}.")
         identity = Identity(
             wanted["endpoint_name"],
             wanted["model_name"],

@@ -96,10 +96,10 @@ def load_detected(folder: Path, detected: Detected) -> Model:
             f"'{detected.main_path}' needs the package '{error.name}', which the serving environment lacks."
         ) from error
     except Exception as error:
-        raise CannotLoad(f"'{detected.main_path}' could not be loaded: {one_line(error)}") from error
+        raise CannotLoad(f"'{detected.main_path}' could not be loaded: {one_line(error)}.") from error
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and text of an error on one line of at most 300 characters."""
-    text = " ".join(str(error).split())[:300]
+    """Kind and text of an error on one line of at most 300 characters, for the end of a sentence: without a full stop."""
+    text = " ".join(str(error).split())[:300].rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -225,6 +225,7 @@ def test_a_model_that_cannot_be_loaded_fails_with_a_sentence(
     engine.put("bad", _predictor(tmp_path, code))
     service = engine.settled("bad")
     assert service["state"] == "failed" and sentence in service["reason"]
+    assert service["reason"].endswith(".")
     assert processes.members(service["pid"], None) == []
     engine.delete("bad")
 

@@ -194,6 +194,7 @@ def test_a_model_that_raises_answers_500_with_its_text(tmp_path: Path) -> None:
     assert status == 500 and said["detail"].startswith(
         "The model failed on this request: TypeError: unsupported"
     )
+    assert said["detail"].endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,8 @@ def test_a_model_that_raises_answers_500_with_its_text(tmp_path: Path) -> None:
         ({"predictor__py": "x = 1"}, "has no class Predictor; define a class Predictor with load"),
         ({"predictor__py": "class Predictor:\n  def load(self, path): pass"}, "a Predictor without predict"),
         ({"predictor__py": "import nowhere_at_all"}, "needs the package 'nowhere_at_all'"),
-        ({"predictor__py": "1/0"}, "could not be loaded: ZeroDivisionError"),
+        ({"predictor__py": "1/0"}, "could not be loaded: ZeroDivisionError: division by zero."),
+        ({"predictor__py": "raise OSError('No weights.')"}, "could not be loaded: OSError: No weights."),
         ({"model__joblib": samples.joblib_bytes(samples.iris())[:900]}, "'model.joblib'"),
         ({"model__onnx": samples.onnx_bytes()[:200]}, "'model.onnx'"),
     ],
@@ -212,6 +214,7 @@ def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path, files: dict[str,
     with pytest.raises(CannotLoad) as caught:
         load(samples.folder(tmp_path / "m", **files))
     assert sentence in str(caught.value)
+    assert str(caught.value).endswith(".") and not str(caught.value).endswith("..")
 
 
 def test_a_dict_of_models_is_refused_at_load(tmp_path: Path) -> None:
