@@ -21,6 +21,6 @@ class DeploymentsConfig(AppConfig):
                 TROUBLED_ENDPOINTS,
                 "failed or degraded",
                 warns=True,
-                below={"deploy": "registry:model_list"},
+                below=dict.fromkeys(("deploy", "quarantine"), "registry:model_list"),
             )
         )

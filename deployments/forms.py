@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -179,8 +179,11 @@ def _named(gpu: GpuType) -> str:
     return f"{gpu.name} ({'there' if gpu.is_there else 'not there now'})"
 
 
+DECISIONS = ((KEEP, "Go on serving"), (UNDEPLOY, "Undeploy them"))
+
+
 class QuarantineForm(forms.Form):
-    """Why versions are quarantined, and what becomes of endpoints; without them, `leave_out_endpoints`."""
+    """Why versions are quarantined, and what becomes of the endpoints that serve one of them."""
 
     reason = forms.CharField(
         label="Reason", max_length=REASON_LENGTH, widget=forms.Textarea(attrs={"rows": 3})
@@ -188,7 +191,7 @@ class QuarantineForm(forms.Form):
     endpoints = forms.ChoiceField(
         label="Endpoints that serve one",
         required=False,
-        choices=[("", "Choose, if there are any"), (KEEP, "Go on serving"), (UNDEPLOY, "Undeploy them")],
+        choices=[("", "Choose, if there are any"), *DECISIONS],
     )
     confirm = forms.CharField(
         label="Type undeploy to confirm",
@@ -198,9 +201,14 @@ class QuarantineForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
-    def leave_out_endpoints(self) -> None:
-        """Nothing serves what is to be quarantined."""
-        del self.fields["endpoints"], self.fields["confirm"]
+    def ask_of_one(self, *, serves: bool) -> None:
+        """Of one version it is known whether endpoints serve it: asks about them, or leaves them out."""
+        if not serves:
+            del self.fields["endpoints"], self.fields["confirm"]
+            return
+        endpoints = cast(forms.ChoiceField, self.fields["endpoints"])
+        endpoints.label = "Endpoints that serve it"
+        endpoints.choices = [("", "Choose what becomes of them"), *DECISIONS]
 
     def clean_endpoints(self) -> str | None:
         return self.cleaned_data["endpoints"] or None

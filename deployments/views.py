@@ -342,8 +342,7 @@ class Quarantine(OfVersion, FormPage):
 
     def make_form(self, data: QueryDict | None = None) -> Any:
         form = QuarantineForm(data)
-        if not self.serving:
-            form.leave_out_endpoints()
+        form.ask_of_one(serves=bool(self.serving))
         return form
 
     def perform(self, data: dict[str, Any]) -> str:

@@ -109,9 +109,25 @@ def test_the_page_asks_about_endpoints_only_where_there_are_some(ann: Person) ->
     assert PAGE not in shown
 
 
+def test_the_page_of_a_quarantined_version_offers_release_and_no_deployment(ann: Person) -> None:
+    client = browser(ann)
+    assert quarantine(ann).status_code == 200
+    shown = client.get("/projects/alpha/models/iris/versions/1/").content.decode()
+    assert (
+        "versions/1/release/" in shown and "versions/1/deploy/" not in shown and "Press Deploy" not in shown
+    )
+    assert (
+        shown.count("Quarantined by ann: It answers nonsense.") == 1
+        and "<strong>Quarantined.</strong>" not in shown
+    )
+    again = client.get(PAGE).content.decode()
+    assert "versions/1/release/" in again and 'name="reason"' not in again
+
+
 def test_the_page_keeps_what_was_typed_until_the_endpoints_are_decided(ann: Person, live: Deployment) -> None:
     client = browser(ann)
-    assert "iris-api" in client.get(PAGE).content.decode()
+    asked = client.get(PAGE).content.decode()
+    assert "iris-api" in asked and "Endpoints that serve it" in asked and "if there are any" not in asked
     said = {"reason": "It answers nonsense."}
     for also, sentence in (
         ({}, "it must be keep or undeploy"),

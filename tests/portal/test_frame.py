@@ -187,7 +187,7 @@ def test_a_page_lies_in_the_section_that_its_crumbs_name(ann: Person) -> None:
     run, experiment = version.source_run.public_id, version.source_run.experiment.public_id
     for path in (
         *("models/m/versions/1/stage/", "models/m/many/?v=1", "models/m/roll-back/"),
-        *("models/m/versions/1/deploy/", "models/m/versions/1/reproduce/"),
+        *("models/m/versions/1/deploy/", "models/m/versions/1/quarantine/", "models/m/versions/1/reproduce/"),
         *(f"runs/{run}/register/", f"experiments/{experiment}/training-code/"),
         *("trash/", "protections/"),
     ):
