@@ -229,6 +229,12 @@ def test_rolling_back_is_one_button(ann: Person) -> None:
     assert ModelVersion.objects.get(number=1).stage == "Production"
 
 
+def test_where_nothing_can_be_rolled_back_nothing_is_asked(ann: Person) -> None:
+    make_version(ann, "m")
+    shown = text(ann, "models/m/roll-back/")
+    assert "stood in Production before" in shown and 'name="note"' not in shown
+
+
 def test_the_pages_cost_the_same_at_2_and_at_30_requests(ann: Person, max_: Person) -> None:
     costs = []
     for more in (2, 28):
