@@ -26,7 +26,7 @@ from gateway.routes import RETRY_AFTER, Backend, Route, Routes
 from gateway.shadow import Shadows
 from gateway.traffic import Traffic
 from gateway.upstream import BrokenOff, Connection, Pool, Unreachable, address_of, exchange
-from gateway.wire import Question, head_of
+from gateway.wire import PREDICT, Question, head_of
 
 log = logging.getLogger("gateway")
 
@@ -180,7 +180,7 @@ class Gateway:
         if request.method != "POST":
             raise WrongMethod(request.method, "POST", 'POST {"instances": [[…], …]}.')
         content = await self._content(route, request)
-        await self._ask(route, request, Question("POST", "/predict", content, request.id), named_answer=True)
+        await self._ask(route, request, Question("POST", PREDICT, content, request.id))
 
     async def _protocol(self, route: Route, request: Request, path: str) -> None:
         """The Open Inference Protocol v2 of one endpoint, passed through; a version in it is asked for by its number."""
@@ -204,7 +204,7 @@ class Gateway:
                 return
         content = await self._content(route, request) if method == "POST" else b""
         question = Question(method, f"/v2/{path}".rstrip("/"), content, request.id)
-        await self._ask(route, request, question, named_answer=False, version=version)
+        await self._ask(route, request, question, version)
 
     async def _batch(self, route: Route, request: Request) -> None:
         """POST rows, one JSON value a line -> answers, one a line, while rows still come. The query holds parameters."""
@@ -231,7 +231,8 @@ class Gateway:
             raise
         finally:
             # How long it takes depends on how fast the caller sends, so it must not judge a canary.
-            self._traffic.end(backend.revision_id, status, None, by_model=by_model)
+            self._traffic.end(backend.revision_id)
+            self._traffic.note(backend.revision_id, status, None, by_model=by_model)
 
     async def _content(self, route: Route, request: Request) -> bytes:
         try:
@@ -239,30 +240,44 @@ class Gateway:
             limit = route.max_body_bytes or self._settings.max_body_bytes
             return await request.body(limit, self._bodies, self._settings.body_seconds)
         except DomainError as error:
-            if (
-                route.serving is not None and error.status < 500
-            ):  # a full gateway says nothing about the endpoint
-                self._traffic.count(route.serving.revision_id).note(error.status, None, by_model=False)
+            if error.status < 500:  # a full gateway says nothing about the endpoint
+                self._count_refusal(route, error)
             raise
+
+    def _count_refusal(self, route: Route, error: DomainError) -> None:
+        """What no model was asked counts for the revision that serves."""
+        if route.serving is not None:
+            self._traffic.note(route.serving.revision_id, error.status, None, by_model=False)
 
     def _check_rate(self, route: Route) -> None:
         self._limits.check(route)
 
-    async def _ask(
-        self, route: Route, request: Request, question: Question, *, named_answer: bool, version: str = ""
-    ) -> None:
-        """The serving process's answer. When its address is no longer right, the route is read once more."""
+    async def _ask(self, route: Route, request: Request, question: Question, version: str = "") -> None:
+        """The serving process's answer, counted once, whoever was asked. When nothing answers, that counts too."""
+        try:
+            await self._answered(route, request, question, version)
+        except NotLive as error:
+            if question.predicts:
+                self._count_refusal(route, error)
+            raise
+
+    async def _answered(self, route: Route, request: Request, question: Question, version: str) -> None:
+        """When the address is no longer right, the route is read once more. NotLive, not counted, when nothing answers."""
         if route.asleep:
             route = await self._routes.awake(route)
-        backend = route.pick(version)
+        asked, counts = route.pick(version), question.predicts
         try:
-            await self._exchange(route, backend, request, question, named_answer=named_answer)
+            await self._exchange(route, asked, request, question, counts=counts)
             return
         except Unreachable as error:
-            log.info("Nothing answers for %s at %s: %s", route.endpoint_name, backend.url, error)
+            log.info("Nothing answers for %s at %s: %s", route.endpoint_name, asked.url, error)
         route, backend = await self._fresh(route, version)
+        if counts and asked == route.coming != backend:
+            # A canary is judged by what it left unanswered, whoever answers in its place.
+            self._traffic.note(asked.revision_id, 503, None)
+            counts = False
         try:
-            await self._exchange(route, backend, request, question, named_answer=named_answer)
+            await self._exchange(route, backend, request, question, counts=counts)
         except Unreachable as error:
             log.warning("Nothing answers for %s at %s: %s", route.endpoint_name, backend.url, error)
             raise self._gone(route) from error
@@ -295,14 +310,13 @@ class Gateway:
         raise self._gone(route)
 
     async def _exchange(
-        self, route: Route, backend: Backend, request: Request, question: Question, *, named_answer: bool
+        self, route: Route, backend: Backend, request: Request, question: Question, *, counts: bool
     ) -> None:
+        """What one process answers. Unreachable, and not counted, when it does not."""
         address = address_of(backend.url)
         head = head_of(question, address, backend.key)
         revision_id = backend.revision_id
-        # What asks for no prediction says nothing about how busy the model is, or how well it does.
-        counts = question.method == "POST"
-        if counts:
+        if question.predicts:
             self._traffic.begin(revision_id)
         began, status, took = perf_counter(), 502, 0.0
         try:
@@ -315,9 +329,9 @@ class Gateway:
                     raise Unreachable(f"status {status}")
                 if not 200 <= status < 300:
                     raise await _refusal(connection, route)
-                await self._pass_back(route, backend, request, question, connection, named_answer)
+                await self._pass_back(route, backend, request, question, connection)
         except Unreachable:
-            status = 503
+            counts = False
             raise
         except TimeoutError as error:
             status = 504
@@ -329,8 +343,10 @@ class Gateway:
             status = 502
             raise
         finally:
+            if question.predicts:
+                self._traffic.end(revision_id)
             if counts:
-                self._traffic.end(revision_id, status, took or perf_counter() - began)
+                self._traffic.note(revision_id, status, took or perf_counter() - began)
 
     async def _pass_back(
         self,
@@ -339,17 +355,16 @@ class Gateway:
         request: Request,
         question: Question,
         connection: Connection,
-        named_answer: bool,
     ) -> None:
         content = connection.whole()
         if content is not None:
-            answer = with_names(content, route.model_name, backend.version) if named_answer else content
+            answer = with_names(content, route.model_name, backend.version) if question.named else content
             await request.answer(connection.status, answer, connection.content_type)
             if route.shadow is not None and question.content and route.shadow.healthy:
                 self._shadows.copy(route.shadow, question, content, route.timeout_seconds)
             return
         pieces = connection.pieces(route.timeout_seconds)
-        if named_answer:
+        if question.named:
             pieces = named(pieces, route.model_name, backend.version)
         async for piece in pieces:
             if not request.begun:

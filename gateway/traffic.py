@@ -108,9 +108,12 @@ class Traffic:
         load.now += 1
         load.peak = max(load.peak, load.now)
 
-    def end(self, revision_id: int, status: int, seconds: float | None, *, by_model: bool = True) -> None:
-        """It was answered with this status; without seconds, its time says nothing about the model."""
+    def end(self, revision_id: int) -> None:
+        """It waits no more."""
         self._load(revision_id).now -= 1
+
+    def note(self, revision_id: int, status: int, seconds: float | None, *, by_model: bool = True) -> None:
+        """A request was answered with this status; without seconds, its time says nothing about the model."""
         milliseconds = None if seconds is None else seconds * 1000
         self.count(revision_id).note(status, milliseconds, by_model=by_model)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gateway.upstream import Address
 
+PREDICT = "/predict"
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -15,6 +17,16 @@ class Question:
     path: str
     content: bytes
     request_id: bytes
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it asks for predictions: what does not says nothing about how busy the model is, or how well it does."""
+        return self.method == "POST"
+
+    @property
+    def named(self) -> bool:
+        """Whether its answer bears the names of model and version."""
+        return self.path == PREDICT
 
 
 def head_of(question: Question, address: Address, key: str, length: int | None = -1) -> bytes:

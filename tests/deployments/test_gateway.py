@@ -19,6 +19,7 @@ import requests
 import urllib3
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet, Sum
 from django.test import Client
 from django.utils import timezone
 
@@ -28,6 +29,7 @@ from accounts.models import ApiToken, Membership, User
 from common.models import Job
 from deployments.choices import RevisionState
 from deployments.models import Deployment, DeploymentRevision, EndpointTraffic
+from launcher.ports import free_port
 from tests.deployments.conftest import (
     ROWS,
     EngineProcess,
@@ -295,6 +297,44 @@ def test_what_was_asked_is_counted_by_revision(ada: Person, gateway: GatewayProc
     assert sum(sum(row.buckets) for row in rows) == 5
     assert sum(row.total_ms for row in rows) > 0 and max(row.peak_in_flight for row in rows) >= 1
     until(lambda: ApiToken.objects.get(user=ada.user).last_used_at is not None, 60)
+
+
+def test_a_request_counts_once_whoever_was_asked_and_where_nobody_answers(
+    ada: Person, gateway: GatewayProcess
+) -> None:
+    """A canary that breaks off is judged by that, although what serves answers in its place."""
+    deployed(ada, a_quick_version(ada))
+    deployed(ada, a_quick_version(ada), "other-api")
+    main, other = (Deployment.objects.get(endpoint_name=name) for name in ("iris-api", "other-api"))
+    serving = DeploymentRevision.objects.filter(pk=main.serving_revision_id)
+    canary = DeploymentRevision.objects.filter(pk=other.serving_revision_id)
+    answers = Counter[int]()
+
+    def sent() -> str:
+        answer = ask(ada)
+        answers[answer.status_code] += 1
+        return answer.text
+
+    nobody = f"http://127.0.0.1:{free_port()}"
+    canary.update(address=nobody)
+    Deployment.objects.filter(pk=main.pk).update(wanted_revision=canary.get().pk, canary_percent=100)
+    until(lambda: "predictions" in sent() and counted(canary)["errors"], 60, pause=0.5)
+    Deployment.objects.filter(pk=main.pk).update(wanted_revision=serving.get().pk, canary_percent=0)
+    for address, said in ((nobody, "The process behind iris-api does"), ("", "The endpoint iris-api is")):
+        serving.update(address=address)
+        until(lambda said=said: said in sent(), 60)
+    until(lambda: counted(serving | canary)["requests"] >= answers.total(), 60)
+    time.sleep(1.5)  # what was counted twice is written within a second
+    assert counted(serving | canary)["requests"] == answers.total()
+    assert counted(serving)["errors"] == answers[503]
+    assert counted(canary)["errors"] == counted(canary)["requests"]
+
+
+def counted(revisions: QuerySet[DeploymentRevision]) -> dict[str, int]:
+    """Requests and errors of these revisions, as far as the gateway has written them."""
+    rows = EndpointTraffic.objects.filter(revision__in=revisions, shadow=False)
+    found = rows.aggregate(requests=Sum("requests"), errors=Sum("errors"))
+    return {name: number or 0 for name, number in found.items()}
 
 
 def test_a_canary_gets_its_share_and_a_shadow_copies(ada: Person, gateway: GatewayProcess) -> None:
