@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import re
+import socket
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,20 +20,46 @@ from serving.services import Services
 BODY_LIMIT = 64 << 10
 MAX_REPLICAS = 32
 MAX_BATCH, MAX_DELAY = 10_000, 10_000
+MOST_STRANGERS = 64  # connections at once that have not shown the token
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 Answer = tuple[int, dict[str, Any]]
 
 
 class ControlServer(ThreadingHTTPServer):
-    """Listens for the platform's worker; one thread per connection."""
+    """Listens for the platform's worker; one thread per connection.
+
+    Whoever is on this machine may connect, the models' own code too. So that nobody takes all threads and files, of the
+    connections that have not shown the token the oldest ends when there are too many.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], services: Services, token: str) -> None:
         self.services, self.token = services, token
+        self._strangers: dict[socket.socket, None] = {}  # the oldest first
+        self._lock = threading.Lock()
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._strangers[request] = None
+            if len(self._strangers) > MOST_STRANGERS:
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.know(request)
+        super().shutdown_request(request)
+
+    def know(self, request: Any) -> None:
+        """It has shown the token, or is over."""
+        with self._lock:
+            self._strangers.pop(request, None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -103,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent = self.headers.get("Authorization", "").encode("latin-1", "replace")
         if not hmac.compare_digest(sent, f"Bearer {self.server.token}".encode()):
             raise Problem(401, "The request lacks the engine's token; send it as 'Authorization: Bearer …'.")
+        self.server.know(self.connection)
 
 
 def _id(name: str) -> str:

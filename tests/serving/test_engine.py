@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,31 @@ def test_put_is_idempotent_and_refuses_another_body_for_a_living_service(
     refused = engine.put("twice", summing, model_version="4")
     assert refused.status_code == 409 and "other settings" in refused.json()["detail"]
     engine.delete("twice")
+
+
+def test_strangers_who_hold_connections_keep_nobody_from_the_engine(engine: Engine, summing: Path) -> None:
+    """Whoever is on this machine may connect, a model's own code too; here the engine has fewer files than they open."""
+    pid = engine.process.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (200, usual[1]))
+    with ExitStack() as held:
+        held.callback(resource.prlimit, pid, resource.RLIMIT_NOFILE, usual)
+        for number in range(500):
+            link = held.enter_context(socket.create_connection(("127.0.0.1", engine.port), 5))
+            link.sendall(b"GET /services HTTP/1.1\r\n" if number % 2 else b"")
+        known = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=10)
+        for _ in range(2):
+            known.request("GET", "/services", headers={"Authorization": f"Bearer {TOKEN}"})
+            with known.getresponse() as answer:
+                assert answer.status == 200 and answer.read()
+            kept = known.sock
+            for _ in range(100):
+                held.enter_context(socket.create_connection(("127.0.0.1", engine.port), 5))
+        assert known.sock is kept, "who has shown the token keeps its connection"
+        known.close()
+        engine.put("busy", summing)
+        assert engine.settled("busy")["state"] == "ready"
+        engine.delete("busy")
 
 
 def test_parallel_puts_start_one_process_group(engine: Engine, summing: Path) -> None:
