@@ -81,6 +81,7 @@ class PersonPage(LoginRequiredMixin, View):
 
     request: HttpRequest
     shows = True  # False where the browser saves what it gets and stays where it is
+    way_on = ("", "")  # address and label of what a refusal leads to
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
@@ -116,7 +117,9 @@ class PersonPage(LoginRequiredMixin, View):
         if request.method == "GET":
             error = DomainError("This address only takes what a button sends.", "Nothing was done.")
             error.status, error.title = 405, "Not a page"
-            context = self.frame({"error": error, "back": page_of_button(request)})
+            context = self.frame(
+                {"error": error, "back": page_of_button(request), "back_label": "Go to its page"}
+            )
             refusal.content = render(request, "400.html", context).content
         return refusal
 
@@ -129,7 +132,9 @@ class PersonPage(LoginRequiredMixin, View):
             shown = render(self.request, "429.html", {"error": error}, status=error.status)
         else:
             template = f"{error.status}.html" if error.status in (403, 404) else "400.html"
-            shown = render(self.request, template, self.frame({"error": error}), status=error.status)
+            back, back_label = self.way_on
+            context = self.frame({"error": error, "back": back, "back_label": back_label})
+            shown = render(self.request, template, context, status=error.status)
         if error.retry_after is not None:
             shown["Retry-After"] = str(error.retry_after)
         return shown

@@ -8,8 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.directions import best_of, direction_of
+from common.errors import Invalid
 
 MOST_COMPARED = 10
+
+
+def check_chosen(chosen: Sequence[str], noun: str) -> None:
+    """Says to who opens a page that compares how many of these there are to be, and where they are chosen."""
+    count = len(set(chosen))
+    if not 2 <= count <= MOST_COMPARED:
+        raise Invalid(
+            f"{count} {noun}{' is' if count == 1 else 's are'} chosen; 2 to {MOST_COMPARED} are compared.",
+            "Check them in the list, then press Compare.",
+        )
 
 
 @dataclass(frozen=True)

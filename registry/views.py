@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django_filters import FilterSet
 
 from accounts.choices import Right
@@ -27,7 +28,7 @@ from artifacts.previews import preview_of
 from artifacts.trees import tree_of
 from artifacts.zips import serve_zip
 from common.api.filters import sorted_by
-from common.comparison import Heading, chart_data
+from common.comparison import Heading, chart_data, check_chosen
 from common.directions import best_of, direction_of
 from common.errors import DomainError, Invalid, Missing
 from common.heads import Head
@@ -324,7 +325,10 @@ class Compare(OfModel, ProjectPage):
     """**Compare**: `?v=1&v=2`."""
 
     def get(self, request: HttpRequest, project: str, name: str) -> HttpResponse:
-        comparison = queries.compare(self.model, request.GET.getlist("v"))
+        chosen = request.GET.getlist("v")
+        self.way_on = (f"{self.model_url()}?{urlencode({'v': chosen}, doseq=True)}", "Choose versions")
+        check_chosen(chosen, "version")
+        comparison = queries.compare(self.model, chosen)
         headings = [self._heading(version) for version in comparison.versions]
         runs = [version.source_run for version in comparison.versions]
         prefetch_related_objects([run for run in runs if run is not None], "metrics")
@@ -541,7 +545,7 @@ class ModelStanding(OfModel, ProjectPage):
             code=422 if wrong else 200,
             model=self.model,
             standing=standing_at(self.model, moment),
-            as_of=text or moment.strftime("%Y-%m-%dT%H:%M:%S"),
+            as_of=text if wrong else moment.strftime("%Y-%m-%dT%H:%M:%S"),
             wrong=wrong,
         )
 

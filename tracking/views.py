@@ -10,6 +10,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from accounts.models import Project
 from accounts.portal import ProjectPage
@@ -17,7 +18,7 @@ from artifacts.api.serve import serve_blob, serve_image
 from artifacts.previews import preview_of
 from common.api.filters import sorted_by
 from common.checks import plain_number
-from common.comparison import Heading, chart_data
+from common.comparison import Heading, chart_data, check_chosen
 from common.errors import Invalid, Missing
 from common.heads import Head, Sorting
 from tracking import queries
@@ -106,7 +107,13 @@ class CompareRuns(ProjectPage):
     """**Compare**: `?run=…&run=…`."""
 
     def get(self, request: HttpRequest, project: str) -> HttpResponse:
-        found = compare_runs(self.project, request.GET.getlist("run"))
+        chosen = request.GET.getlist("run")
+        try:
+            check_chosen(chosen, "run")
+        except Invalid:
+            self.way_on = (self._list_of(chosen), "Choose runs")
+            raise
+        found = compare_runs(self.project, chosen)
         headings = [self._heading(run) for run in found.runs]
         curves = curve_data(self.project, list(found.runs))
         return self.show(
@@ -115,6 +122,15 @@ class CompareRuns(ProjectPage):
             headings=headings,
             chart_data=chart_data(headings, found.metrics, found.params, curves),
         )
+
+    def _list_of(self, chosen: Sequence[str]) -> str:
+        """Where these are chosen: the experiment of the first one, or all experiments."""
+        try:
+            experiment = queries.find_run(self.project, chosen[0]).experiment
+        except (IndexError, Missing):
+            return reverse("tracking:experiment_list", args=[self.project.slug])
+        page = reverse("tracking:experiment", args=[self.project.slug, experiment.public_id])
+        return f"{page}?{urlencode({'run': chosen}, doseq=True)}"
 
     def _heading(self, run: Run) -> Heading:
         name = run.name or run.public_id

@@ -260,6 +260,8 @@ def test_what_stood_in_production_at_a_moment_is_one_page(ann: Person, max_: Per
     request.refresh_from_db()
     assert request.evidence in page
     assert "There was no version yet" in text(ann, "models/m/standing/?as_of=2020-01-01T00:00:00")
+    earlier = text(ann, "models/m/standing/?as_of=2020-01-01T02:00:00%2B02:00")
+    assert 'type="datetime-local"' in earlier and 'value="2020-01-01T00:00:00"' in earlier
     wrong = text(ann, "models/m/standing/?as_of=yesterday", 422)
     assert "it must be a time such as" in wrong
     assert 'value="yesterday"' in wrong

@@ -118,6 +118,22 @@ def test_empty_lists_teach_how_to_fill_them(ann: Person) -> None:
     assert "No model matches" in page(ann, "models/", search="nothing like it")
 
 
+def test_who_chose_too_few_versions_is_led_to_their_list(ann: Person) -> None:
+    make_version(ann, "iris")
+    answer = browser(ann).get("/projects/alpha/models/iris/compare/?v=1")
+    shown = answer.content.decode()
+    assert answer.status_code == 400 and "1 version is chosen; 2 to 10 are compared." in shown
+    assert 'href="/projects/alpha/models/iris/?v=1">Choose versions' in shown
+
+
+def test_a_wrong_filter_is_not_taken_for_one_that_nothing_matches(ann: Person) -> None:
+    make_version(ann, "iris")
+    answer = browser(ann).get("/projects/alpha/models/?filter=versions+%3E+three")
+    shown = answer.content.decode()
+    assert answer.status_code == 422 and "while the filter is wrong" in shown
+    assert "No model matches" not in shown
+
+
 def test_hostile_text_shows_as_text_and_its_links_work(ann: Person) -> None:
     client = browser(ann)
     form = {"name": HOSTILE, "description": HOSTILE, "tags": HOSTILE[:60]}

@@ -68,7 +68,14 @@ def test_runs_are_compared_side_by_side(ann: Person) -> None:
     shown = show(ann, "compare-runs/", run=[first, second])
     assert "Compare 2 runs" in shown
     assert "0.9 ★" in shown and "1 ★" in shown
-    assert "name 2 to 10 different ones" in show(ann, "compare-runs/", 400, run=[first])
+    for asked, sentence, list_of in (
+        ([first], "1 run is chosen; 2 to 10 are compared.", f"{page_of(ann)}?run={first}"),
+        ([first] * 2, "1 run is chosen", f"{page_of(ann)}?run={first}&amp;run={first}"),
+        ([], "0 runs are chosen", "experiments/"),
+        (["run-nowhere"], "1 run is chosen", "experiments/"),
+    ):
+        refused = show(ann, "compare-runs/", 400, run=asked)
+        assert sentence in refused and f'href="/projects/alpha/{list_of}">Choose runs' in refused
     stranger = make_person(make_project("beta"))
     assert "Compare 2 runs" not in show(stranger, "compare-runs/", 404, run=[first, second])
 
