@@ -67,11 +67,13 @@ class LineagePage(OfNode):
             return _attached(HttpResponse(text, content_type="image/svg+xml"), f"lineage-{name}.svg")
         query = request.GET.copy()
         query.pop("format", None)
+        center = [each for each in graph.nodes if each.id in graph.center]
         return self.show(
             "lineage/graph.html",
             node=self.node,
             graph=graph,
-            center=[each for each in graph.nodes if each.id in graph.center],
+            center=center,
+            here=links[center[0].id] if center else "",
             boxes=[(box, links[box.node.id], self._unfold(box.node.id)) for box in drawing.boxes],
             rows=self._rows(graph, links),
             drawing=drawing,

@@ -55,6 +55,9 @@ def test_every_page_of_a_thing_leads_to_its_lineage(ann: Person) -> None:
         shown = text(ann, f"lineage/?node={node}")
         assert "data-lineage" in shown
         assert "As a table" in shown
+        (crumbs,) = re.findall(r'<nav class="crumbs".*?</nav>', shown, re.DOTALL)
+        back = "models/iris/versions/2/" if node == "model:iris" else path
+        assert f'href="/projects/alpha/{back}"' in crumbs, path
 
 
 def test_the_table_says_what_the_drawing_shows(ann: Person) -> None:
