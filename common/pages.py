@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from common.api.problems import problem_response
-from common.errors import Denied, DomainError, Invalid, Missing
+from common.api.problems import as_domain_error, problem_response
+from common.errors import Busy, Denied, DomainError, Invalid, Missing
+from common.problems import headers
 
 PROGRAM_PATHS = ("/api/", "/serve/")
 
@@ -36,6 +39,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Called while the failure is handled: a database that is away is told as such, whoever needed it first."""
+    failure = sys.exc_info()[1]
+    known = as_domain_error(failure) if isinstance(failure, Exception) else None
+    if isinstance(known, Busy):
+        return _answer(request, known)
     error = DomainError(
         "The server made an error. It was logged under this request's id.", code="server_error"
     )
@@ -46,4 +54,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _answer(request: HttpRequest, error: DomainError) -> HttpResponse:
     if request.path.startswith(PROGRAM_PATHS):
         return problem_response(error, request)
-    return render(request, f"{error.status}.html", {"error": error}, status=error.status)
+    response = render(request, f"{error.status}.html", {"error": error}, status=error.status)
+    for name, value in headers(error).items():
+        response[name] = value
+    return response

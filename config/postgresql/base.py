@@ -10,6 +10,8 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool
 
+from common.pools import is_back
+
 TRUSTED_FOR = 1.0  # seconds
 _checked_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
@@ -23,7 +25,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         while True:
             link = super().get_new_connection(conn_params)
-            if self.pool is None or _lives(link):
+            if self.pool is None:
+                return link
+            if _lives(link):
+                is_back(self.pool)
                 return link
             self.pool.putconn(link)
 

@@ -73,8 +73,7 @@ def test_files_are_looked_at_once_the_storage_is_back(ann: Person, settings: Any
         "The storage does not answer (No such file or directory). Its files are looked at again soon.",
     )
     assert (
-        found["status_reason"]
-        in browser(ann).get("/projects/alpha/models/iris/versions/1/").content.decode()
+        found["status_reason"] in browser(ann).get("/projects/alpha/models/iris/versions/1/").content.decode()
     )
     refused = ann.api.get(f"{address}/artifacts/weights.txt")
     assert (refused.status_code, refused.json()["code"]) == (503, "storage_away")

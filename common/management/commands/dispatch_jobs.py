@@ -18,7 +18,7 @@ from common.jobs import BATCH, publish_due
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.05
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 1.0
 
 
 class Command(BaseCommand):
