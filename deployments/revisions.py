@@ -43,7 +43,7 @@ def lock_as_planned(plan: Deployment) -> Deployment | None:
 
 def _lock(rows: QuerySet[Deployment]) -> bool:
     """Locks the row. The next statement reads it: rows joined to this one would be as old as the waiting."""
-    return bool(rows.select_for_update().values_list("pk", flat=True))
+    return bool(rows.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def change_revision(revision: DeploymentRevision, **values: Any) -> None:

@@ -1,4 +1,8 @@
-"""Models and versions under their row locks: a model's is taken first, then those of its versions."""
+"""Models and versions under their row locks: a model's is taken first, then those of its versions.
+
+No key is changed under them: who holds one keeps nobody from committing rows that refer to the model or version, which
+PostgreSQL looks at when they are committed, maybe under a lock that the holder waits for.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,16 @@ from registry.refs import NUMBER, key_of
 
 LOCK_MODEL = """
     SELECT {m} FROM registry_registeredmodel m
-    WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL FOR UPDATE
+    WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL FOR NO KEY UPDATE
 """
 LOCK_BOTH = """
     SELECT {v}, {m} FROM registry_registeredmodel m JOIN registry_modelversion v ON v.model_id = m.id
     WHERE m.project_id = %s AND m.name = %s AND m.deleted_at IS NULL AND v.number = %s AND v.deleted_at IS NULL
-    FOR UPDATE OF m, v
+    FOR NO KEY UPDATE OF m, v
 """
-LOCK_VERSION = "SELECT {v} FROM registry_modelversion v WHERE v.deleted_at IS NULL AND v.id = KEY FOR UPDATE"
+LOCK_VERSION = """
+    SELECT {v} FROM registry_modelversion v WHERE v.deleted_at IS NULL AND v.id = WHICH FOR NO KEY UPDATE
+"""
 
 
 def lock_model(project: Project, name: str) -> RegisteredModel:
@@ -56,7 +62,7 @@ def lock_named_version(project: Project, model_name: str, ref: str | int) -> Mod
 def lock_version_of(model: RegisteredModel, ref: str | int) -> ModelVersion:
     """The version of a locked model that `ref` names, under its lock too; else Missing."""
     key, values = key_of(ref)
-    statement = sql.expand(LOCK_VERSION.replace("KEY", key), v=ModelVersion)
+    statement = sql.expand(LOCK_VERSION.replace("WHICH", key), v=ModelVersion)
     version = sql.one(ModelVersion, statement, [model.pk, *values])
     if version is None:
         raise no_version(model, ref)

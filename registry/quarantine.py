@@ -85,7 +85,9 @@ def _move(
         rows = ModelVersion.objects.filter(
             pk__in=version_ids, model__project=project, status=old, status_reason__startswith=said
         )
-        versions = list(rows.select_related("model").select_for_update(of=("self",)).order_by("pk"))
+        versions = list(
+            rows.select_related("model").select_for_update(of=("self",), no_key=True).order_by("pk")
+        )
         for version in versions:
             before = {"status": version.status, "reason": version.status_reason}
             version.status, version.status_reason = new, saying

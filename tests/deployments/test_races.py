@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from deployments import services, wanting
 from deployments.engines.local import LocalEngine
@@ -13,6 +15,7 @@ from deployments.models import Deployment, DeploymentRevision
 from registry.aliases import set_alias
 from tests.deployments.conftest import a_quick_version, a_version, deploy, endpoint
 from tests.factories import Person, make_person
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADDRESS = "deployments/iris-api"
@@ -100,6 +103,32 @@ def test_a_failed_endpoint_changes_its_version_and_its_engine_at_once(
     assert changed.status_code == 200, changed.json()
     found = changed.json()
     assert (found["engine"], found["version"], found["warnings"]) == ("ray", 2, [])
+
+
+def test_who_changes_an_endpoint_while_somebody_takes_it_down_waits_for_that_and_is_told(ada: Person) -> None:
+    """Neither waits for the other's version: at its end PostgreSQL looks that what a revision refers to is there."""
+    deploy(ada, a_quick_version(ada))
+    bob = make_person(ada.project)
+
+    def change() -> Any:
+        try:
+            return patch(bob, max_replicas=2)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            services.undeploy(actor=ada.actor, project=ada.project, endpoint_name="iris-api")
+            changed = threads.submit(change)
+            until(lambda: changed.done() or waiting())
+        assert changed.result().json()["code"] == "endpoint_down"
+
+
+def waiting() -> int:
+    """How many locks of the tests' database are waited for."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
 
 
 def test_nothing_of_a_deleted_endpoint_is_wanted_any_more(ada: Person) -> None:
