@@ -134,7 +134,7 @@ function scatter() {
   const both = data.items.map((item, index) => ({ item, index, x: across.values[index], y: up.values[index] })).filter((each) => each.x !== null && each.y !== null);
   if (!both.length) return say("None of these has both numbers.");
   const [width, height, left, bottom] = [wide(320), 340, 70, 40];
-  const h = scale(both.map((each) => each.x), left + 14, width - 90);
+  const h = scale(both.map((each) => each.x), left + 14, width - 40);
   const v = scale(both.map((each) => each.y), height - bottom - 14, 20);
   const svg = shape("svg", { width, height });
   svg.append(
@@ -145,11 +145,13 @@ function scatter() {
     ...[h.low, h.high].map((value) => text(written(value), { x: h.at(value), y: height - bottom + 16, "text-anchor": "middle" })),
     ...[v.low, v.high].map((value) => text(written(value), { x: left - 8, y: v.at(value) + 4, "text-anchor": "end" })),
   );
-  for (const { item, index, x, y } of both)
+  for (const { item, index, x, y } of both) {
+    const right = h.at(x) > (left + width) / 2; // its name stands at the side where there is room
     svg.append(
       shape("a", { href: item.link }, shape("circle", { cx: h.at(x), cy: v.at(y), r: 6, fill: color(index) }, title(`${item.name}: ${across.key} ${x}, ${up.key} ${y}`))),
-      text(cutInside(item.name, 16), { x: h.at(x) + 10, y: v.at(y) + 4 }),
+      text(cutInside(item.name, 24), { x: h.at(x) + (right ? -10 : 10), y: v.at(y) + 4, "text-anchor": right ? "end" : "start" }),
     );
+  }
   canvas.replaceChildren(svg);
 }
 
