@@ -55,8 +55,10 @@ function showViewersTimes() {
   for (const time of document.querySelectorAll("time[data-viewers]")) {
     time.textContent = there.format(new Date(time.dateTime));
   }
+  const own = there.resolvedOptions().timeZone;
   for (const zone of document.querySelectorAll("[data-viewers-zone]")) {
-    zone.textContent = there.resolvedOptions().timeZone;
+    zone.textContent = own;
+    for (const cell of zone.closest("table").querySelectorAll(".yours")) cell.hidden = zone.closest("table").dataset.zone === own;
   }
 }
 

@@ -86,8 +86,12 @@ def test_a_schedule_is_created_run_paused_resumed_edited_and_deleted_by_its_labe
     page.get_by_label("Experiment").fill(MODEL)
     page.get_by_label("Cron Expression").fill("0 2 31 2 *")
     expect(page.locator("#times [role=alert]")).to_contain_text("day of month", timeout=SLOW)
-    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_label("Time zone").fill("America/New_York")
     page.get_by_label("Cron Expression").fill("0 2 * * *")
+    expect(page.locator("#times")).to_contain_text("At 02:00 every day", timeout=SLOW)
+    expect(page.locator("#times .yours").first).to_be_hidden()  # it would say the same again
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    expect(page.locator("#times .yours").first).to_be_visible(timeout=SLOW)
     expect(page.locator("#times")).to_contain_text("At 02:00 every day", timeout=SLOW)
     expect(page.locator("#times")).to_contain_text("America/New_York")
     expect(page.locator("#times time[data-viewers]").first).to_contain_text(re.compile(r"\b(19|20|21):00\b"))
