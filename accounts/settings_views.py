@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cached_property
+from secrets import token_urlsafe
 from typing import Any
 
 from django.contrib import messages
@@ -31,6 +32,9 @@ TOKEN_COLUMNS = {
 }
 # A token that was never used sorts as one that was used before all others.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+MADE_BY = (
+    "token_made_by"  # the form whose token was shown: sent again, as by reloading the page, it makes no other
+)
 MOST_PROJECTS = 500  # so many a token can be bound to by the form's list
 
 
@@ -69,7 +73,14 @@ class NewToken(PersonPage):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._show(self._form())
 
-    def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: HttpRequest) -> HttpResponseBase:
+        once = request.POST.get("once", "")
+        if once and once == request.session.get(MADE_BY):
+            messages.warning(
+                request,
+                "That token was made already and is not shown again. Revoke it if you did not copy it.",
+            )
+            return redirect("accounts:tokens")
         form = self._form(request.POST)
         if form.is_valid():
             try:
@@ -77,6 +88,7 @@ class NewToken(PersonPage):
             except DomainError as error:
                 add_refusal(form, error)
             else:
+                request.session[MADE_BY] = once[:64]
                 answer = self.show("accounts/token_made.html", token=token, text=text)
                 answer["Cache-Control"] = "no-store"
                 return answer
@@ -93,7 +105,7 @@ class NewToken(PersonPage):
         return {**form.cleaned_data, "project": project}
 
     def _show(self, form: Form, code: int = 200) -> HttpResponse:
-        return self.show("accounts/token_new.html", code=code, form=form)
+        return self.show("accounts/token_new.html", code=code, form=form, once=token_urlsafe(12))
 
 
 class RevokeToken(PersonForm):

@@ -173,6 +173,19 @@ def test_a_token_is_shown_once_and_works(ann: Person) -> None:
     assert not TOKEN.search(later) and token.prefix in later and "<script>alert" not in later
 
 
+def test_reloading_the_page_that_shows_a_token_makes_no_other(ann: Person) -> None:
+    client, before = browser(ann), ApiToken.objects.count()
+    (once,) = re.findall(r'name="once" value="([^"]+)"', client.get("/settings/tokens/new/").content.decode())
+    form = {"name": "laptop", "scopes": ["read"], "project": "", "expires_in_days": "30", "once": once}
+    assert TOKEN.search(client.post("/settings/tokens/new/", form).content.decode())
+    again = client.post("/settings/tokens/new/", form, follow=True)
+    shown = again.content.decode()
+    assert again.redirect_chain == [("/settings/tokens/", 302)] and "made already" in shown
+    assert not TOKEN.search(shown) and ApiToken.objects.count() == before + 1
+    assert TOKEN.search(client.post("/settings/tokens/new/", {**form, "once": "another"}).content.decode())
+    assert ApiToken.objects.count() == before + 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
