@@ -27,7 +27,12 @@ def paragraph(label: str, help_text: str = "", rows: int = 3, required: bool = F
 
 
 class ChangeStageForm(forms.Form):
-    stage = forms.ChoiceField(label="New stage", choices=Stage.choices, widget=forms.RadioSelect)
+    stage = forms.ChoiceField(
+        label="New stage",
+        choices=Stage.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose the new stage."},
+    )
     note = paragraph("Transition note", "Why the stage changes. Optional, kept in the history.")
     archive_previous = forms.BooleanField(
         label="Archive what stands in Production now",

@@ -58,8 +58,8 @@ class ChangeStage(OfVersion, FormPage):
         return (BypassForm if self.may_bypass else ChangeStageForm)(data, initial=self.initial())
 
     def initial(self) -> dict[str, Any]:
-        archive = policies.promotion_rules(self.project).archive_previous
-        return {"stage": self.version.stage, "archive_previous": archive}
+        """No stage is chosen: the one where the version stands would be refused."""
+        return {"archive_previous": policies.promotion_rules(self.project).archive_previous}
 
     def extra(self) -> dict[str, Any]:
         return {"model": self.model, "version": self.version, "covering": self.covering}

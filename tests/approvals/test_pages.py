@@ -229,6 +229,13 @@ def test_rolling_back_is_one_button(ann: Person) -> None:
     assert ModelVersion.objects.get(number=1).stage == "Production"
 
 
+def test_no_stage_is_chosen_for_the_person(ann: Person) -> None:
+    make_version(ann, "m")
+    assert " checked" not in text(ann, "models/m/versions/1/stage/")
+    refused = post(ann, "models/m/versions/1/stage/", note="ready")
+    assert refused.status_code == 422 and "Choose the new stage." in refused.content.decode()
+
+
 def test_where_nothing_can_be_rolled_back_nothing_is_asked(ann: Person) -> None:
     make_version(ann, "m")
     shown = text(ann, "models/m/roll-back/")
