@@ -63,8 +63,8 @@ def quarantine_impact(
     """
     require(actor, project, Right.MAINTAIN)
     impact = impact_of(project, find_things(project, node))
-    check_decision(endpoints, impact.version_ids)
     with transaction.atomic():
+        # First the versions' locks: nobody deploys one between the look at its endpoints and the end.
         moved = quarantine_versions(
             actor=actor,
             project=project,
@@ -72,6 +72,7 @@ def quarantine_impact(
             because=_cause(impact, node),
             reason=reason,
         )
+        check_decision(endpoints, impact.version_ids)
         if endpoints == UNDEPLOY:
             let_go(actor=actor, project=project, version_ids=impact.version_ids)
     names = tuple(version_label(version) for version in moved)

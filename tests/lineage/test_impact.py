@@ -11,8 +11,9 @@ from openlineage.client.facet_v2 import dataset_version_dataset
 
 from accounts.choices import Role
 from accounts.models import AuditEntry, Notification
-from deployments.choices import EndpointState, RevisionState
+from deployments.choices import EndpointState, RevisionState, Wanted
 from deployments.models import Deployment, DeploymentRevision
+from lineage import services
 from registry.models import ModelVersion
 from scheduling.models import ScheduleExecution
 from tests.factories import Person, make_person, make_project, make_version
@@ -249,3 +250,20 @@ def test_who_quarantines_what_serves_says_what_becomes_of_the_endpoint(ann: Pers
     live.refresh_from_db()
     assert (live.state, live.wanted) == ("Undeploying", "Stopped")
     assert AuditEntry.objects.filter(verb="undeploy").count() == 1
+
+
+def test_an_endpoint_that_comes_at_the_same_moment_is_asked_about_too(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DeploymentRevision.objects.update(state=RevisionState.ACTIVE)
+    Deployment.objects.update(wanted=Wanted.STOPPED)
+    quarantine = services.quarantine_versions
+
+    def meanwhile(**about: Any) -> Any:
+        Deployment.objects.update(wanted=Wanted.RUNNING)
+        return quarantine(**about)
+
+    monkeypatch.setattr(services, "quarantine_versions", meanwhile)
+    asked = {"node": flowers(), "reason": "bad"}
+    assert ann.api.post(f"{ann.base}/impact/quarantine", asked, format="json").status_code == 400
+    assert set(statuses().values()) == {"Ready"}
