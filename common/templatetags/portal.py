@@ -79,6 +79,12 @@ def filesize(size: float) -> str:
 
 
 @register.filter
+def percent(share: float) -> str:
+    """0.05 -> "5 %"."""
+    return f"{100 * share:.3g} %"
+
+
+@register.filter
 def number(value: Any) -> str:
     """A metric as people read it: five significant digits, NaN and ∞ by their signs, "–" for nothing."""
     if value is None:

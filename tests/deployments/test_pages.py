@@ -100,7 +100,14 @@ def test_a_canary_shows_its_steps_and_its_buttons(ann: Person) -> None:
     coming.refresh_from_db()
     step(found, coming, 0)
     page = shown(ann, "deployments/flowers/")
-    for word in ("Promote now", "Abort", "10 % to v2", "<strong>50 %</strong>", "Updating"):
+    for word in (
+        "Promote now",
+        "Abort",
+        "10 % to v2",
+        "<strong>50 %</strong>",
+        "Updating",
+        "above 5 % errors",
+    ):
         assert word in page, word
 
 
