@@ -179,7 +179,10 @@ def set_shadow(*, actor: Actor, project: Project, endpoint_name: str, version: s
         if deployment.shadow_revision:
             retire(deployment.shadow_revision)
         wish = wish_of(wanted_revision(deployment))
-        shadow = next_revision(actor, deployment, locked, wish, is_shadow=True)
+        serving = deployment.serving_revision
+        sleeps = serving is not None and serving.state == RevisionState.ASLEEP
+        begins = {"state": RevisionState.ASLEEP, "replicas": 0} if sleeps else {}
+        shadow = next_revision(actor, deployment, locked, wish, is_shadow=True, **begins)
         change_revision(shadow, rollout={})
         said = f"{actor.user.username} asked for copies of the requests to version {locked.number}"
         settle(deployment, f"{said} (revision {shadow.number}).", shadow, shadow_revision=shadow)

@@ -109,6 +109,22 @@ def test_a_shadow_sleeps_and_wakes_with_its_endpoint(ada: Person, engine: Engine
     assert events(ada).count("A request came: the endpoint wakes up.") == 1
 
 
+def test_a_shadow_that_is_asked_for_while_the_endpoint_sleeps_starts_with_it(
+    ada: Person, engine: EngineProcess
+) -> None:
+    deploy(ada, a_quick_version(ada), min_replicas=0, idle_seconds=60)
+    work_until(lambda: state(ada) == "Active", 60)
+    assert scale_endpoints(timezone.now() + timedelta(seconds=90)) == 1
+    a_quick_version(ada)
+    ada.api.put(f"{ada.base}/deployments/iris-api/shadow", {"version": 2}, format="json")
+    work_until(lambda: not engine.living(), 60)
+    work_until_idle(60)
+    assert not engine.living(), "the endpoint holds no process"
+    Deployment.objects.update(wake_asked_at=timezone.now())
+    look_after_endpoints()
+    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
+
+
 def test_a_change_begins_with_the_replicas_that_the_load_asked_for(ada: Person) -> None:
     first = a_quick_version(ada)
     deploy(ada, first, max_replicas=4)
