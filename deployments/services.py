@@ -24,7 +24,7 @@ from deployments.engines.base import EngineError
 from deployments.following import check_follows, followed_version
 from deployments.models import Deployment
 from deployments.queries import DOWN, ENDED, endpoints_holding, find_deployment, find_revision
-from deployments.revisions import lock_deployment, retire, set_rollout, settle, tell, use_next_rollout
+from deployments.revisions import facts, lock_deployment, retire, set_rollout, settle, tell, use_next_rollout
 from deployments.wanting import (
     DESCRIPTION_LENGTH,
     changed,
@@ -32,7 +32,6 @@ from deployments.wanting import (
     describe,
     lack_known_now,
     lock_deployable,
-    look_soon,
     must_run,
     record_act,
     same_revision,
@@ -181,7 +180,7 @@ def let_go(*, actor: Actor, project: Project, version_ids: Collection[int]) -> l
             if shadow and shadow.version_id in version_ids:
                 retire(shadow)
                 settle(deployment, "The shadow's version is quarantined.", shadow, shadow_revision=None)
-                look_soon(deployment)
+                changed(actor, "unset_shadow", deployment, before=facts(shadow))
             if (serving or coming).version_id in version_ids:
                 take_down(actor, deployment)
             elif serving and coming.version_id in version_ids and coming.state not in ENDED:
@@ -190,7 +189,7 @@ def let_go(*, actor: Actor, project: Project, version_ids: Collection[int]) -> l
                 back = {"wanted_revision": serving, "canary_percent": 0, "warnings": serving.warnings}
                 settle(deployment, said, coming, **back)
                 use_next_rollout(deployment)
-                look_soon(deployment)
+                changed(actor, "abort_rollout", deployment, before=facts(coming), after=facts(serving))
         names.append(found.endpoint_name)
     return names
 

@@ -8,8 +8,11 @@ import pytest
 
 from accounts.choices import Role
 from accounts.models import AuditEntry
+from deployments import rollouts
 from deployments import services as verbs
-from deployments.models import Deployment
+from deployments.choices import RevisionState
+from deployments.models import Deployment, DeploymentRevision
+from deployments.quarantine import quarantine_version
 from registry.models import ModelVersion
 from tests.factories import Person, browser, make_person, make_project, make_version
 
@@ -89,6 +92,26 @@ def test_undeploying_goes_with_the_quarantine_or_not_at_all(ann: Person, live: D
     live.refresh_from_db()
     assert (status(), live.wanted) == ("Quarantined", "Stopped")
     assert set(AuditEntry.objects.values_list("verb", flat=True)) >= {"quarantine_version", "undeploy"}
+
+
+def test_a_change_and_copies_that_a_quarantine_ends_are_told_as_if_a_person_had_ended_them(
+    ann: Person,
+) -> None:
+    first, second = ModelVersion.objects.get(), make_version(ann, "iris")
+    ModelVersion.objects.update(servable=True, format="joblib")
+    about = {"actor": ann.actor, "project": ann.project, "endpoint_name": "iris-api"}
+    endpoint = verbs.deploy(**about, model_name="iris", version=second.number)
+    DeploymentRevision.objects.update(state=RevisionState.ACTIVE)
+    Deployment.objects.update(serving_revision=endpoint.wanted_revision)
+    verbs.update_deployment(**about, version=first.number)
+    rollouts.set_shadow(**about, version=first.number)
+    asked = {"model_name": "iris", "ref": first.number, "reason": "Nonsense.", "endpoints": "undeploy"}
+    quarantine_version(actor=ann.actor, project=ann.project, **asked)
+    endpoint.refresh_from_db()
+    assert endpoint.wanted == "Running" and endpoint.shadow_revision is None
+    assert endpoint.wanted_revision_id == endpoint.serving_revision_id
+    told = AuditEntry.objects.filter(object_id="iris-api").order_by("-id").values_list("verb", flat=True)
+    assert list(told[:2]) == ["abort_rollout", "unset_shadow"]
 
 
 def test_only_maintainers_quarantine_and_they_say_why(ann: Person) -> None:
