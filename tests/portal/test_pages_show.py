@@ -114,8 +114,22 @@ def test_empty_lists_teach_how_to_fill_them(ann: Person) -> None:
     assert "client.register_model(" in page(ann, "models/")
     assert "client.start_run(" in page(ann, "experiments/")
     assert "client.deploy_model(" in page(ann, "deployments/")
+    assert "press Register to Model Registry" in page(ann, "versions/")
+    assert "a version, or “name@alias”" in page(ann, "search/")
     make_version(ann, "iris")
     assert "No model matches" in page(ann, "models/", search="nothing like it")
+
+
+def test_an_empty_list_tells_a_viewer_nothing_that_he_may_not_do(ann: Person) -> None:
+    vic = make_person(ann.project, Role.VIEWER)
+    for path, missing in (
+        ("models/", "client.register_model("),
+        ("deployments/", "client.deploy_model("),
+        ("schedules/", "client.create_schedule("),
+    ):
+        assert missing in page(ann, path)
+        shown = page(vic, path)
+        assert missing not in shown and "once a contributor of the project" in shown, path
 
 
 def test_who_chose_too_few_versions_is_led_to_their_list(ann: Person) -> None:
