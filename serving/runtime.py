@@ -194,6 +194,10 @@ class Application:
             if not isinstance(one, dict) or not isinstance(one.get("name"), str):
                 raise Problem(400, f"inputs[{at}] has no name.")
             field = f"inputs[{at}]"
+            if one["name"] in tensors:
+                raise Problem(
+                    400, f"{field} has the name {one['name']!r}, as another input has; send each once."
+                )
             tensors[one["name"]] = tensor(field, one.get("datatype"), one.get("shape"), one.get("data"))
         if self._model.signature is not None:
             self._model.signature.check_tensors(tensors)

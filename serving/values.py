@@ -105,9 +105,9 @@ def tensor(field: str, datatype: Any, shape: Any, data: Any) -> Array:
     if datatype not in DATATYPES:
         known = ", ".join(DATATYPES)
         raise Problem(400, f"{field}.datatype {datatype!r} is unknown; send one of {known}.")
-    good = isinstance(shape, list) and all(type(one) is int and one >= 0 for one in shape)
+    good = isinstance(shape, list) and all(type(one) is int and one >= 1 for one in shape)
     if not good:
-        raise Problem(400, f"{field}.shape must be a list of whole numbers, for instance [2, 4].")
+        raise Problem(400, f"{field}.shape must be a list of whole numbers from 1 on, for instance [2, 4].")
     try:
         flat = list(_flat(data, field))
     except RecursionError:

@@ -116,6 +116,7 @@ def test_a_bad_body_gets_a_sentence(ask: Ask, body: Any, status: int, detail: st
     [
         ({"datatype": "FLOAT"}, "inputs[0].datatype 'FLOAT' is unknown"),
         ({"shape": "2,4"}, "inputs[0].shape must be a list"),
+        ({"shape": [10**12, 0], "data": []}, "inputs[0].shape must be a list of whole numbers from 1 on"),
         ({"shape": [2, 5]}, "inputs[0].data holds 8 values; the shape [2, 5] needs 10."),
         ({"shape": [4, 2]}, "has 2 columns; the model takes 4."),
         ({"shape": [8]}, "has 1 dimensions"),
@@ -126,6 +127,15 @@ def test_a_bad_body_gets_a_sentence(ask: Ask, body: Any, status: int, detail: st
 def test_a_bad_tensor_gets_a_sentence(ask: Ask, change: dict[str, Any], detail: str) -> None:
     status, said = ask("/v2/models/iris-api/infer", _infer(**change))
     assert status in (400, 422) and detail in said["detail"]
+
+
+def test_two_tensors_of_one_name_are_refused(ask: Ask) -> None:
+    twice = {"inputs": _infer()["inputs"] * 2}
+    status, said = ask("/v2/models/iris-api/infer", twice)
+    assert (status, said["detail"]) == (
+        400,
+        "inputs[1] has the name 'x', as another input has; send each once.",
+    )
 
 
 def test_requests_without_the_key_are_refused(ask: Ask) -> None:
