@@ -200,6 +200,7 @@ BUNDLE_TRUSTED_KEYS = ENV.bundle_trusted_keys
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
+FORMAT_MODULE_PATH = "config.formats"
 USE_TZ = True
 
 STATIC_URL = "/static/"

@@ -72,6 +72,12 @@ def test_every_noun_is_listed_searchable_and_filterable() -> None:
         assert isinstance(page, ModelAdmin), f"{model} does not wear the product's look"
 
 
+def test_times_are_written_so_that_they_sort(ann: Person, operator: Client) -> None:
+    made = ModelVersion.objects.get().created_at
+    listed = operator.get("/admin/registry/modelversion/").content.decode()
+    assert f"{made:%Y-%m-%d %H:%M}" in listed
+
+
 def test_rows_lead_to_their_page_in_the_portal(ann: Person, operator: Client) -> None:
     assert {noun for noun in NOUNS if "page" not in page_of(noun).list_display} == NOT_IN_PORTAL
     browser = Client()
