@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -45,6 +46,7 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     if not os.environ.get("DATABASE_URL"):
         sys.exit("DATABASE_URL is not set: the gateway reads rights and routes from the platform's database.")
+    _raise_files()
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         os.environ["GATEWAY_LIMITS"] = _limits(Path(folder, "limits"))
         uvicorn.run(
@@ -66,6 +68,12 @@ def main(words: list[str]) -> None:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
+
+
+def _raise_files() -> None:
+    """As many open files as this machine allows: a request has two, and who connects and asks nothing has one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _limits(path: Path) -> str:

@@ -5,6 +5,7 @@ The endpoint does not run: 503 with `endpoint_not_live` says that a request got 
 
 from __future__ import annotations
 
+import resource
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -108,3 +109,17 @@ def test_one_person_takes_not_all_places_with_however_many_tokens(eve: Person, s
         assert code(call(eve, **other)) == (429, "rate_limited")
         assert code(ask(ann)) == (503, "endpoint_not_live")
     until(lambda: code(call(eve, **other)) == (503, "endpoint_not_live"), 30)
+
+
+def test_a_usual_limit_of_open_files_is_no_limit_of_connections(eve: Person, start: Start) -> None:
+    """Who connects and asks nothing has a file for half a minute, and each request has two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        gateway = start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as held:
+        for _ in range(400):
+            held.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))
+        assert code(ask(eve, rows=[1])) == (503, "endpoint_not_live")
