@@ -87,6 +87,14 @@ def test_who_quarantines_what_serves_says_what_becomes_of_the_endpoint(ann: Pers
     assert (status(), live.wanted) == ("Quarantined", "Running")
 
 
+def test_the_sentence_about_endpoints_is_right_for_one_and_for_two(ann: Person, live: Deployment) -> None:
+    said = "serves what is to be quarantined; endpoints is not given; it must be keep or undeploy."
+    assert quarantine(ann).json()["detail"] == f"iris-api {said}"
+    about = {"actor": ann.actor, "project": ann.project, "model_name": "iris", "version": 1}
+    verbs.deploy(**about, endpoint_name="other-api")
+    assert quarantine(ann).json()["detail"] == f"iris-api, other-api {said.replace('serves', 'serve')}"
+
+
 def test_undeploying_goes_with_the_quarantine_or_not_at_all(ann: Person, live: Deployment) -> None:
     assert quarantine(ann, endpoints="undeploy").status_code == 200
     live.refresh_from_db()
