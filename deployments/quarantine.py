@@ -48,13 +48,11 @@ def check_decision(endpoints: str | None, version_ids: Collection[int]) -> None:
         return
     serving = [each.endpoint_name for each in endpoints_holding(version_ids)]
     if endpoints or serving:
-        who, given = (
-            ", ".join(serving[:10]) or "No endpoint",
-            shorten(endpoints) if endpoints else "not given",
-        )
+        serve = "serve" if len(serving) > 1 else "serves"
+        given = shorten(endpoints) if endpoints else "not given"
         raise Invalid.field(
             "endpoints",
-            f"{who} {'serve' if len(serving) > 1 else 'serves'} what is to be quarantined; endpoints is {given}; "
+            f"{', '.join(serving[:10]) or 'No endpoint'} {serve} what is to be quarantined; endpoints is {given}; "
             "it must be keep or undeploy.",
             "keep: they go on serving; undeploy: they are taken down.",
             code="endpoints_undecided",
