@@ -4,6 +4,9 @@
 const places = new Map(); // id -> {top, left, ends}
 let focused = null; // finds the element that had the focus
 
+// A page opens at the newest lines, and so follows them.
+for (const pane of document.querySelectorAll("[data-follows]")) pane.scrollTo(0, pane.scrollHeight);
+
 const stands = (pane) => pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 4; // of a rounded line's height
 
 function nameOf(element) {
