@@ -221,7 +221,7 @@ def delete_deployment(*, actor: Actor, project: Project, endpoint_name: str) -> 
         deployment = lock_deployment(find_deployment(project, endpoint_name).pk)
         if deployment.state not in DOWN:
             raise Conflict(
-                f"{endpoint_name} is {deployment.state}. Undeploy it before deleting it.",
+                f"{endpoint_name} is {deployment.state}; only one that is Inactive or Failed can be deleted.",
                 "Undeploy it and wait until it is Inactive.",
                 code="endpoint_in_use",
             )

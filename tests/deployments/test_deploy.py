@@ -196,6 +196,8 @@ def test_undeploy_deploy_again_and_delete(ada: Person, engine: EngineProcess) ->
     assert ada.api.delete(f"{ada.base}/models/iris").json()["code"] == "live_endpoint"
 
     assert ada.api.post(f"{address}/undeploy").json()["state"] == "Undeploying"
+    refused = ada.api.delete(address).json()["detail"]
+    assert refused == "iris-api is Undeploying; only one that is Inactive or Failed can be deleted."
     down = ask(ada)
     assert (down.status_code, down.json()["code"]) == (503, "endpoint_not_live")
     work_until(lambda: state(ada) == "Inactive")
