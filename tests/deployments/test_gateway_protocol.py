@@ -144,7 +144,7 @@ def test_who_takes_nothing_of_an_answer_makes_the_endpoint_no_error(
         caller = Request(scope, takes_nothing, takes_nothing)  # type: ignore[arg-type]
         with pytest.raises(NotTaken):
             question = Question("POST", "/large", b"", caller.id)
-            await gateway._exchange(route, backend, caller, question, named_answer=False)
+            await gateway._ask(route, caller, question)
         return gateway._traffic.count(7)
 
     count = asyncio.run(asked())
