@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 TRY_SECONDS = 2.0  # psycopg tries at once, after one second, and once more at the end of these
-LEAST_PATIENCE = 1.0  # seconds
+LEAST_PATIENCE = 2.0  # longer than between two tries: who asks once it is back is not told that it is away
 _lock = threading.Lock()
 # Since when a pool's tries fail, and its usual timeout.
 _away: weakref.WeakKeyDictionary[ConnectionPool[Any], tuple[float, float]] = weakref.WeakKeyDictionary()
