@@ -91,6 +91,16 @@ def test_an_endpoint_that_nobody_asks_sleeps_and_wakes_at_a_request(
     assert Deployment.objects.get().wake_asked_at is None
 
 
+def holds_nothing_until_it_wakes(person: Person, engine: EngineProcess) -> None:
+    """A sleeping endpoint has no process, and once it is asked its shadow is there too."""
+    work_until(lambda: not engine.living(), 60)
+    work_until_idle(60)
+    assert not engine.living(), "the endpoint holds no process"
+    Deployment.objects.update(wake_asked_at=timezone.now())
+    look_after_endpoints()
+    work_until(lambda: endpoint(person)["shadow"]["state"] == "Active", 60)
+
+
 def test_a_shadow_sleeps_and_wakes_with_its_endpoint(ada: Person, engine: EngineProcess) -> None:
     deploy(ada, a_quick_version(ada), min_replicas=0, idle_seconds=60)
     work_until(lambda: state(ada) == "Active", 60)
@@ -99,12 +109,7 @@ def test_a_shadow_sleeps_and_wakes_with_its_endpoint(ada: Person, engine: Engine
     work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
     assert scale_endpoints(timezone.now() + timedelta(seconds=90)) == 1
     assert (state(ada), endpoint(ada)["shadow"]["state"]) == ("Asleep", "Asleep")
-    work_until(lambda: not engine.living(), 60)
-    work_until_idle(60)
-    assert not engine.living(), "the endpoint holds no process"
-    Deployment.objects.update(wake_asked_at=timezone.now())
-    look_after_endpoints()
-    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
+    holds_nothing_until_it_wakes(ada, engine)
     assert state(ada) == "Active"
     assert events(ada).count("A request came: the endpoint wakes up.") == 1
 
@@ -117,12 +122,7 @@ def test_a_shadow_that_is_asked_for_while_the_endpoint_sleeps_starts_with_it(
     assert scale_endpoints(timezone.now() + timedelta(seconds=90)) == 1
     a_quick_version(ada)
     ada.api.put(f"{ada.base}/deployments/iris-api/shadow", {"version": 2}, format="json")
-    work_until(lambda: not engine.living(), 60)
-    work_until_idle(60)
-    assert not engine.living(), "the endpoint holds no process"
-    Deployment.objects.update(wake_asked_at=timezone.now())
-    look_after_endpoints()
-    work_until(lambda: endpoint(ada)["shadow"]["state"] == "Active", 60)
+    holds_nothing_until_it_wakes(ada, engine)
 
 
 def test_a_change_begins_with_the_replicas_that_the_load_asked_for(ada: Person) -> None:
